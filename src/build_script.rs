@@ -1,0 +1,56 @@
+//! A build script that cargo starts: the shim hands itself to the wrapper, which has the engine run it.
+
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::{
+    artifacts,
+    config::Config,
+    env::{self, Env},
+    logging, runner,
+    session::Session,
+    shim::Shim,
+    unit,
+};
+
+/// The word that a shim puts before its own path when it calls the wrapper.
+pub const COMMAND: &str = "--run-build-script";
+
+/// This program was started as a build script: under the wrapper it calls that, otherwise it becomes the
+/// real program.
+pub fn start(shim: Shim, own: &Utf8Path, arguments: Vec<OsString>) -> Result<ExitCode> {
+    let env = Env::current();
+    let wrapper = env.get("RUSTC_WRAPPER").filter(|wrapper| Utf8Path::new(wrapper).file_stem() == Some("rustcbuildx"));
+    match wrapper {
+        Some(wrapper) => match runner::exec(wrapper.as_ref(), [COMMAND.into(), own.as_str().into()])? {},
+        None => match shim.exec(arguments)? {},
+    }
+}
+
+/// Serves `rustcbuildx --run-build-script PATH`.
+pub fn run(program: &str) -> Result<ExitCode> {
+    let program = Utf8PathBuf::from(program);
+    let shim = Shim::open(&program)?.with_context(|| format!("failed to run `{program}`: it is no build script of rustcbuildx"))?;
+    let env = Env::current();
+    let config = Config::load(&env)?;
+    if config.is_local() {
+        match shim.exec(vec![])? {}
+    }
+    logging::start(&config.log)?;
+    let Some(unit) = unit::build_script(program, env::current_dir()?, &env) else {
+        bail!("failed to run a build script: OUT_DIR or CARGO_MANIFEST_DIR is not set (hint: cargo sets them)");
+    };
+    let session = Session::open(&env, &config, env.get("RUSTC").unwrap_or("rustc"))?;
+    let mut built = session.build(unit.clone())?;
+    let status = built.outcome.status;
+    if status < 128 {
+        built.files.replace_folder(unit.out_dir())?;
+        if status == 0 {
+            session.remember(&mut built, &unit, &[])?;
+        }
+    }
+    artifacts::replay(&built.outcome)?;
+    Ok(runner::end_like(status))
+}

@@ -1,0 +1,149 @@
+//! The user's cache folder: small JSON records and folders of files, replaced by rename only.
+//!
+//! All of it may be deleted at any time; what is damaged counts as missing.
+
+use std::{
+    fs::{self, File},
+    io::ErrorKind,
+};
+
+use anyhow::{Context, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+use tempfile::{NamedTempFile, TempDir};
+
+pub struct Cache {
+    root: Utf8PathBuf,
+}
+
+impl Cache {
+    /// Makes the folder where it is missing.
+    pub fn open(root: Utf8PathBuf) -> Result<Self> {
+        let cache = Self { root };
+        fs::create_dir_all(cache.path("tmp"))
+            .with_context(|| format!("failed to make the cache folder `{}` (hint: set XDG_CACHE_HOME)", cache.root))?;
+        Ok(cache)
+    }
+
+    /// The folder or file of this name.
+    pub fn path(&self, name: &str) -> Utf8PathBuf {
+        self.root.join(name)
+    }
+
+    /// A record; `None` if there is none, or none that can be read.
+    pub fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        let path = self.path(name);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            Err(error) => {
+                log::warn!("failed to read `{path}`: {error}");
+                return None;
+            }
+        };
+        let record = serde_json::from_slice(&bytes);
+        record.inspect_err(|error| log::warn!("failed to read `{path}`: {error}")).ok()
+    }
+
+    /// Writes a record; readers see the old one or the new one.
+    pub fn write<T: Serialize>(&self, name: &str, record: &T) -> Result<()> {
+        let path = self.path(name);
+        let write = || -> Result<()> {
+            let dir = path.parent().expect("a record is in the cache folder");
+            fs::create_dir_all(dir)?;
+            let mut file = NamedTempFile::new_in(dir)?;
+            serde_json::to_writer(&mut file, record)?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        write().with_context(|| format!("failed to write `{path}` (hint: is the disk full?)"))
+    }
+
+    /// A folder for this process, deleted when dropped.
+    pub fn temp_dir(&self) -> Result<TempDir> {
+        let tmp = self.path("tmp");
+        tempfile::tempdir_in(&tmp).with_context(|| format!("failed to make a folder in `{tmp}` (hint: is the disk full?)"))
+    }
+
+    /// Fills a folder and gives it its name, unless one of that name is there already.
+    pub fn folder(&self, name: &str, fill: impl FnOnce(&Utf8Path) -> Result<()>) -> Result<Utf8PathBuf> {
+        let path = self.path(name);
+        if path.exists() {
+            return Ok(path);
+        }
+        let temp = self.temp_dir()?;
+        let new = Utf8Path::from_path(temp.path()).context("the cache folder's name is not UTF-8")?.join("new");
+        fs::create_dir(&new).and_then(|()| fs::create_dir_all(path.parent().unwrap_or(&self.root)))
+            .with_context(|| format!("failed to make `{path}`"))?;
+        fill(&new)?;
+        match fs::rename(&new, &path) {
+            Err(_) if path.exists() => Ok(path),
+            done => done.map(|()| path.clone()).with_context(|| format!("failed to make `{path}`")),
+        }
+    }
+
+    /// Waits for the lock of this name; dropping the file gives it back.
+    pub fn lock(&self, name: &str) -> Result<File> {
+        let path = self.path(name);
+        let lock = || {
+            let file = File::create(&path)?;
+            file.lock()?;
+            Ok(file)
+        };
+        lock().map_err(|error: std::io::Error| anyhow::Error::new(error).context(format!("failed to lock `{path}`")))
+    }
+}
+
+/// SHA-256 of parts, each kept apart from the next; 128 bits of it as hex, which is ample for a name.
+pub fn digest<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        let part = part.as_ref();
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hex(&hasher.finalize()[..16])
+}
+
+/// Bytes as hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache() -> (TempDir, Cache) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8PathBuf::from_path_buf(dir.path().join("c")).unwrap();
+        (dir, Cache::open(root).unwrap())
+    }
+
+    #[test]
+    fn a_damaged_record_counts_as_missing() {
+        let (_dir, cache) = cache();
+        cache.write("a/b", &vec![1, 2]).unwrap();
+        assert_eq!(cache.read::<Vec<u8>>("a/b"), Some(vec![1, 2]));
+        fs::write(cache.path("a/b"), "[1,").unwrap();
+        assert_eq!(cache.read::<Vec<u8>>("a/b"), None);
+        assert_eq!(cache.read::<Vec<u8>>("a/none"), None);
+    }
+
+    #[test]
+    fn a_folder_appears_filled_or_not_at_all() {
+        let (_dir, cache) = cache();
+        assert!(cache.folder("f/x", |_| anyhow::bail!("no")).is_err());
+        assert!(!cache.path("f/x").exists());
+        let path = cache.folder("f/x", |new| Ok(fs::write(new.join("a"), "1")?)).unwrap();
+        assert_eq!(fs::read_to_string(path.join("a")).unwrap(), "1");
+        cache.folder("f/x", |_| panic!("it is there")).unwrap();
+    }
+
+    #[test]
+    fn parts_are_kept_apart() {
+        assert_ne!(digest(["ab", "c"]), digest(["a", "bc"]));
+        assert_eq!(digest(["ab"]).len(), 32);
+    }
+}

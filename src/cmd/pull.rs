@@ -1,0 +1,36 @@
+//! `rustcbuildx pull`: the image in step with the local toolchain.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::{
+    cache::Cache,
+    config::Config,
+    engine::Engine,
+    env::Env,
+    image::{self, Image},
+    logging,
+    toolchain::Version,
+};
+
+/// Pulls the image, shows the engine's progress, and remembers the digest and what the image holds.
+pub fn run(env: &Env) -> Result<ExitCode> {
+    let config = Config::load(env)?;
+    logging::start(&config.log)?;
+    if config.is_local() {
+        eprintln!("rustcbuildx: nothing to pull: rustc runs locally (RUSTCBUILDX=0 or RUSTCBUILDX_RUNNER=none)");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let cache = Cache::open(env.cache_dir()?)?;
+    let engine = Engine::choose(&config, env, &cache)?;
+    let local = Version::of(env.get("RUSTC").unwrap_or("rustc"), env, &cache)?;
+    let name = image::name(&config, &local);
+    eprintln!("rustcbuildx: pulling {name} with {} for {}", engine.name(), local.short());
+    engine.pull(&name)?;
+    let _lock = cache.lock("images.lock")?;
+    let image = Image::find_out(&name, &engine, &cache)?;
+    image.matches(&local)?;
+    println!("{}", image.pinned);
+    Ok(ExitCode::SUCCESS)
+}

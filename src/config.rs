@@ -1,0 +1,156 @@
+//! The settings in force, each with where it came from.
+
+use anyhow::{Result, bail};
+
+use crate::env::{Env, VARS, Var};
+
+/// What starts the units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunnerChoice {
+    Docker,
+    Podman,
+    /// The local rustc.
+    None,
+    /// The first engine that works.
+    First,
+}
+
+/// Where a setting's value came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Default,
+    Environment,
+}
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub enabled: bool,
+    pub runner: RunnerChoice,
+    /// An image's name without a scheme, if one is set.
+    pub base_image: Option<String>,
+    /// A frontend image's name without a scheme, if one is set.
+    pub syntax: Option<String>,
+    pub incremental: bool,
+    pub set_envs: Vec<String>,
+    pub log: Log,
+}
+
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub filter: Option<String>,
+    pub style: String,
+    pub path: Option<String>,
+}
+
+impl Config {
+    /// Reads the settings; fails on a value that means nothing.
+    pub fn load(env: &Env) -> Result<Self> {
+        Ok(Self {
+            enabled: switch(env, "RUSTCBUILDX")?,
+            runner: runner(env)?,
+            base_image: image(env, "RUSTCBUILDX_BASE_IMAGE")?,
+            syntax: image(env, "RUSTCBUILDX_SYNTAX")?,
+            incremental: switch(env, "RUSTCBUILDX_INCREMENTAL")?,
+            set_envs: list(env, "RUSTCBUILDX_SET_ENVS"),
+            log: Log {
+                filter: value(env, "RUSTCBUILDX_LOG").map(str::to_owned),
+                style: value(env, "RUSTCBUILDX_LOG_STYLE").unwrap_or_default().to_owned(),
+                path: value(env, "RUSTCBUILDX_LOG_PATH").map(str::to_owned),
+            },
+        })
+    }
+
+    /// Whether rustc is to run locally, whatever the unit.
+    pub fn is_local(&self) -> bool {
+        !self.enabled || self.runner == RunnerChoice::None
+    }
+}
+
+/// A setting's value as text and where it came from; an empty variable counts as unset.
+pub fn setting<'a>(env: &'a Env, var: &Var) -> (Option<&'a str>, Origin) {
+    match env.get(var.name).filter(|value| !value.is_empty()) {
+        Some(value) => (Some(value), Origin::Environment),
+        None => (var.default, Origin::Default),
+    }
+}
+
+fn value<'a>(env: &'a Env, name: &str) -> Option<&'a str> {
+    let var = VARS.iter().find(|var| var.name == name).expect("every setting is in the table");
+    setting(env, var).0
+}
+
+fn switch(env: &Env, name: &str) -> Result<bool> {
+    match value(env, name) {
+        Some("1" | "true" | "on" | "yes") => Ok(true),
+        Some("0" | "false" | "off" | "no") => Ok(false),
+        other => bail!("failed to read {name}=`{}`: not a switch (hint: 0 or 1)", other.unwrap_or_default()),
+    }
+}
+
+fn runner(env: &Env) -> Result<RunnerChoice> {
+    match value(env, "RUSTCBUILDX_RUNNER") {
+        None => Ok(RunnerChoice::First),
+        Some("docker") => Ok(RunnerChoice::Docker),
+        Some("podman") => Ok(RunnerChoice::Podman),
+        Some("none") => Ok(RunnerChoice::None),
+        Some(other) => bail!("failed to read RUSTCBUILDX_RUNNER=`{other}`: no such runner (hint: docker, podman or none)"),
+    }
+}
+
+fn image(env: &Env, name: &str) -> Result<Option<String>> {
+    let Some(value) = value(env, name) else { return Ok(None) };
+    let image = match value.split_once("://") {
+        None => value,
+        Some(("docker-image", image)) => image,
+        Some((scheme, _)) => bail!("failed to read {name}=`{value}`: scheme `{scheme}` is not known (hint: docker-image://NAME)"),
+    };
+    if image.is_empty() || image.contains(|c: char| c.is_whitespace() || c == '$' || c == '\\') {
+        bail!("failed to read {name}=`{value}`: not an image's name (hint: docker-image://NAME[:TAG][@DIGEST])");
+    }
+    Ok(Some(image.to_owned()))
+}
+
+fn list(env: &Env, name: &str) -> Vec<String> {
+    let names = value(env, name).unwrap_or_default().split([',', ' ']);
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(name: &str, value: &str, expected: &str) {
+        let error = Config::load(&Env::with(&[(name, value)])).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn the_defaults_hold_without_an_environment() {
+        let config = Config::load(&Env::with(&[("RUSTCBUILDX_RUNNER", "")])).unwrap();
+        assert!(config.enabled && !config.incremental);
+        assert_eq!(config.runner, RunnerChoice::First);
+        assert_eq!(config.base_image, None);
+    }
+
+    #[test]
+    fn the_environment_decides() {
+        let config = Config::load(&Env::with(&[
+            ("RUSTCBUILDX", "0"),
+            ("RUSTCBUILDX_BASE_IMAGE", "docker-image://host:5000/rust:1@sha256:0"),
+            ("RUSTCBUILDX_SET_ENVS", "A, B"),
+        ]))
+        .unwrap();
+        assert!(config.is_local());
+        assert_eq!(config.base_image.as_deref(), Some("host:5000/rust:1@sha256:0"));
+        assert_eq!(config.set_envs, ["A", "B"]);
+    }
+
+    #[test]
+    fn values_that_mean_nothing_are_refused() {
+        refused("RUSTCBUILDX", "maybe", "not a switch");
+        refused("RUSTCBUILDX_RUNNER", "containerd", "docker, podman or none");
+        refused("RUSTCBUILDX_BASE_IMAGE", "https://x", "scheme `https`");
+        refused("RUSTCBUILDX_BASE_IMAGE", "docker-image://a b", "not an image's name");
+    }
+}

@@ -1,0 +1,69 @@
+//! rustc's dep-info file (`*.d`): what a compile really read.
+//!
+//! Source: `rustc_interface::passes::write_out_deps`. Paths are make rules with spaces escaped;
+//! `# env-dep:NAME` tells of a variable looked for and not found, `# env-dep:NAME=VALUE` of one read,
+//! with newlines and backslashes of both escaped.
+
+/// The names of the variables that were looked up and found missing.
+pub fn missing_variables(dep_info: &str) -> Vec<String> {
+    let entries = dep_info.lines().filter_map(|line| line.strip_prefix("# env-dep:"));
+    entries.filter(|entry| !entry.contains('=')).map(unescape).collect()
+}
+
+/// The name in rustc's complaint about each `env!` of a missing variable, in its rendered or JSON form.
+pub fn undefined_variables(diagnostics: &str) -> Vec<String> {
+    let parts = diagnostics.split("environment variable `").skip(1);
+    parts.filter_map(|part| Some(part.split_once("` not defined at compile time")?.0.to_owned())).collect()
+}
+
+/// The names a build script told cargo it reads (`cargo::rerun-if-env-changed=NAME`, with one colon or two).
+pub fn rerun_variables(stdout: &str) -> Vec<String> {
+    let directive = |line: &str| {
+        let line = line.strip_prefix("cargo:")?;
+        line.strip_prefix(':').unwrap_or(line).strip_prefix("rerun-if-env-changed=").map(str::to_owned)
+    };
+    stdout.lines().filter_map(directive).collect()
+}
+
+fn unescape(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            plain.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('n') => plain.push('\n'),
+            Some('r') => plain.push('\r'),
+            Some(other) => plain.push(other),
+            None => plain.push('\\'),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_variables_are_told_from_those_read() {
+        let text = "t/x.d: src/lib.rs\n\nsrc/lib.rs:\n\n# env-dep:A=1=2\n# env-dep:B\n# env-dep:C\\\\D\n";
+        assert_eq!(missing_variables(text), ["B", "C\\D"]);
+        assert!(missing_variables("x: y\n# checksum:blake3=0 file_len:1 src/a.rs\n").is_empty());
+    }
+
+    #[test]
+    fn a_build_script_names_what_it_reads() {
+        let text = "cargo:rerun-if-env-changed=A\ncargo::rerun-if-env-changed=B\ncargo:rerun-if-changed=C\n";
+        assert_eq!(rerun_variables(text), ["A", "B"]);
+    }
+
+    #[test]
+    fn a_failed_env_names_its_variable() {
+        let text = "error: environment variable `FOO` not defined at compile time\n --> src/main.rs";
+        assert_eq!(undefined_variables(text), ["FOO"]);
+        assert!(undefined_variables("error: expected `;`").is_empty());
+    }
+}

@@ -1,0 +1,228 @@
+//! Dockerfiles as values; `Display` is the only place that escapes.
+//!
+//! Source of the syntax: the Dockerfile reference, and BuildKit's `frontend/dockerfile/parser` for how a
+//! line is taken apart.
+
+use std::fmt::{self, Display, Formatter, Write};
+
+use serde::{Deserialize, Serialize};
+
+/// A whole file: its stages in an order in which each names only those before it.
+pub struct Dockerfile<'a> {
+    /// A frontend image; `None` is the one built into the engine.
+    pub syntax: Option<&'a str>,
+    pub stages: Vec<Stage<'a>>,
+}
+
+pub struct Stage<'a> {
+    /// An image, a stage above, or `scratch`.
+    pub from: &'a str,
+    pub name: &'a str,
+    pub instruction: Option<Instruction<'a>>,
+}
+
+pub enum Instruction<'a> {
+    Run(&'a Run),
+    Copy { from: &'a str, source: &'a str, target: &'a str },
+}
+
+/// A process in a container: always without a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    pub mounts: Vec<Mount>,
+    pub argv: Vec<String>,
+}
+
+/// What a process sees beside its stage's root.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Mount {
+    /// A file or folder of a stage or context; what is written there is lost.
+    Bind { from: String, source: String, target: String, writable: bool },
+    /// A folder that outlives the build, in the engine.
+    Cache { id: String, target: String },
+    /// A file under `/run/secrets` that is no part of the cache key.
+    Secret { id: String },
+}
+
+impl Display for Dockerfile<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if let Some(syntax) = self.syntax {
+            writeln!(f, "# syntax={syntax}")?;
+        }
+        self.stages.iter().try_for_each(|stage| writeln!(f, "{stage}"))
+    }
+}
+
+impl Display for Stage<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "FROM {} AS {}", self.from, self.name)?;
+        match &self.instruction {
+            Some(Instruction::Run(run)) => write!(f, "{run}"),
+            Some(Instruction::Copy { from, source, target }) => writeln!(f, "COPY --from={from} {source} {target}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Display for Run {
+    /// One mount and one word a line: the parser takes no line over 64 KiB.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("RUN --network=none \\\n")?;
+        for mount in &self.mounts {
+            writeln!(f, "  --mount={} \\", Flag(&mount.to_string()))?;
+        }
+        f.write_str("  [")?;
+        for (at, word) in self.argv.iter().enumerate() {
+            f.write_str(if at == 0 { "" } else { ", \\\n   " })?;
+            JsonString(word).fmt(f)?;
+        }
+        f.write_str("]\n")
+    }
+}
+
+impl Display for Mount {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind { from, source, target, writable } => {
+                write!(f, "type=bind,from={from},{},{}", Field("source", source), Field("target", target))?;
+                f.write_str(if *writable { ",rw" } else { "" })
+            }
+            Self::Cache { id, target } => write!(f, "type=cache,id={id},{}", Field("target", target)),
+            Self::Secret { id } => write!(f, "type=secret,id={id}"),
+        }
+    }
+}
+
+/// `key=value` of a mount: a CSV field, whose value is then read like a shell word.
+struct Field<'a>(&'static str, &'a str);
+
+impl Display for Field<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self(key, value) = self;
+        let word = escape(value, &['\\', '"', '\'', '$']);
+        if word.contains([',', '"', '\n', '\r']) || word.starts_with(' ') {
+            write!(f, "\"{key}={}\"", word.replace('"', "\"\""))
+        } else {
+            write!(f, "{key}={word}")
+        }
+    }
+}
+
+/// A flag's value: blanks end it, quotes and backslashes are taken away.
+struct Flag<'a>(&'a str);
+
+impl Display for Flag<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&escape(self.0, &['\\', '"', '\'', ' ', '\t']))
+    }
+}
+
+fn escape(text: &str, special: &[char]) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if special.contains(&c) {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
+/// A JSON string that the line-based parser above JSON leaves alone.
+///
+/// It drops lines that begin with `#`, takes `<<WORD` for a heredoc, ends lines at 64 KiB and reads a
+/// backslash before a line's end in its own way; so the characters of all that are written as escapes,
+/// and a long string is continued on further lines.
+struct JsonString<'a>(&'a str);
+
+const LONGEST_LINE: usize = 32 * 1024;
+
+impl Display for JsonString<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        let mut column = 0;
+        for c in self.0.chars() {
+            if column > LONGEST_LINE {
+                f.write_str("\\\n")?;
+                column = 0;
+            }
+            column += match c {
+                '"' => write!(f, "\\\"").map(|()| 2)?,
+                '\n' => write!(f, "\\n").map(|()| 2)?,
+                // Blanks at the start of a line might be taken for indentation.
+                c if matches!(c, '\\' | '#' | '<') || c.is_control() || c.is_whitespace() && column == 0 => {
+                    write!(f, "\\u{:04x}", u32::from(c)).map(|()| 6)?
+                }
+                c => f.write_char(c).map(|()| c.len_utf8())?,
+            };
+        }
+        f.write_char('"')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn bind(target: &str, expected: &str) {
+        let mount = Mount::Bind { from: "a".into(), source: "/s".into(), target: target.into(), writable: false };
+        let text = format!("{}", Flag(&mount.to_string()));
+        assert_eq!(text, format!("type=bind,from=a,source=/s,{expected}"));
+    }
+
+    #[test]
+    fn mount_targets_are_escaped_for_each_reader() {
+        bind("/a/b-c_d.e+f@1", "target=/a/b-c_d.e+f@1");
+        bind("/a b/ü", "target=/a\\ b/ü");
+        bind("/a,b", "\\\"target=/a,b\\\"");
+        bind("/$a", "target=/\\\\$a");
+        bind("/a\"b", "\\\"target=/a\\\\\\\"\\\"b\\\"");
+    }
+
+    #[test]
+    fn words_survive_the_line_parser() {
+        let word = "#!a\n# b <<EOF \"q\" \\ é\u{1}".to_owned();
+        let text = Run { mounts: vec![], argv: vec![word.clone()] }.to_string();
+        assert!(!text.lines().any(|line| line.trim_start().starts_with('#')) && !text.contains("<<"));
+        let json = text.trim_start_matches("RUN --network=none \\\n").trim();
+        assert_eq!(serde_json::from_str::<Vec<String>>(json).unwrap(), [word]);
+    }
+
+    #[test]
+    fn long_words_are_continued() {
+        for word in ["x#y z\\".repeat(40_000), "x".repeat(100_000), "a\"".repeat(60_000)] {
+            let text = JsonString(&word).to_string();
+            assert!(text.lines().all(|line| line.len() < 65_000));
+            assert!(text.lines().count() > 1);
+            assert_eq!(serde_json::from_str::<String>(&text.replace("\\\n", "")).unwrap(), word);
+        }
+    }
+
+    #[test]
+    fn stages_read_like_a_dockerfile() {
+        let run = Run {
+            mounts: vec![
+                Mount::Secret { id: "n".into() },
+                Mount::Cache { id: "c".into(), target: "/c".into() },
+                Mount::Bind { from: "s".into(), source: "/".into(), target: "/w".into(), writable: true },
+            ],
+            argv: vec!["rustc".into(), "-vV".into()],
+        };
+        let file = Dockerfile {
+            syntax: Some("docker/dockerfile:1"),
+            stages: vec![
+                Stage { from: "img", name: "base", instruction: None },
+                Stage { from: "base", name: "u", instruction: Some(Instruction::Run(&run)) },
+                Stage { from: "scratch", name: "out", instruction: Some(Instruction::Copy { from: "u", source: "/o", target: "/" }) },
+            ],
+        };
+        assert_eq!(
+            file.to_string(),
+            "# syntax=docker/dockerfile:1\nFROM img AS base\n\nFROM base AS u\nRUN --network=none \\\n  \
+             --mount=type=secret,id=n \\\n  --mount=type=cache,id=c,target=/c \\\n  \
+             --mount=type=bind,from=s,source=/,target=/w,rw \\\n  [\"rustc\", \\\n   \"-vV\"]\n\n\
+             FROM scratch AS out\nCOPY --from=u /o /\n\n"
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! docker or podman: what is asked of them and how they are asked. The only place that knows which.
+
+mod docker;
+mod podman;
+
+use std::io::Read;
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cache::{Cache, digest},
+    config::{Config, RunnerChoice},
+    env::Env,
+    plan::Plan,
+    runner::{self, Cmd, Finished},
+};
+
+/// An engine that was seen to be there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Engine {
+    kind: Kind,
+    /// The command that builds, with its leading arguments.
+    build: Vec<String>,
+    /// The command for everything else.
+    cli: String,
+    /// What the environment says of where the engine is.
+    address: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Kind {
+    Docker,
+    Podman,
+}
+
+/// Variables by which the CLIs choose an engine; source: the docker, buildx and podman CLI references.
+const ADDRESS: &[&str] = &[
+    "BUILDKIT_HOST",
+    "BUILDX_BUILDER",
+    "BUILDX_CONFIG",
+    "CONTAINERS_CONF",
+    "CONTAINER_CONNECTION",
+    "CONTAINER_HOST",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_HOST",
+];
+
+impl Engine {
+    /// The engine of the settings, or the first that works; what was found is remembered for as long as the
+    /// environment that led there is the same.
+    pub fn choose(config: &Config, env: &Env, cache: &Cache) -> Result<Self> {
+        let variable = |name: &&str| env.get(name).map(|value| format!("{name}={value}"));
+        let address = ADDRESS.iter().filter_map(variable).collect::<Vec<_>>().join(" ");
+        let path = env.get("PATH").unwrap_or_default();
+        let record = format!("engines/{}", digest([&format!("{:?}", config.runner), &address, path]));
+        if let Some(engine) = cache.read(&record).filter(Self::is_installed) {
+            return Ok(engine);
+        }
+        let engine = match config.runner {
+            RunnerChoice::Docker => docker::find(env, address)?,
+            RunnerChoice::Podman => podman::find(address)?,
+            RunnerChoice::First => first_that_works(env, &address)?,
+            RunnerChoice::None => bail!("failed to choose an engine: RUSTCBUILDX_RUNNER is none"),
+        };
+        cache.write(&record, &engine)?;
+        Ok(engine)
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Docker => "docker",
+            Kind::Podman => "podman",
+        }
+    }
+
+    /// The variables that say where the engine is, as `NAME=value` and blanks.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Builds a plan and writes its result to standard output as a tar file.
+    pub fn build(&self, plan: &Plan, nonce: &str) -> Result<Cmd> {
+        let mut args = self.build[1..].to_vec();
+        args.extend(match self.kind {
+            Kind::Docker => docker::build_options(),
+            Kind::Podman => podman::build_options(),
+        });
+        args.push(format!("--secret=id={},env=RUSTCBUILDX_NONCE", crate::stage::NONCE));
+        for (name, path) in &plan.contexts {
+            args.push(format!("--build-context={name}={path}"));
+        }
+        args.push("-".to_owned());
+        let env = vec![("RUSTCBUILDX_NONCE".to_owned(), nonce.to_owned())];
+        Ok(Cmd { program: self.build[0].clone(), args, env, stdin: plan.dockerfile.clone() })
+    }
+
+    /// Pulls an image, showing the engine's own progress; the engine's answer is the error.
+    pub fn pull(&self, image: &str) -> Result<()> {
+        let cmd = Cmd::new(&self.cli, ["pull", image]);
+        log::debug!("{cmd}");
+        match runner::run_visibly(&cmd)?.success() {
+            true => Ok(()),
+            false => bail!("failed to pull `{image}` with {} (hint: is the name right, and the registry within reach of the engine?)", self.name()),
+        }
+    }
+
+    /// The digest a registry gives an image, or that of the image the engine holds; `None` if it was
+    /// made there and has none.
+    pub fn digest(&self, image: &str) -> Result<Option<String>> {
+        match self.kind {
+            Kind::Docker => docker::digest(self, image),
+            Kind::Podman => podman::digest(self, image),
+        }
+    }
+
+    /// What matters of an engine's messages, for an error of ours.
+    pub fn complaint(&self, stderr: &str) -> String {
+        let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let errors: Vec<&str> = lines.iter().copied().filter(|line| line.to_ascii_lowercase().starts_with("error")).collect();
+        let told = if errors.is_empty() { &lines[lines.len().saturating_sub(5)..] } else { &errors[..] };
+        match told.join("\n") {
+            none if none.is_empty() => format!("{} said nothing", self.name()),
+            told => told,
+        }
+    }
+
+    /// The way out of the usual troubles.
+    pub fn hint(&self, stderr: &str) -> &'static str {
+        let has = |texts: &[&str]| texts.iter().any(|text| stderr.contains(text));
+        if has(&["annot connect", "connection refused", "failed to dial", "no such host", "unable to connect", "error during connect"]) {
+            "(hint: is the engine running, and are DOCKER_HOST or CONTAINER_HOST right? RUSTCBUILDX_RUNNER=none builds locally)"
+        } else if has(&["not found", "pull access denied", "manifest unknown", "failed to resolve source"]) {
+            "(hint: does the image exist? RUSTCBUILDX_BASE_IMAGE=docker-image://NAME sets another)"
+        } else if has(&["no space left"]) {
+            "(hint: the engine's disk is full: `docker buildx prune` or `podman system prune` frees some)"
+        } else {
+            "(hint: RUSTCBUILDX_LOG=debug shows all of it; RUSTCBUILDX_RUNNER=none builds locally)"
+        }
+    }
+
+    fn is_installed(&self) -> bool {
+        self.build.first().is_some_and(|program| std::path::Path::new(program).exists())
+    }
+
+    fn ask<const N: usize>(&self, program: &str, args: [&str; N]) -> Result<Finished> {
+        let cmd = Cmd::new(program, args);
+        log::debug!("{cmd}");
+        runner::run(&cmd)
+    }
+}
+
+fn first_that_works(env: &Env, address: &str) -> Result<Engine> {
+    let mut reasons = Vec::new();
+    match docker::find(env, address.to_owned()).and_then(docker::check) {
+        Ok(engine) => return Ok(engine),
+        Err(error) => reasons.push(format!("docker: {error:#}")),
+    }
+    match podman::find(address.to_owned()) {
+        Ok(engine) => return Ok(engine),
+        Err(error) => reasons.push(format!("podman: {error:#}")),
+    }
+    bail!("failed to find an engine\n  {}\n(hint: RUSTCBUILDX_RUNNER=none builds locally)", reasons.join("\n  "))
+}
+
+fn text(finished: &mut Finished) -> Result<String> {
+    let mut text = String::new();
+    finished.stdout.read_to_string(&mut text)?;
+    Ok(text.trim().to_owned())
+}

@@ -1,0 +1,63 @@
+//! Podman: builds through its own `podman build`, from 5.4 on.
+
+use anyhow::{Context, Result, bail};
+
+use super::{Engine, Kind, text};
+
+/// Older versions reuse a step although what it mounts has changed.
+const OLDEST: (u32, u32) = (5, 4);
+
+/// The installed CLI; fails if it is too old to be right.
+pub fn find(address: String) -> Result<Engine> {
+    let cli = which::which("podman").context("failed to find `podman` on PATH (hint: install podman 5.4 or newer, or RUSTCBUILDX_RUNNER=docker)")?;
+    let cli = cli.to_string_lossy().into_owned();
+    let engine = Engine { kind: Kind::Podman, build: vec![cli.clone(), "build".to_owned()], cli, address };
+    let mut finished = engine.ask(&engine.cli, ["version", "--format={{.Client.Version}}"])?;
+    if !finished.status.success() {
+        bail!("failed to ask `podman version`: {}", engine.complaint(&finished.stderr));
+    }
+    let version = text(&mut finished)?;
+    match parse(&version) {
+        Some(found) if found >= OLDEST => Ok(engine),
+        Some(_) => bail!(
+            "failed to use podman {version}: before 5.4 it reuses stale results of steps with bind mounts \
+             (hint: update podman, or RUSTCBUILDX_RUNNER=docker)"
+        ),
+        None => bail!("failed to read podman's version `{version}`"),
+    }
+}
+
+fn parse(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+pub fn build_options() -> Vec<String> {
+    // Without --quiet, step lines mix with the tar file on standard output.
+    ["--quiet", "--layers", "--output=-"].map(str::to_owned).to_vec()
+}
+
+pub fn digest(engine: &Engine, image: &str) -> Result<Option<String>> {
+    let mut held = engine.ask(&engine.cli, ["image", "inspect", "--format={{.Digest}}", image])?;
+    if !held.status.success() {
+        let pulled = engine.ask(&engine.cli, ["pull", "--quiet", image])?;
+        if !pulled.status.success() {
+            bail!("failed to find the image `{image}`: {} {}", engine.complaint(&pulled.stderr), engine.hint(&pulled.stderr));
+        }
+        held = engine.ask(&engine.cli, ["image", "inspect", "--format={{.Digest}}", image])?;
+    }
+    let digest = text(&mut held)?;
+    Ok(Some(digest).filter(|digest| digest.starts_with("sha256:")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_as_numbers() {
+        assert!(parse("5.10.0-dev").unwrap() > OLDEST);
+        assert!(parse("4.3.1").unwrap() < OLDEST);
+        assert_eq!(parse("next"), None);
+    }
+}

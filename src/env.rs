@@ -1,0 +1,153 @@
+//! The process environment: what rustcbuildx reads of it, and the only reader of `std::env`.
+
+use std::{collections::BTreeMap, env, ffi::OsString, fs};
+
+use anyhow::{Context, Result};
+use camino::Utf8PathBuf;
+
+/// A variable that sets something here.
+pub struct Var {
+    pub name: &'static str,
+    pub default: Option<&'static str>,
+    pub doc: &'static str,
+}
+
+/// Every setting: `rustcbuildx env`, `--help` and the table in README.md come from here.
+pub const VARS: &[Var] = &[
+    Var {
+        name: "RUSTCBUILDX",
+        default: Some("1"),
+        doc: "0 switches the wrapper off: plain local rustc",
+    },
+    Var {
+        name: "RUSTCBUILDX_RUNNER",
+        default: None,
+        doc: "docker, podman, or none for plain local rustc; unset: the first engine that works",
+    },
+    Var {
+        name: "RUSTCBUILDX_BASE_IMAGE",
+        default: None,
+        doc: "image to compile in, as docker-image://NAME; unset: docker.io/library/rust:VERSION-slim of the local rustc",
+    },
+    Var {
+        name: "RUSTCBUILDX_SYNTAX",
+        default: None,
+        doc: "Dockerfile frontend image, as docker-image://NAME; unset: the one built into the engine",
+    },
+    Var {
+        name: "RUSTCBUILDX_INCREMENTAL",
+        default: Some("0"),
+        doc: "1 keeps rustc's incremental state in a cache mount of the engine",
+    },
+    Var {
+        name: "RUSTCBUILDX_SET_ENVS",
+        default: None,
+        doc: "names, separated by commas, of further variables to give to every unit",
+    },
+    Var {
+        name: "RUSTCBUILDX_LOG",
+        default: None,
+        doc: "log filter, as for env_logger: error, warn, info, debug, trace",
+    },
+    Var {
+        name: "RUSTCBUILDX_LOG_STYLE",
+        default: Some("never"),
+        doc: "colours of the log: auto, always or never",
+    },
+    Var {
+        name: "RUSTCBUILDX_LOG_PATH",
+        default: None,
+        doc: "file to append the log to; unset: standard error",
+    },
+];
+
+/// A copy of the environment, taken once.
+///
+/// Variables that are not UTF-8 are left out: no Dockerfile can hold them.
+pub struct Env {
+    vars: BTreeMap<String, String>,
+    parent: Option<BTreeMap<String, String>>,
+}
+
+impl Env {
+    /// This process's environment.
+    pub fn current() -> Self {
+        let vars = env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self { vars, parent: parent_environment() }
+    }
+
+    /// An environment with just these variables.
+    #[cfg(test)]
+    pub fn with(vars: &[(&str, &str)]) -> Self {
+        let vars = vars.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        Self { vars, parent: None }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.vars.get(name).map(String::as_str)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.vars.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Whether the calling process set this variable for this one, instead of passing on its own:
+    /// so cargo gives `cargo::rustc-env` and the `[env]` table of its configuration. `None` where the
+    /// system does not tell (only Linux does).
+    pub fn set_by_parent(&self, name: &str) -> Option<bool> {
+        let parent = self.parent.as_ref()?;
+        Some(self.vars.contains_key(name) && self.vars.get(name) != parent.get(name))
+    }
+
+    /// The folder for what this user may lose: `$XDG_CACHE_HOME` or `~/.cache`, then `rustcbuildx`.
+    pub fn cache_dir(&self) -> Result<Utf8PathBuf> {
+        let base = match self.get("XDG_CACHE_HOME").filter(|path| path.starts_with('/')) {
+            Some(path) => Utf8PathBuf::from(path),
+            None => self.home()?.join(".cache"),
+        };
+        Ok(base.join("rustcbuildx"))
+    }
+
+    /// Cargo's home folder: `$CARGO_HOME` or `~/.cargo`.
+    pub fn cargo_home(&self) -> Result<Utf8PathBuf> {
+        match self.get("CARGO_HOME").filter(|path| !path.is_empty()) {
+            Some(path) => Ok(Utf8PathBuf::from(path)),
+            None => Ok(self.home()?.join(".cargo")),
+        }
+    }
+
+    fn home(&self) -> Result<Utf8PathBuf> {
+        env::home_dir()
+            .and_then(|home| Utf8PathBuf::from_path_buf(home).ok())
+            .context("failed to find the home folder (hint: set HOME)")
+    }
+}
+
+/// The process's arguments, the program's own name left out.
+pub fn arguments() -> Vec<OsString> {
+    env::args_os().skip(1).collect()
+}
+
+/// The folder this process was started in, as UTF-8.
+pub fn current_dir() -> Result<Utf8PathBuf> {
+    let dir = env::current_dir().context("failed to find the current folder")?;
+    Utf8PathBuf::from_path_buf(dir)
+        .map_err(|dir| anyhow::anyhow!("failed to use the folder `{}`: its name is not UTF-8", dir.display()))
+}
+
+/// This program's file.
+pub fn current_exe() -> Result<Utf8PathBuf> {
+    let exe = env::current_exe().context("failed to find this program's file")?;
+    Utf8PathBuf::from_path_buf(exe)
+        .map_err(|exe| anyhow::anyhow!("failed to use `{}`: its name is not UTF-8", exe.display()))
+}
+
+fn parent_environment() -> Option<BTreeMap<String, String>> {
+    let parent = rustix::process::getppid()?;
+    let bytes = fs::read(format!("/proc/{}/environ", parent.as_raw_nonzero())).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let pairs = text.split('\0').filter_map(|pair| pair.split_once('='));
+    Some(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}

@@ -1,0 +1,316 @@
+//! What a unit reads, found on the host, as mounts of stages and contexts.
+
+use std::{collections::BTreeMap, fs};
+
+use anyhow::{Context, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::{
+    argv::RustcArgs,
+    cache::{Cache, digest},
+    dockerfile::Mount,
+    recipe::{Key, Origin, Output, Recipe, Recipes},
+    shim::Shim,
+    sources::{Sources, file_digest},
+    unit::{Tool, Unit, Work},
+};
+
+/// The mounts of a unit, and where they come from.
+#[derive(Default)]
+pub struct Inputs {
+    pub mounts: Vec<Mount>,
+    /// Recipes mounted from.
+    pub stages: Vec<Key>,
+    /// Names and folders of the contexts mounted from.
+    pub contexts: BTreeMap<String, Utf8PathBuf>,
+    /// The crates it is compiled against.
+    pub crates: Vec<Key>,
+}
+
+/// Where to look for inputs.
+pub struct Finder<'a> {
+    pub cache: &'a Cache,
+    pub recipes: Recipes<'a>,
+    pub cargo_home: Utf8PathBuf,
+    /// Send every artifact, whatever is known of how it was made.
+    pub send_artifacts: bool,
+}
+
+impl Finder<'_> {
+    /// Finds the inputs of a unit; fails if one of them cannot be read.
+    pub fn inputs(&mut self, unit: &Unit) -> Result<Inputs> {
+        let mut inputs = Inputs::default();
+        match &unit.work {
+            Work::Compile { tool, args, .. } => {
+                self.crates(unit, args, &mut inputs)?;
+                self.linked_folders(args, &mut inputs)?;
+                if *tool == Tool::Clippy {
+                    self.clippy_config(unit, &mut inputs)?;
+                }
+                if let Some(out_dir) = unit.env.get("OUT_DIR") {
+                    self.artifact(Utf8Path::new(out_dir), &mut inputs)?;
+                }
+            }
+            Work::BuildScript { program, .. } => {
+                self.artifact(program, &mut inputs)?;
+                self.named_by_variables(unit, &mut inputs)?;
+            }
+        }
+        self.package(unit, &mut inputs)?;
+        inputs.mounts.sort();
+        inputs.mounts.dedup();
+        Ok(inputs)
+    }
+
+    /// The crates of `--extern` and all that they were compiled against.
+    fn crates(&mut self, unit: &Unit, args: &RustcArgs, inputs: &mut Inputs) -> Result<()> {
+        let mut unknown = false;
+        for (_, path) in args.externs() {
+            let Some(path) = path else { continue };
+            let path = unit.cwd.join(path);
+            if !path.exists() {
+                continue;
+            }
+            let (key, known) = self.key_of(&path)?;
+            unknown |= !known;
+            push_new(&mut inputs.crates, key);
+        }
+        if unknown {
+            self.all_crates_nearby(unit, args, inputs)?;
+        }
+        let named: Vec<Utf8PathBuf> = args.externs().filter_map(|(_, path)| Some(unit.cwd.join(path?))).collect();
+        for recipe in self.recipes.crate_closure(&inputs.crates.clone())? {
+            for output in recipe.outputs.iter().filter(|output| is_wanted(output, &recipe, unit.links(), &named)) {
+                inputs.mount(&recipe, output, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// What an artifact of unknown making needs is not known either: everything beside it.
+    fn all_crates_nearby(&mut self, unit: &Unit, args: &RustcArgs, inputs: &mut Inputs) -> Result<()> {
+        for (kind, dir) in args.library_paths().filter(|(kind, _)| matches!(*kind, "dependency" | "crate")) {
+            let dir = unit.cwd.join(dir);
+            let Ok(entries) = dir.read_dir_utf8() else { continue };
+            for entry in entries {
+                let path = entry.with_context(|| format!("failed to read the {kind} folder `{dir}`"))?.into_path();
+                if matches!(path.extension(), Some("rlib" | "rmeta" | "so")) {
+                    let (key, _) = self.key_of(&path)?;
+                    push_new(&mut inputs.crates, key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Folders of `-L` that a build script filled, or that lie in another package.
+    fn linked_folders(&mut self, args: &RustcArgs, inputs: &mut Inputs) -> Result<()> {
+        for (kind, dir) in args.library_paths() {
+            if kind != "dependency" && kind != "crate" {
+                self.named_path(Utf8Path::new(dir), inputs)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Paths in the variables of a build script: how `links` packages tell where their files are.
+    fn named_by_variables(&mut self, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
+        for (_, value) in unit.env.iter().filter(|(name, _)| name.starts_with("DEP_")) {
+            for word in value.split([' ', '\t', '\n', ':', ';', ',', '=', '"', '\'']) {
+                self.named_path(Utf8Path::new(word.trim_start_matches("-I").trim_start_matches("-L")), inputs)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A path that somebody else made: the output of a build script, or a file of another package.
+    fn named_path(&mut self, path: &Utf8Path, inputs: &mut Inputs) -> Result<()> {
+        if !path.is_absolute() || !path.exists() {
+            return Ok(());
+        }
+        for dir in path.ancestors() {
+            if dir.file_name() == Some("out") && (self.recipes.of_path(dir).is_some() || is_out_dir(dir)) {
+                return self.artifact(dir, inputs);
+            }
+            if dir.join("Cargo.toml").exists() {
+                return self.sources(dir, &[], false, inputs);
+            }
+        }
+        Ok(())
+    }
+
+    /// Mounts a file or folder of the target folder where the host has it.
+    fn artifact(&mut self, path: &Utf8Path, inputs: &mut Inputs) -> Result<()> {
+        if !path.exists() {
+            return Ok(());
+        }
+        let (key, _) = self.key_of(path)?;
+        let recipe = self.recipes.get(&key).context("a recipe just found is gone")?.clone();
+        let output = recipe.outputs.iter().find(|output| output.host == path);
+        let output = Output { host: path.to_owned(), source: output.unwrap_or(&recipe.outputs[0]).source.clone() };
+        inputs.mount(&recipe, &output, false);
+        Ok(())
+    }
+
+    /// The recipe of an artifact, and whether it was known; one of unknown making is copied.
+    fn key_of(&mut self, path: &Utf8Path) -> Result<(Key, bool)> {
+        let shim = Shim::open(path)?;
+        let path = shim.as_ref().map_or(path, |shim| &shim.compiled).to_owned();
+        if !self.send_artifacts
+            && let Some(recipe) = self.recipes.of_path(&path)
+        {
+            let known = matches!(recipe.origin, Origin::Step { .. });
+            return Ok((recipe.key.clone(), known));
+        }
+        let recipe = match shim {
+            Some(shim) => self.copy_program(shim)?,
+            None if path.is_dir() => self.copy_folder(&path)?,
+            None => self.copy_file(&path)?,
+        };
+        let key = recipe.key.clone();
+        self.recipes.save(recipe)?;
+        Ok((key, false))
+    }
+
+    fn copy_folder(&self, path: &Utf8Path) -> Result<Recipe> {
+        let sources = Sources::copy(path, self.cache)?;
+        let outputs = vec![Output { host: path.to_owned(), source: "/p".to_owned() }];
+        Ok(Recipe { key: sources.name, origin: Origin::Copy { context: sources.context }, outputs, crates: vec![] })
+    }
+
+    fn copy_file(&self, path: &Utf8Path) -> Result<Recipe> {
+        let content = file_digest(path.as_std_path())?;
+        self.copied(path, &content, |to| Ok(fs::copy(path, to).map(drop)?))
+    }
+
+    fn copy_program(&self, mut shim: Shim) -> Result<Recipe> {
+        let content = shim.digest()?;
+        let compiled = shim.compiled.clone();
+        self.copied(&compiled, &content, |to| shim.unpack(to))
+    }
+
+    /// A file in a folder of the cache, under its content's name.
+    fn copied(&self, path: &Utf8Path, content: &str, copy: impl FnOnce(&Utf8Path) -> Result<()>) -> Result<Recipe> {
+        let name = path.file_name().context("an artifact has a name")?;
+        let key = format!("f{}", digest([name, content]));
+        let context = self.cache.folder(&format!("artifacts/{key}"), |new| {
+            let copied = fs::create_dir(new.join("p")).map_err(Into::into).and_then(|()| copy(&new.join("p").join(name)));
+            copied.with_context(|| format!("failed to copy `{path}` into the cache (hint: is the disk full?)"))
+        })?;
+        let outputs = vec![Output { host: path.to_owned(), source: format!("/p/{name}") }];
+        Ok(Recipe { key, origin: Origin::Copy { context }, outputs, crates: vec![] })
+    }
+
+    /// The files of the unit's own package, and of the folder of its input if that is elsewhere.
+    fn package(&mut self, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
+        let writable = matches!(unit.work, Work::BuildScript { .. });
+        let mut holes = vec![unit.out_dir().to_owned()];
+        holes.extend(inputs.mounts.iter().filter_map(|mount| match mount {
+            Mount::Bind { target, .. } => Some(Utf8PathBuf::from(target)),
+            _ => None,
+        }));
+        self.sources(&unit.package, &holes, writable, inputs)?;
+        if let Work::Compile { args, .. } = &unit.work
+            && let Some(input) = args.inputs().next()
+        {
+            let input = unit.cwd.join(input);
+            let dir = input.parent().unwrap_or(&unit.cwd);
+            let is_generated = unit.env.get("OUT_DIR").is_some_and(|out_dir| input.starts_with(out_dir));
+            if !normalised(&input).starts_with(&unit.package) && !is_generated && input.exists() {
+                self.sources(&normalised(dir), &holes, writable, inputs)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sources(&self, root: &Utf8Path, holes: &[Utf8PathBuf], writable: bool, inputs: &mut Inputs) -> Result<()> {
+        let sources = Sources::of(root, &self.cargo_home, self.cache)?;
+        inputs.mounts.extend(sources.mounts(holes, writable)?);
+        inputs.contexts.insert(sources.name, sources.context);
+        Ok(())
+    }
+
+    /// `clippy.toml` of the package or a folder above it.
+    fn clippy_config(&self, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
+        let start = unit.env.get("CLIPPY_CONF_DIR").map_or(unit.package.clone(), |dir| unit.cwd.join(dir));
+        let names = ["clippy.toml", ".clippy.toml"];
+        let found = start.ancestors().flat_map(|dir| names.map(|name| dir.join(name))).find(|path| path.is_file());
+        let Some(path) = found.filter(|path| !path.starts_with(&unit.package)) else { return Ok(()) };
+        let recipe = self.copy_file(&path)?;
+        inputs.mount(&recipe, &recipe.outputs[0], false);
+        Ok(())
+    }
+}
+
+impl Inputs {
+    fn mount(&mut self, recipe: &Recipe, output: &Output, writable: bool) {
+        match &recipe.origin {
+            Origin::Step { .. } => push_new(&mut self.stages, recipe.key.clone()),
+            Origin::Copy { context } => {
+                self.contexts.insert(recipe.key.clone(), context.clone());
+            }
+        }
+        let (from, source, target) = (recipe.key.clone(), output.source.clone(), output.host.to_string());
+        self.mounts.push(Mount::Bind { from, source, target, writable });
+    }
+}
+
+/// Whether a unit reads this file of a crate below it: one that links wants object code, one that does not
+/// is content with metadata, as cargo's pipelining shows; what `--extern` names is always wanted.
+fn is_wanted(output: &Output, recipe: &Recipe, links: bool, named: &[Utf8PathBuf]) -> bool {
+    let has_metadata = recipe.outputs.iter().any(|output| output.host.extension() == Some("rmeta"));
+    match output.host.extension() {
+        Some("rmeta") => !links || named.contains(&output.host),
+        Some("rlib") => links || !has_metadata || named.contains(&output.host),
+        Some("so" | "dylib" | "dll") => true,
+        _ => false,
+    }
+}
+
+/// Whether cargo laid this folder out as a build script's `OUT_DIR`.
+fn is_out_dir(dir: &Utf8Path) -> bool {
+    dir.parent().is_some_and(|parent| ["output", "root-output"].iter().any(|name| parent.join(name).exists()))
+}
+
+/// The path without `.` and `..`, by its text alone.
+fn normalised(path: &Utf8Path) -> Utf8PathBuf {
+    let mut plain = Utf8PathBuf::new();
+    for component in path.components() {
+        match component.as_str() {
+            "." => {}
+            ".." => drop(plain.pop()),
+            name => plain.push(name),
+        }
+    }
+    plain
+}
+
+fn push_new(keys: &mut Vec<Key>, key: Key) {
+    if !keys.contains(&key) {
+        keys.push(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_normalised_by_text() {
+        assert_eq!(normalised(Utf8Path::new("/a/./b/../c/")), "/a/c");
+    }
+
+    #[test]
+    fn linking_wants_object_code_and_checking_metadata() {
+        let output = |name: &str| Output { host: name.into(), source: String::new() };
+        let outputs = vec![output("/d/liba.rmeta"), output("/d/liba.rlib"), output("/d/a.d")];
+        let origin = Origin::Copy { context: "/c".into() };
+        let recipe = Recipe { key: "k".into(), origin, outputs, crates: vec![] };
+        let wanted = |links, named: &[Utf8PathBuf]| -> Vec<_> {
+            recipe.outputs.iter().filter(|output| is_wanted(output, &recipe, links, named)).map(|o| o.host.as_str()).collect()
+        };
+        assert_eq!(wanted(false, &[]), ["/d/liba.rmeta"]);
+        assert_eq!(wanted(true, &[]), ["/d/liba.rlib"]);
+        assert_eq!(wanted(true, &["/d/liba.rmeta".into()]), ["/d/liba.rmeta", "/d/liba.rlib"]);
+    }
+}

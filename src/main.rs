@@ -1,0 +1,27 @@
+//! argv → role → exit status; the only place that prints a final error.
+
+use std::process::ExitCode;
+
+use rustcbuildx::{build_script, cmd, compile, env, role::Role, shim::Shim};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("rustcbuildx: error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    let own = env::current_exe()?;
+    if let Some(shim) = Shim::open(&own)? {
+        return build_script::start(shim, &own, env::arguments());
+    }
+    match Role::of(env::arguments()) {
+        Role::Compiler(words) => compile::run(words),
+        Role::BuildScript(program) => build_script::run(&program),
+        Role::Command(args) => cmd::run(args),
+    }
+}

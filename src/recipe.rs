@@ -1,0 +1,144 @@
+//! How each known artifact of a target folder came to be, so that a later unit can take it from the
+//! engine's own cache instead of sending it there.
+//!
+//! A recipe is kept under its key; a link from the artifact's path leads to the key as long as the
+//! artifact is the one that was written then.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    fs,
+    os::unix::fs::MetadataExt,
+};
+
+use anyhow::{Context, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cache::{Cache, digest},
+    dockerfile::Run,
+};
+
+/// A recipe's name, and the name of its stage or context in a Dockerfile.
+pub type Key = String;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Recipe {
+    pub key: Key,
+    pub origin: Origin,
+    pub outputs: Vec<Output>,
+    /// The crates it was compiled against: whoever uses it needs them too.
+    pub crates: Vec<Key>,
+}
+
+/// What a Dockerfile takes the outputs from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Origin {
+    /// A step; the stages and contexts are those it mounts from.
+    Step { base: String, run: Run, stages: Vec<Key>, contexts: BTreeMap<String, Utf8PathBuf> },
+    /// A copy of something this tool did not make, in a folder of the cache.
+    Copy { context: Utf8PathBuf },
+}
+
+/// A file or folder, as the host and as its stage or context name it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Output {
+    pub host: Utf8PathBuf,
+    pub source: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Link {
+    key: Key,
+    stamp: String,
+}
+
+/// The recipes, each read from disk once.
+pub struct Recipes<'a> {
+    cache: &'a Cache,
+    loaded: HashMap<Key, Option<Recipe>>,
+}
+
+impl<'a> Recipes<'a> {
+    pub fn new(cache: &'a Cache) -> Self {
+        Self { cache, loaded: HashMap::new() }
+    }
+
+    pub fn get(&mut self, key: &str) -> Option<&Recipe> {
+        if !self.loaded.contains_key(key) {
+            let recipe = self.cache.read(&recipe_name(key)).filter(Recipe::is_usable);
+            self.loaded.insert(key.to_owned(), recipe);
+        }
+        self.loaded[key].as_ref()
+    }
+
+    /// The recipe behind a file or folder of the host, if that is still what the recipe made.
+    pub fn of_path(&mut self, path: &Utf8Path) -> Option<&Recipe> {
+        let link: Link = self.cache.read(&link_name(path))?;
+        if stamp(path).ok()? != link.stamp {
+            log::debug!("`{path}` is no longer what {} made", link.key);
+            return None;
+        }
+        self.get(&link.key)
+    }
+
+    /// Makes a recipe known to this process only.
+    pub fn add(&mut self, recipe: Recipe) {
+        self.loaded.insert(recipe.key.clone(), Some(recipe));
+    }
+
+    /// Remembers a recipe and that its outputs, now in place, came from it.
+    pub fn save(&mut self, recipe: Recipe) -> Result<()> {
+        self.cache.write(&recipe_name(&recipe.key), &recipe)?;
+        for output in &recipe.outputs {
+            let link = Link { key: recipe.key.clone(), stamp: stamp(&output.host)? };
+            self.cache.write(&link_name(&output.host), &link)?;
+        }
+        self.add(recipe);
+        Ok(())
+    }
+
+    /// The crates a unit sees that is compiled against `direct`: those, and what they were compiled
+    /// against. Each once, dependents first.
+    pub fn crate_closure(&mut self, direct: &[Key]) -> Result<Vec<Recipe>> {
+        let mut closure: Vec<Recipe> = Vec::new();
+        let mut seen: HashSet<Key> = direct.iter().cloned().collect();
+        let mut queue: VecDeque<Key> = direct.to_vec().into();
+        while let Some(key) = queue.pop_front() {
+            let recipe = self.get(&key).with_context(|| format!("failed to find the recipe {key} in the cache"))?.clone();
+            queue.extend(recipe.crates.iter().filter(|key| seen.insert((*key).clone())).cloned());
+            closure.push(recipe);
+        }
+        Ok(closure)
+    }
+}
+
+impl Recipe {
+    /// Whether the folders it needs on this machine are still there.
+    fn is_usable(&self) -> bool {
+        match &self.origin {
+            Origin::Step { contexts, .. } => contexts.values().all(|path| path.exists()),
+            Origin::Copy { context } => context.exists(),
+        }
+    }
+}
+
+fn recipe_name(key: &str) -> String {
+    format!("recipes/{key}")
+}
+
+fn link_name(path: &Utf8Path) -> String {
+    format!("links/{}", digest([path.as_str()]))
+}
+
+/// What changes when somebody writes to a file, or to any file below a folder.
+fn stamp(path: &Utf8Path) -> Result<String> {
+    let mut entries = Vec::new();
+    for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
+        let entry = entry.with_context(|| format!("failed to read `{path}`"))?;
+        let data = fs::symlink_metadata(entry.path()).with_context(|| format!("failed to read `{path}`"))?;
+        let name = entry.path().strip_prefix(path).unwrap_or(entry.path()).to_string_lossy().into_owned();
+        entries.push(format!("{name}\0{}\0{}.{}", data.len(), data.mtime(), data.mtime_nsec()));
+    }
+    Ok(digest(entries))
+}

@@ -1,0 +1,123 @@
+//! Starts processes: the only place that does, and the only user of tokio.
+
+use std::{
+    convert::Infallible,
+    ffi::{OsStr, OsString},
+    fmt,
+    fs::File,
+    os::unix::process::{CommandExt, ExitStatusExt},
+    process::{ExitStatus, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, anyhow};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::Command,
+};
+
+use crate::quote;
+
+/// A process to start: it can be shown, logged and run by hand.
+#[derive(Clone, Debug, Default)]
+pub struct Cmd {
+    pub program: String,
+    pub args: Vec<String>,
+    /// Variables added to this process's own.
+    pub env: Vec<(String, String)>,
+    pub stdin: String,
+}
+
+/// What a process that ended left.
+pub struct Finished {
+    pub status: ExitStatus,
+    /// Standard output, read from its start.
+    pub stdout: File,
+    pub stderr: String,
+}
+
+impl Cmd {
+    pub fn new(program: impl Into<String>, args: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { program: program.into(), args: args.into_iter().map(Into::into).collect(), ..Self::default() }
+    }
+}
+
+impl fmt::Display for Cmd {
+    /// As a shell takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in &self.env {
+            write!(f, "{name}={} ", quote::word(value))?;
+        }
+        write!(f, "{} {}", quote::word(&self.program), quote::words(&self.args))?;
+        if !self.stdin.is_empty() {
+            write!(f, " <<'END'\n{}END", self.stdin)?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a process to its end. It dies with this one: an engine's client that dies cancels its build.
+///
+/// Fails if the process cannot be started; a status other than 0 is the caller's to judge.
+pub fn run(cmd: &Cmd) -> Result<Finished> {
+    let start = Instant::now();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("failed to start tokio")?;
+    let finished = runtime.block_on(run_async(cmd)).with_context(|| format!("failed to run `{}`", cmd.program))?;
+    log::debug!("`{}` took {} ms: {}", cmd.program, start.elapsed().as_millis(), finished.status);
+    Ok(finished)
+}
+
+async fn run_async(cmd: &Cmd) -> Result<Finished> {
+    let stdout = tempfile::tempfile().context("failed to make a temporary file (hint: is the disk full?)")?;
+    let mut command = Command::new(&cmd.program);
+    command.args(&cmd.args).envs(cmd.env.iter().map(|(name, value)| (name, value)));
+    // The CLI would take it for an argument of the build and date its output by it.
+    command.env_remove("SOURCE_DATE_EPOCH");
+    command.stdin(Stdio::piped()).stdout(stdout.try_clone()?).stderr(Stdio::piped()).kill_on_drop(true);
+    // SAFETY: between fork and exec only this system call is made, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?));
+    }
+    let mut child = command.spawn()?;
+    let (mut stdin, mut stderr) = (child.stdin.take().expect("piped"), child.stderr.take().expect("piped"));
+    let feed = async move {
+        // A process that ends early closes its end: its status says why.
+        let _ = stdin.write_all(cmd.stdin.as_bytes()).await;
+        let _ = stdin.shutdown().await;
+    };
+    let mut messages = Vec::new();
+    let (_, read, status) = tokio::join!(feed, stderr.read_to_end(&mut messages), child.wait());
+    read?;
+    let mut stdout = stdout;
+    std::io::Seek::rewind(&mut stdout)?;
+    Ok(Finished { status: status?, stdout, stderr: String::from_utf8_lossy(&messages).into_owned() })
+}
+
+/// Runs a process on this one's terminal, to its end.
+pub fn run_visibly(cmd: &Cmd) -> Result<ExitStatus> {
+    std::process::Command::new(&cmd.program)
+        .args(&cmd.args)
+        .envs(cmd.env.iter().map(|(name, value)| (name, value)))
+        .status()
+        .with_context(|| format!("failed to run `{}`", cmd.program))
+}
+
+/// Becomes another program; returns only on failure.
+pub fn exec(program: &OsStr, args: impl IntoIterator<Item = OsString>) -> Result<Infallible> {
+    let error = std::process::Command::new(program).args(args).exec();
+    Err(anyhow!(error).context(format!("failed to run `{}`", program.display())))
+}
+
+/// Ends this process as another one ended: with its status, or by the signal that ended it.
+pub fn end_like(status: i32) -> std::process::ExitCode {
+    let signal = status.checked_sub(128).filter(|signal| *signal > 0);
+    if let Some(signal) = signal.and_then(rustix::process::Signal::from_named_raw) {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
+    }
+    std::process::ExitCode::from(u8::try_from(status).unwrap_or(1))
+}
+
+/// A status as a shell gives it.
+pub fn shell_status(status: ExitStatus) -> i32 {
+    status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1)
+}

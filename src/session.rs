@@ -1,0 +1,255 @@
+//! One unit's way through the engine: inputs, stage, build, outcome, and again where the first answer is
+//! not to be trusted.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    artifacts::{Archive, Outcome, Unpacked},
+    cache::{Cache, digest},
+    config::Config,
+    dep_info,
+    engine::Engine,
+    env::Env,
+    image::Image,
+    inputs::{Finder, Inputs},
+    plan,
+    recipe::{Origin, Recipe, Recipes},
+    runner, stage,
+    toolchain::Version,
+    unit::{Unit, Work, is_secret, may_be_given},
+};
+
+/// What all units of one process share.
+pub struct Session<'a> {
+    env: &'a Env,
+    config: &'a Config,
+    cache: Cache,
+    engine: Engine,
+    image: Image,
+}
+
+/// A unit's outcome, its files still to be put in their place.
+pub struct Built {
+    pub outcome: Outcome,
+    pub files: Unpacked,
+    recipe: Recipe,
+}
+
+impl<'a> Session<'a> {
+    /// Finds the engine and the image for units of the compiler `rustc`.
+    pub fn open(env: &'a Env, config: &'a Config, rustc: &str) -> Result<Self> {
+        let cache = Cache::open(env.cache_dir()?)?;
+        let engine = Engine::choose(config, env, &cache)?;
+        let local = Version::of(rustc, env, &cache)?;
+        let image = Image::resolve(config, &engine, &local, &cache)?;
+        Ok(Self { env, config, cache, engine, image })
+    }
+
+    /// Does a unit's work. Fails only if the engine does: how the unit's process ended is in the outcome.
+    pub fn build(&self, mut unit: Unit) -> Result<Built> {
+        let start = Instant::now();
+        self.add_variables(&mut unit)?;
+        let mut built = self.build_trusted(&unit)?;
+        // Two rounds: a variable found by the first may lead to code that reads another.
+        for _ in 0..2 {
+            let names = self.wanted_variables(&unit, &built)?;
+            if names.is_empty() {
+                break;
+            }
+            log::info!("{} reads {} of the environment: again with it", unit.name(), names.join(", "));
+            self.remember_variables(&unit, &names)?;
+            self.add_variables(&mut unit)?;
+            built = self.build_trusted(&unit)?;
+        }
+        log::info!("{} ended with {} after {} ms", unit.name(), built.outcome.status, start.elapsed().as_millis());
+        Ok(built)
+    }
+
+    /// Remembers how the files, now in place, were made.
+    pub fn remember(&self, built: &mut Built, unit: &Unit, names: &[String]) -> Result<()> {
+        built.recipe.outputs = match &unit.work {
+            Work::Compile { out_dir, .. } => names
+                .iter()
+                .map(|name| crate::recipe::Output { host: out_dir.join(name), source: stage::output(name.as_ref()) })
+                .collect(),
+            Work::BuildScript { out_dir, .. } => {
+                vec![crate::recipe::Output { host: out_dir.clone(), source: format!("{}/{}", stage::OUT, stage::FILES) }]
+            }
+        };
+        Recipes::new(&self.cache).save(built.recipe.clone())
+    }
+
+    /// Builds, and again if the engine's own cache is in the way: a failure it remembers may be one that
+    /// would not happen now, and a stage below that it lost and cannot make again is replaced by what is here.
+    fn build_trusted(&self, unit: &Unit) -> Result<Built> {
+        let built = match self.build_once(unit, None, false) {
+            Ok(built) => built,
+            Err(Failure::Before(error)) => return Err(error),
+            Err(Failure::Engine { retry: false, error }) => return Err(error),
+            Err(Failure::Engine { retry: true, error }) => {
+                log::warn!("{error:#}: again with all artifacts sent");
+                self.build_once(unit, None, true).map_err(Failure::into_error)?
+            }
+        };
+        if built.outcome.status == 0 || built.is_fresh {
+            return Ok(built.built);
+        }
+        log::info!("{} failed in an earlier build: again", unit.name());
+        self.build_once(unit, Some(&nonce()), false).map(|again| again.built).map_err(Failure::into_error)
+    }
+
+    /// One call of the engine. `salt` makes the step one that no cache holds.
+    fn build_once(&self, unit: &Unit, salt: Option<&str>, send_artifacts: bool) -> Result<Attempt, Failure> {
+        let start = Instant::now();
+        let recipes = Recipes::new(&self.cache);
+        let cargo_home = self.env.cargo_home()?;
+        let mut finder = Finder { cache: &self.cache, recipes, cargo_home, send_artifacts };
+        let inputs = finder.inputs(unit).with_context(|| format!("failed to find the inputs of {}", unit.name()))?;
+        let has_stages = !inputs.stages.is_empty();
+        let recipe = self.recipe(unit, inputs, salt);
+        let plan = plan::unit(&recipe, &mut finder.recipes, self.config.syntax.as_deref())?;
+        let nonce = nonce();
+        let cmd = self.engine.build(&plan, &nonce)?;
+        log::debug!("{}: inputs found in {} ms\n{cmd}", unit.name(), start.elapsed().as_millis());
+
+        let start = Instant::now();
+        let finished = runner::run(&cmd)?;
+        log::debug!("{}: engine done in {} ms\n{}", unit.name(), start.elapsed().as_millis(), finished.stderr);
+        if !finished.status.success() {
+            let error = anyhow::anyhow!(
+                "failed to build {} with {}: {} {}",
+                unit.name(),
+                self.engine.name(),
+                self.engine.complaint(&finished.stderr),
+                self.engine.hint(&finished.stderr)
+            );
+            return Err(Failure::Engine { retry: has_stages && !send_artifacts, error });
+        }
+        let start = Instant::now();
+        let mut archive = Archive::new(finished.stdout);
+        let outcome = archive.outcome()?;
+        let files = archive.unpack(unit.out_dir())?;
+        log::debug!("{}: {} received in {} ms", unit.name(), outcome.status, start.elapsed().as_millis());
+        Ok(Attempt { is_fresh: outcome.nonce == nonce, built: Built { outcome, files, recipe } })
+    }
+
+    fn recipe(&self, unit: &Unit, mut inputs: Inputs, salt: Option<&str>) -> Recipe {
+        if self.config.incremental
+            && let Work::Compile { args, .. } = &unit.work
+            && let Some(dir) = args.codegen("incremental")
+        {
+            let target = unit.cwd.join(dir).into_string();
+            let id = format!("rustcbuildx-{}", digest([target.as_str(), &unit.name()]));
+            inputs.mounts.push(crate::dockerfile::Mount::Cache { id, target });
+        }
+        let mut run = stage::run(unit, &self.image, umask(), inputs.mounts);
+        if let Some(salt) = salt {
+            // An argument that the script's shell never looks at.
+            run.argv.insert(4, salt.to_owned());
+            run.argv[2] = format!("shift; {}", run.argv[2]);
+        }
+        let base = self.image.pinned.clone();
+        let contexts: Vec<String> = inputs.contexts.iter().flat_map(|(name, path)| [name.clone(), path.to_string()]).collect();
+        let text = serde_json::to_string(&run).expect("a step is plain text");
+        let key = format!("u{}", digest([vec![base.clone(), text], contexts].concat()));
+        let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates };
+        let origin = Origin::Step { base, run, stages: inputs.stages, contexts: inputs.contexts };
+        Recipe { key, origin, outputs: vec![], crates }
+    }
+
+    /// Adds the variables asked for, and those the unit was seen to read.
+    fn add_variables(&self, unit: &mut Unit) -> Result<()> {
+        let remembered: Vec<String> = self.cache.read(&variables_name(unit)).unwrap_or_default();
+        for name in self.config.set_envs.iter().chain(&remembered) {
+            if is_secret(name) {
+                log::warn!("{name} looks like a secret and is not given to {}", unit.name());
+            } else if let Some(value) = self.env.get(name) {
+                unit.env.insert(name.clone(), value.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Variables that the unit looked for, that are set here, and that it may see.
+    fn wanted_variables(&self, unit: &Unit, built: &Built) -> Result<Vec<String>> {
+        let names = match &unit.work {
+            Work::Compile { .. } => {
+                let mut names = dep_info::undefined_variables(&String::from_utf8_lossy(&built.outcome.stderr));
+                for name in built.files.names()?.iter().filter(|name| name.ends_with(".d")) {
+                    let path = built.files.root.join(name);
+                    let text = std::fs::read_to_string(&path).with_context(|| format!("failed to read `{path}`"))?;
+                    names.extend(dep_info::missing_variables(&text));
+                }
+                names
+            }
+            Work::BuildScript { .. } => dep_info::rerun_variables(&String::from_utf8_lossy(&built.outcome.stdout)),
+        };
+        let is_new = |name: &String| may_be_given(name) && !unit.env.contains_key(name) && self.env.get(name).is_some();
+        let mut names: Vec<String> = names.into_iter().filter(is_new).collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn remember_variables(&self, unit: &Unit, names: &[String]) -> Result<()> {
+        let mut known: Vec<String> = self.cache.read(&variables_name(unit)).unwrap_or_default();
+        known.extend(names.iter().cloned());
+        known.sort();
+        known.dedup();
+        self.cache.write(&variables_name(unit), &known)
+    }
+}
+
+struct Attempt {
+    built: Built,
+    /// Whether the step ran in this very build.
+    is_fresh: bool,
+}
+
+impl std::ops::Deref for Attempt {
+    type Target = Built;
+
+    fn deref(&self) -> &Built {
+        &self.built
+    }
+}
+
+/// Why an attempt came to nothing.
+enum Failure {
+    /// Nothing was asked of the engine, or its answer made no sense.
+    Before(anyhow::Error),
+    Engine { retry: bool, error: anyhow::Error },
+}
+
+impl Failure {
+    fn into_error(self) -> anyhow::Error {
+        match self {
+            Self::Before(error) | Self::Engine { error, .. } => error,
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Before(error)
+    }
+}
+
+fn variables_name(unit: &Unit) -> String {
+    format!("variables/{}", digest([unit.package.as_str(), &unit.name()]))
+}
+
+/// A number that no other build has.
+fn nonce() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}-{}", now.as_nanos(), std::process::id())
+}
+
+/// The mode bits this process takes from new files.
+fn umask() -> u32 {
+    let mask = rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::umask(mask);
+    mask.bits()
+}

@@ -1,0 +1,141 @@
+//! What cargo finds in place of a build script's program: this program, with the script's behind it.
+//!
+//! Cargo runs a build script by its path. So that the run, too, goes to the engine, the file there is a copy
+//! of rustcbuildx, followed by the real program and a trailer. Under `RUSTC_WRAPPER=rustcbuildx` it hands
+//! itself to the wrapper; otherwise it starts the real program, so a target folder outlives the wrapper.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::PermissionsExt,
+};
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+use crate::cache::hex;
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// Ends a shim's file; before it the lengths of the program and of the path, 8 bytes each.
+const MAGIC: &[u8; 16] = b"rustcbuildx-shim";
+const TRAILER: u64 = 32;
+
+/// A shim's file, taken apart; the program is read when asked for.
+pub struct Shim {
+    file: File,
+    /// Where rustc wrote the program: cargo runs it under another name.
+    pub compiled: Utf8PathBuf,
+    start: u64,
+    length: u64,
+}
+
+impl Shim {
+    /// Opens the shim at `path`; `None` if the file is something else.
+    pub fn open(path: &Utf8Path) -> Result<Option<Self>> {
+        let named_so = path.file_name().is_some_and(|name| name.starts_with("build"));
+        if !named_so || !path.is_file() {
+            return Ok(None);
+        }
+        Self::read(path).with_context(|| format!("failed to read the build script `{path}`"))
+    }
+
+    fn read(path: &Utf8Path) -> io::Result<Option<Self>> {
+        let mut file = File::open(path)?;
+        let size = file.metadata()?.len();
+        let mut trailer = [0; TRAILER as usize];
+        if size < TRAILER {
+            return Ok(None);
+        }
+        file.seek(SeekFrom::Start(size - TRAILER))?;
+        file.read_exact(&mut trailer)?;
+        if !trailer.ends_with(MAGIC) {
+            return Ok(None);
+        }
+        let number = |at: usize| u64::from_le_bytes(trailer[at..at + 8].try_into().expect("8 bytes"));
+        let (length, name_length) = (number(0), number(8));
+        let Some(start) = size.checked_sub(TRAILER + name_length).and_then(|end| end.checked_sub(length)) else {
+            return Ok(None);
+        };
+        file.seek(SeekFrom::Start(start + length))?;
+        let mut name = String::new();
+        (&mut file).take(name_length).read_to_string(&mut name)?;
+        Ok(Some(Self { file, compiled: name.into(), start, length }))
+    }
+
+    /// Copies the real program into `to`.
+    pub fn copy_program(&mut self, to: &mut impl Write) -> io::Result<u64> {
+        self.file.seek(SeekFrom::Start(self.start))?;
+        io::copy(&mut (&mut self.file).take(self.length), to)
+    }
+
+    /// SHA-256 of the real program.
+    pub fn digest(&mut self) -> Result<String> {
+        let mut hasher = Sha256::new();
+        self.copy_program(&mut hasher).with_context(|| format!("failed to read `{}`", self.compiled))?;
+        Ok(hex(&hasher.finalize()))
+    }
+
+    /// Writes the real program to a new file at `to`.
+    pub fn unpack(&mut self, to: &Utf8Path) -> Result<()> {
+        let mut file = File::create(to)?;
+        self.copy_program(&mut file)?;
+        Ok(file.set_permissions(fs::Permissions::from_mode(0o755))?)
+    }
+
+    /// Starts the real program in place of this one; returns only on failure.
+    pub fn exec(mut self, arguments: Vec<std::ffi::OsString>) -> Result<std::convert::Infallible> {
+        let memory = rustix::fs::memfd_create("build-script", rustix::fs::MemfdFlags::CLOEXEC)?;
+        let mut memory = File::from(memory);
+        self.copy_program(&mut memory).context("failed to unpack the build script")?;
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&memory));
+        crate::runner::exec(path.as_ref(), arguments)
+    }
+}
+
+/// Turns the program at `path`, which cargo is to know as `compiled`, into a shim made of the program `own`.
+pub fn wrap(path: &Utf8Path, compiled: &Utf8Path, own: &Utf8Path) -> Result<()> {
+    let wrap = || -> io::Result<()> {
+        let program = fs::read(path)?;
+        let mode = fs::metadata(path)?.permissions().mode();
+        fs::remove_file(path)?;
+        let mut file = File::create(path)?;
+        io::copy(&mut File::open(own)?, &mut file)?;
+        file.write_all(&program)?;
+        file.write_all(compiled.as_str().as_bytes())?;
+        file.write_all(&(program.len() as u64).to_le_bytes())?;
+        file.write_all(&(compiled.as_str().len() as u64).to_le_bytes())?;
+        file.write_all(MAGIC)?;
+        file.set_permissions(fs::Permissions::from_mode(mode))
+    };
+    wrap().with_context(|| format!("failed to write the build script `{compiled}` (hint: is the disk full?)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shim_gives_its_program_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(dir.path()).unwrap();
+        let (own, path) = (dir.join("own"), dir.join("build_script_build-1"));
+        fs::write(&own, "wrapper").unwrap();
+        fs::write(&path, "program").unwrap();
+        wrap(&path, Utf8Path::new("/t/ü"), &own).unwrap();
+        let mut shim = Shim::open(&path).unwrap().unwrap();
+        let mut program = Vec::new();
+        shim.copy_program(&mut program).unwrap();
+        assert_eq!((&program[..], shim.compiled.as_str()), (&b"program"[..], "/t/ü"));
+    }
+
+    #[test]
+    fn other_files_are_no_shims() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(dir.path()).unwrap().join("build-script-build");
+        let damaged = [&[0xff; 16][..], MAGIC].concat();
+        for content in [&b""[..], &b"short"[..], &[b'x'; 100][..], &damaged] {
+            fs::write(&path, content).unwrap();
+            assert!(Shim::open(&path).unwrap().is_none());
+        }
+    }
+}

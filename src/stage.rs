@@ -1,0 +1,92 @@
+//! A unit and its inputs as one `RUN`.
+//!
+//! The container mirrors the paths of the host, so that rustc's arguments, its messages and the bytes it
+//! writes need no rewriting. What the process leaves is gathered in [`OUT`], next to its output, its
+//! status and the [`NONCE`] of the build that really ran it.
+
+use camino::Utf8Path;
+
+use crate::{
+    dockerfile::{Mount, Run},
+    image::Image,
+    unit::{Tool, Unit, Work},
+};
+
+/// The folder that holds a unit's outcome in its stage.
+pub const OUT: &str = "/rustcbuildx";
+/// Under [`OUT`]: the files the unit wrote.
+pub const FILES: &str = "files";
+/// Under [`OUT`]: the process's standard output.
+pub const STDOUT: &str = "stdout";
+/// Under [`OUT`]: the process's standard error.
+pub const STDERR: &str = "stderr";
+/// Under [`OUT`]: the process's exit status as a shell gives it.
+pub const STATUS: &str = "status";
+/// Under [`OUT`], and the secret it comes from: a number each build makes anew. Since a secret is no part
+/// of the cache key, finding another build's number means that the engine reused that build's outcome.
+pub const NONCE: &str = "nonce";
+
+/// Runs a process so that the build step succeeds whatever its status: a failed step would leave neither
+/// its files nor more than a clipped log. Arguments: umask, working folder, output folder, then the words.
+const PROLOGUE: &str = r#"umask "$1" && mkdir -p /rustcbuildx/files "$2" "$3" && cd "$2" || exit
+out=$3; shift 3; cp /run/secrets/nonce /rustcbuildx/nonce || exit
+"$@" </dev/null >/rustcbuildx/stdout 2>/rustcbuildx/stderr
+echo $? >/rustcbuildx/status
+"#;
+
+/// Moves what rustc wrote; the mounted artifacts in the same folder refuse to be moved (EBUSY) and stay.
+const GATHER_ARTIFACTS: &str = r#"mv -- "$out"/* /rustcbuildx/files/ 2>/dev/null; exit 0"#;
+
+/// Moves the whole output folder of a build script, hidden files and all.
+const GATHER_FOLDER: &str = r#"cd / && rmdir /rustcbuildx/files && mv -- "$out" /rustcbuildx/files"#;
+
+/// The step that does the unit's work in an image, with its inputs mounted.
+pub fn run(unit: &Unit, image: &Image, umask: u32, mut mounts: Vec<Mount>) -> Run {
+    mounts.push(Mount::Secret { id: NONCE.to_owned() });
+    let gather = match unit.work {
+        Work::Compile { .. } => GATHER_ARTIFACTS,
+        Work::BuildScript { .. } => GATHER_FOLDER,
+    };
+    let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), format!("{PROLOGUE}{gather}"), "rustcbuildx".to_owned()];
+    argv.push(format!("{umask:04o}"));
+    argv.push(unit.cwd.to_string());
+    argv.push(unit.out_dir().to_string());
+    // An explicit environment: dash drops variables whose names are no identifiers, and the image's own
+    // variables are no input of the unit.
+    argv.extend(["env".to_owned(), "-i".to_owned()]);
+    argv.extend(container_variables(unit, image));
+    argv.extend(unit.env.iter().map(|(name, value)| format!("{name}={value}")));
+    argv.extend(program(unit, image));
+    Run { mounts, argv }
+}
+
+/// The program and its arguments, with the image's compiler in place of the host's.
+fn program(unit: &Unit, image: &Image) -> Vec<String> {
+    match &unit.work {
+        Work::Compile { tool, args, .. } => {
+            let mut words = match tool {
+                Tool::Rustc => vec![image.tool("rustc")],
+                Tool::Clippy => vec![image.tool("clippy-driver"), image.tool("rustc")],
+            };
+            words.extend(args.words().iter().cloned());
+            words
+        }
+        Work::BuildScript { program, .. } => vec![program.to_string()],
+    }
+}
+
+/// What cargo gives a process of the machine it runs on: here the container.
+fn container_variables(unit: &Unit, image: &Image) -> Vec<String> {
+    let mut variables = vec![format!("PATH={}/bin:{}", image.sysroot, image.path), "HOME=/root".to_owned()];
+    if let Work::BuildScript { .. } = unit.work {
+        for (name, tool) in [("CARGO", "cargo"), ("RUSTC", "rustc"), ("RUSTDOC", "rustdoc")] {
+            variables.push(format!("{name}={}", image.tool(tool)));
+        }
+    }
+    variables
+}
+
+/// The file a unit wrote, in its stage.
+pub fn output(relative: &Utf8Path) -> String {
+    format!("{OUT}/{FILES}/{relative}")
+}
