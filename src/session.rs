@@ -132,7 +132,10 @@ impl<'a> Session<'a> {
         let outcome = archive.outcome()?;
         let files = archive.unpack(unit.out_dir())?;
         log::debug!("{}: {} received in {} ms", unit.name(), outcome.status, start.elapsed().as_millis());
-        Ok(Attempt { is_fresh: outcome.nonce == nonce, built: Built { outcome, files, recipe } })
+        let is_fresh = outcome.nonce == nonce;
+        let from = if is_fresh { "run now" } else { "taken from the engine's cache" };
+        log::info!("{} was {from} by {}", unit.name(), self.engine.name());
+        Ok(Attempt { is_fresh, built: Built { outcome, files, recipe } })
     }
 
     fn recipe(&self, unit: &Unit, mut inputs: Inputs, salt: Option<&str>) -> Recipe {
