@@ -1,0 +1,78 @@
+//! The tool's own commands: what they print and how they exit.
+
+use crate::command::{Finished, start};
+use crate::engine::{Engine, WRAPPER, command};
+use crate::project::Project;
+
+fn rustcbuildx(args: &str, env: &[(&str, &str)]) -> Finished {
+    let mut command = command(WRAPPER, &Engine::docker().env);
+    command.args(args.split_whitespace()).envs(env.iter().copied());
+    start(command, &format!("rustcbuildx {args}")).finish()
+}
+
+#[test]
+fn help_names_the_commands() {
+    for args in ["--help", "-h"] {
+        let help = rustcbuildx(args, &[]).succeeds();
+        for word in ["env", "pull", "RUSTC_WRAPPER", "RUSTCBUILDX_RUNNER"] {
+            assert!(help.stdout.contains(word), "no `{word}` in {help}");
+        }
+    }
+}
+
+#[test]
+fn version_is_the_package_version() {
+    for args in ["--version", "-V"] {
+        rustcbuildx(args, &[]).succeeds().says(env!("CARGO_PKG_VERSION"));
+    }
+}
+
+#[test]
+fn anything_else_is_refused_with_a_hint() {
+    for args in ["", "no-such-command", "--no-such-option", "env NO_SUCH_VARIABLE"] {
+        let refused = rustcbuildx(args, &[]).fails();
+        assert!(!refused.stderr.is_empty(), "{refused}");
+        assert!(refused.stdout.is_empty(), "{refused}");
+    }
+    rustcbuildx("no-such-command", &[]).says("no-such-command").says("help");
+}
+
+#[test]
+fn env_tells_every_setting() {
+    let all = rustcbuildx("env", &[("RUSTCBUILDX_LOG", "info")]).succeeds();
+    for name in ["RUNNER", "BASE_IMAGE", "SYNTAX", "LOG", "LOG_STYLE", "LOG_PATH", "INCREMENTAL"] {
+        let name = format!("RUSTCBUILDX_{name}");
+        assert!(all.stdout.contains(&name), "no `{name}` in {all}");
+    }
+}
+
+/// The output can be read by a shell, whatever the value.
+#[test]
+fn env_is_quoted_for_a_shell() {
+    let value = "/tmp/a 'quoted' \"path\" with $HOME and ünï";
+    let all = rustcbuildx("env", &[("RUSTCBUILDX_LOG_PATH", value)]).succeeds();
+    let script = format!("{}\nprintf %s \"$RUSTCBUILDX_LOG_PATH\"", all.stdout);
+    let mut shell = command("sh", &Engine::docker().env);
+    shell.args(["-c", &script]);
+    assert_eq!(start(shell, "sh").finish().succeeds().stdout, value);
+}
+
+#[test]
+fn env_tells_the_named_settings_only() {
+    let one = rustcbuildx("env RUSTCBUILDX_RUNNER", &[("RUSTCBUILDX_RUNNER", "none")]).succeeds();
+    assert!(one.stdout.contains("none"), "{one}");
+    assert!(!one.stdout.contains("RUSTCBUILDX_LOG"), "{one}");
+}
+
+#[test]
+fn unknown_runner_is_refused() {
+    rustcbuildx("pull", &[("RUSTCBUILDX_RUNNER", "no-such-runner")]).fails().says("no-such-runner");
+    let project = Project::new("broken").env("RUSTCBUILDX_RUNNER", "no-such-runner");
+    project.ours("build").fails().says("no-such-runner");
+}
+
+#[test]
+fn pull_works_again_and_fails_without_an_engine() {
+    rustcbuildx("pull", &[]).succeeds();
+    rustcbuildx("pull", &[("DOCKER_HOST", "unix:///nonexistent")]).fails();
+}

@@ -1,0 +1,142 @@
+//! Plain cargo and ours: same status, output, files, modes, messages; fresh for both afterwards.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::engine::Engine;
+use crate::project::{By, Project};
+
+/// Every kind of target in one package; `[env]`; metadata that is hard to quote; warnings.
+#[test]
+fn package() {
+    Project::new("package").same(&[
+        "build",
+        "test",
+        "run -- one 'two three'",
+        "run --example hello",
+        "bench --no-run",
+        "clippy --all-targets",
+        "check --all-targets --no-default-features",
+        "doc --no-deps",
+        "install --locked --path . --root {target}/root",
+        "test --release",
+    ]);
+}
+
+#[test]
+fn path_with_spaces_and_letters_beyond_ascii() {
+    let place = "späces and ünï/日本 'q'/package";
+    Project::at(Engine::docker(), "package", place).same(&["build", "clippy", "test"]);
+}
+
+/// Build scripts of all kinds, a proc-macro, editions 2015 to 2024, a dependency outside.
+#[test]
+fn workspace() {
+    Project::new("workspace").inside("ws").same(&[
+        "build --workspace",
+        "run",
+        "test --workspace",
+        "clippy --workspace --all-targets",
+        "build --workspace --release",
+        "doc --no-deps --workspace",
+    ]);
+}
+
+#[test]
+fn member_of_a_workspace() {
+    Project::new("workspace").inside("ws/app").same(&[
+        "check",
+        "build --release",
+        "bench --no-run",
+        "install --locked --path . --root {target}/root",
+        "doc",
+    ]);
+}
+
+#[test]
+fn explicit_target() {
+    let host = host_triple();
+    Project::new("workspace").inside("ws").same(&[
+        &format!("build --workspace --target {host}"),
+        &format!("test --workspace --target {host}"),
+        &format!("run --target {host} --release"),
+    ]);
+}
+
+/// Published crates, whose build scripts probe the compiler, and C code.
+#[test]
+fn registry() {
+    Project::new("registry").same(&["run", "test", "clippy", "check", "build --release"]);
+}
+
+#[test]
+fn installed_with_lto_from_published_crates() {
+    Project::new("registry").same(&["install --locked --path . --root {target}/root"]);
+}
+
+/// `cdylib`, `staticlib`, `dylib`, what a linker is told, debug information in files of its own.
+#[test]
+fn linkage() {
+    Project::new("linkage").same(&[
+        "build --workspace --all-targets",
+        "run",
+        "test --workspace",
+        "run --release",
+        "bench --no-run --workspace",
+        "clippy --workspace",
+        "check --workspace",
+    ]);
+}
+
+#[test]
+fn git_dependency() {
+    let project = Project::new("git");
+    let dependency = project.root.join("dependency");
+    git(&dependency, "init --quiet");
+    git(&dependency, "add --all");
+    git(&dependency, "-c user.name=it -c user.email=it@localhost commit --quiet -m it");
+    project.edit("app/Cargo.toml", "@DEPENDENCY@", dependency.to_str().unwrap());
+    let project = project.inside("app");
+    project.plain("generate-lockfile").succeeds();
+    project.same(&["run", "test", "clippy", "doc"]);
+}
+
+/// Colours reach the terminal, and the messages of the first run are those of plain cargo too.
+#[test]
+fn colours() {
+    let project = Project::new("package").env("CARGO_TERM_COLOR", "always");
+    project.same(&["clippy", "test -- --color=always"]);
+}
+
+/// Once all that may differ is set alike (one target folder, no incremental), the bytes are too.
+#[test]
+fn bytes_are_equal() {
+    let project = Project::new("workspace").inside("ws").env("CARGO_INCREMENTAL", "0");
+    let (target, kept) = (project.target(By::Ours), project.target(By::Plain));
+    project.start(By::PlainAfterOurs, "build --workspace --all-targets").finish().succeeds();
+    fs::rename(&target, &kept).unwrap();
+    project.ours("build --workspace --all-targets").succeeds();
+
+    let mut compared = 0;
+    for file in crate::tree::walk(&kept, |_| false).into_keys() {
+        let (plain, ours) = (kept.join(&file), target.join(&file));
+        let kind = plain.extension().and_then(|kind| kind.to_str());
+        if plain.is_file() && [Some("rlib"), Some("rmeta"), Some("so"), Some("d")].contains(&kind) {
+            assert!(fs::read(&plain).unwrap() == fs::read(&ours).unwrap(), "{file} differs");
+            compared += 1;
+        }
+    }
+    assert!(compared > 10, "{compared} files compared");
+}
+
+fn host_triple() -> String {
+    let output = Command::new("rustc").arg("-vV").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()
+}
+
+fn git(dir: &Path, args: &str) {
+    let status = Command::new("git").args(args.split(' ')).current_dir(dir).status().unwrap();
+    assert!(status.success(), "git {args}");
+}

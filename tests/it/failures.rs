@@ -1,0 +1,138 @@
+//! A mistake is reported as plain cargo reports it, each time it is made, and forgotten once fixed.
+
+use crate::project::{By, Project};
+
+/// One job: with more, which other units are done before cargo stops is a matter of chance.
+/// Not incremental: a linker's error tells the number of object files.
+fn project() -> Project {
+    Project::new("broken").env("CARGO_BUILD_JOBS", "1").env("CARGO_INCREMENTAL", "0")
+}
+
+/// `wrong` stands in `file` for a while.
+#[track_caller]
+fn case(file: &str, wrong: &str, message: &str) {
+    let project = project();
+    project.edit(file, "// HERE", wrong);
+    project.fails_alike("build").says(message);
+    project.edit(file, wrong, "// HERE");
+    project.same(&["run"]);
+}
+
+#[test]
+fn type_error() {
+    case("src/lib.rs", "let _: u32 = \"\";", "E0308");
+}
+
+#[test]
+fn type_error_after_a_success() {
+    let project = project();
+    project.same(&["run", "clippy"]);
+    project.edit("src/main.rs", "// HERE", "let _: u32 = \"\";");
+    project.fails_alike("build").says("E0308");
+    project.fails_alike("clippy").says("E0308");
+    project.edit("src/main.rs", "let _: u32 = \"\";", "// HERE");
+    project.same(&["run", "clippy"]);
+}
+
+#[test]
+fn syntax_error_in_a_build_script() {
+    case("build.rs", "let = ;", "expected pattern");
+}
+
+#[test]
+fn failing_build_script() {
+    let wrong = "println!(\"on stdout\"); eprintln!(\"on stderr\"); std::process::exit(7);";
+    case("build.rs", wrong, "exit status: 7");
+}
+
+#[test]
+fn panicking_build_script() {
+    case("build.rs", "panic!(\"a build script's panic\");", "a build script's panic");
+}
+
+#[test]
+fn build_script_that_reports_an_error() {
+    case("build.rs", "println!(\"cargo::error=what it says\");", "what it says");
+}
+
+#[test]
+fn aborting_build_script() {
+    case("build.rs", "std::process::abort();", "SIGABRT");
+}
+
+#[test]
+fn missing_native_library() {
+    case("build.rs", "println!(\"cargo::rustc-link-lib=no_such_library\");", "no_such_library");
+}
+
+#[test]
+fn panicking_macro() {
+    case("macros/src/lib.rs", "panic!(\"a macro's panic\");", "a macro's panic");
+}
+
+#[test]
+fn rustc_aborts() {
+    case("macros/src/lib.rs", "std::process::abort();", "SIGABRT");
+}
+
+#[test]
+fn rustc_is_killed() {
+    let kill = "std::process::Command::new(\"sh\").args([\"-c\", \"kill -9 $PPID\"]).status().unwrap();";
+    case("macros/src/lib.rs", kill, "SIGKILL");
+}
+
+#[test]
+fn warnings_denied_by_rustflags() {
+    let project = project().env("RUSTFLAGS", "-D warnings");
+    project.edit("src/lib.rs", "// HERE", "let unused = 1;");
+    project.fails_alike("build").says("-D unused-variables");
+    project.fails_alike("check").says("-D unused-variables");
+    project.edit("src/lib.rs", "let unused = 1;", "// HERE");
+    project.same(&["build", "check"]);
+}
+
+#[test]
+fn warnings_denied_by_clippy() {
+    let project = project();
+    project.edit("src/lib.rs", "// HERE", "let x = 1; let x = x; println!(\"{}\", x);");
+    project.fails_alike("clippy -- -D clippy::uninlined_format_args").says("uninlined");
+    project.same(&["clippy"]);
+}
+
+#[test]
+fn unknown_rustc_option() {
+    let project = project().env("RUSTFLAGS", "-C no-such-option=1");
+    let (plain, ours) = (project.plain("build").fails(), project.ours("build").fails());
+    assert_eq!(plain.status, ours.status);
+    assert!(ours.stderr.contains("no-such-option"), "{ours}");
+}
+
+/// Tests and programs that fail at run time: nothing of ours is in between.
+#[test]
+fn failing_tests_and_programs() {
+    let project = project();
+    project.edit("src/main.rs", "// HERE", "if true { std::process::exit(9); }");
+    let test = "\n#[test]\nfn fails() {\n    assert_eq!(one(), 2, \"of a test\");\n}\n";
+    project.edit("src/lib.rs", "macros::one!()\n}\n", &format!("macros::one!()\n}}\n{test}"));
+    project.same(&["run", "test --no-fail-fast"]);
+    assert_eq!(project.ours("run").status.code(), Some(9));
+    project.ours("test").fails().says("of a test");
+}
+
+/// A build script runs again when what it declared changes, and only then.
+#[test]
+fn build_script_declares_a_variable() {
+    let project = project();
+    let reads = "println!(\"cargo::rerun-if-env-changed=IT_NUMBER\");\n    \
+                 println!(\"cargo::rustc-env=NUMBER={:?}\", std::env::var(\"IT_NUMBER\"));";
+    project.edit("build.rs", "// HERE", reads);
+    project.edit("src/main.rs", "// HERE", "println!(\"{}\", env!(\"NUMBER\"));");
+    for value in ["one", "two", "one"] {
+        let run = |by| {
+            let mut cargo = project.cargo(by, "run");
+            cargo.env("IT_NUMBER", value);
+            crate::command::start(cargo, value).finish().succeeds().stdout
+        };
+        assert_eq!(run(By::Plain), run(By::Ours), "{value}");
+    }
+}

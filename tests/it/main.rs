@@ -1,0 +1,22 @@
+//! Real cargo, real projects, a real engine: plain cargo and ours must not be told apart.
+//!
+//! A test fails when its engine is not up (`hack/engine up`): nothing here is skipped.
+//!
+//! - `engine`: what `hack/engine env` exports, and a shim that logs each call of an engine.
+//! - `command`: one process: started, waited for, its output made comparable.
+//! - `tree`: what a target folder holds, made comparable.
+//! - `project`: a copy of a fixture, and the two cargos that build it.
+
+mod command;
+mod engine;
+mod project;
+mod tree;
+
+mod calls;
+mod commands;
+mod differential;
+mod failures;
+mod interrupted;
+mod lost_engine;
+mod other_engines;
+mod untouched;

@@ -1,0 +1,96 @@
+//! Nothing of the user's changes, though a `.dockerignore` of `*` is in every folder.
+
+use std::process::Command;
+
+use crate::command::start;
+use crate::project::{By, Project};
+
+/// The target folder is where it is by default: in the source tree.
+#[test]
+fn git_sees_the_target_folder_only() {
+    for (fixture, inside) in [("workspace", "ws"), ("package", "")] {
+        let project = Project::new(fixture).inside(inside);
+        let git = |args: &[&str]| {
+            let mut git = Command::new("git");
+            git.args(["-c", "core.quotePath=false", "-c", "user.name=it"]);
+            git.args(["-c", "user.email=it@localhost"]).args(args).current_dir(&project.root);
+            start(git, &args.join(" ")).finish().succeeds().stdout
+        };
+        git(&["init", "--quiet"]);
+        git(&["add", "--all"]);
+        git(&["commit", "--quiet", "-m", "it"]);
+        let before = project.snapshot();
+        for args in ["build", "test", "clippy", "doc"] {
+            let mut cargo = project.cargo(By::Ours, args);
+            cargo.env_remove("CARGO_TARGET_DIR");
+            start(cargo, args).finish().succeeds();
+        }
+        assert!(!project.calls.take().is_empty());
+        let status = git(&["status", "--ignored", "--porcelain"]);
+        let target = std::path::Path::new(inside).join("target");
+        assert_eq!(status, format!("?? {}/\n", target.display()));
+
+        let mut after = project.snapshot();
+        after.retain(|path, _| !std::path::Path::new(path).starts_with(&target));
+        after.retain(|path, _| !path.starts_with(".git"));
+        let mut before = before;
+        before.retain(|path, _| !path.starts_with(".git"));
+        assert_eq!(before, after);
+    }
+}
+
+/// On a file system that refuses writes, even those of root.
+#[test]
+fn read_only_source_tree() {
+    let project = Project::new("workspace").inside("ws");
+    let script = "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && cd . &&
+                  if touch \"$1/written\" 2>/dev/null; then echo not read-only; exit 99; fi &&
+                  cd \"$2\" && exec cargo test --workspace --locked";
+    let mut unshare = project.command("unshare", By::Ours);
+    unshare.args(["--mount", "--map-root-user", "sh", "-c", script, "sh"]);
+    unshare.arg(&project.root).arg(project.root.join("ws"));
+    start(unshare, "cargo test # on a read-only source tree").finish().succeeds().says("test result: ok");
+    project.plain("test --workspace").succeeds();
+    project.assert_same_tree();
+}
+
+/// Nor does the wrapper leave anything in the temporary folder.
+#[test]
+fn temporary_folder_is_left_empty() {
+    let project = Project::new("broken");
+    let temp = project.dir().join("temp");
+    std::fs::create_dir(&temp).unwrap();
+    let project = project.env("TMPDIR", temp.to_str().unwrap());
+    project.ours("run").succeeds();
+    project.edit("src/main.rs", "// HERE", "let _: u32 = \"\";");
+    project.ours("build").fails().says("E0308");
+    let left: Vec<_> = std::fs::read_dir(&temp).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// A secret of the caller's is in no log, no Dockerfile, no argument, no recipe.
+#[test]
+fn secrets_stay_where_they_are() {
+    let secret = "s3cr3t-of-the-test";
+    let project = Project::new("workspace").inside("ws");
+    let log = project.dir().join("trace.log");
+    let project = project
+        .env("RUSTCBUILDX_LOG", "trace")
+        .env("RUSTCBUILDX_LOG_PATH", log.to_str().unwrap())
+        .env("CARGO_REGISTRY_TOKEN", secret)
+        .env("AWS_SECRET_ACCESS_KEY", secret)
+        .env("IT_API_KEY", secret);
+    project.ours("build --workspace").succeeds();
+    let trace = std::fs::read_to_string(&log).unwrap();
+    for expected in ["FROM ", "--crate-name", "build"] {
+        assert!(trace.contains(expected), "no `{expected}` in the trace:\n{trace}");
+    }
+    assert!(!trace.contains(secret), "in the trace:\n{trace}");
+    let calls = project.calls.take();
+    assert!(!calls.concat().contains(secret), "{calls:#?}");
+    for file in crate::tree::walk(&project.target(By::Ours), |_| false).into_keys() {
+        let bytes = std::fs::read(project.target(By::Ours).join(&file)).unwrap_or_default();
+        let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!found, "in {file}");
+    }
+}
