@@ -233,11 +233,7 @@ fn parse_long<'a>(long: &str, rest: &mut impl Iterator<Item = &'a String>) -> Ar
     }
 }
 
-fn parse_shorts<'a>(
-    cluster: &str,
-    rest: &mut impl Iterator<Item = &'a String>,
-    args: &mut Vec<Arg>,
-) {
+fn parse_shorts<'a>(cluster: &str, rest: &mut impl Iterator<Item = &'a String>, args: &mut Vec<Arg>) {
     for (at, short) in cluster.char_indices() {
         match TABLE.iter().find(|spec| spec.short == Some(short)) {
             Some(spec) if spec.takes_value => {
@@ -262,10 +258,7 @@ fn parse_shorts<'a>(
 /// Puts the lines of each `@file` in its place, as rustc does before it reads its options.
 ///
 /// `read` gives a file's text. Fails as it fails; a file may not name another one.
-pub fn expand_files(
-    words: Vec<String>,
-    read: impl Fn(&str) -> io::Result<String>,
-) -> io::Result<Vec<String>> {
+pub fn expand_files(words: Vec<String>, read: impl Fn(&str) -> io::Result<String>) -> io::Result<Vec<String>> {
     if !words.iter().any(|word| word.starts_with('@')) {
         return Ok(words);
     }
@@ -353,10 +346,7 @@ mod tests {
     #[test]
     fn externs_have_options_names_and_paths() {
         let args = parse(&["--extern", "noprelude:std=/a/b=c.rlib", "--extern=proc_macro"]);
-        assert_eq!(
-            args.externs().collect::<Vec<_>>(),
-            [("std", Some("/a/b=c.rlib")), ("proc_macro", None)]
-        );
+        assert_eq!(args.externs().collect::<Vec<_>>(), [("std", Some("/a/b=c.rlib")), ("proc_macro", None)]);
     }
 
     #[test]
@@ -391,9 +381,9 @@ mod tests {
         for line in options.lines().map(str::trim).filter(|line| line.starts_with('-')) {
             for word in line.split([',', ' ']).filter(|word| word.starts_with('-') && word.len() > 1) {
                 let name = word.trim_start_matches('-');
-                let known = TABLE.iter().any(|spec| {
-                    spec.long == Some(name) || spec.short.is_some_and(|short| name == short.to_string())
-                });
+                let known = TABLE
+                    .iter()
+                    .any(|spec| spec.long == Some(name) || spec.short.is_some_and(|short| name == short.to_string()));
                 assert!(known, "rustc's option {word} is not in the table");
                 seen += 1;
             }

@@ -106,6 +106,16 @@ impl Unpacked {
         Ok(names)
     }
 
+    /// Drops the object files that a failed link leaves: rustc removes them in its next run, which will see
+    /// another folder.
+    pub fn drop_objects(&self) -> Result<()> {
+        for name in self.names()?.iter().filter(|name| name.ends_with(".o")) {
+            let path = self.root.join(name);
+            fs::remove_file(&path).with_context(|| format!("failed to remove `{path}`"))?;
+        }
+        Ok(())
+    }
+
     /// Moves each file into `out_dir`, over what has its name.
     pub fn place_files(&self, out_dir: &Utf8Path) -> Result<()> {
         fs::create_dir_all(out_dir).with_context(|| format!("failed to make `{out_dir}`"))?;
@@ -123,7 +133,9 @@ impl Unpacked {
     pub fn replace_folder(&self, out_dir: &Utf8Path) -> Result<()> {
         fs::create_dir_all(out_dir)
             .and_then(|()| fs::create_dir_all(&self.root))
-            .and_then(|()| Ok(renameat_with(CWD, self.root.as_std_path(), CWD, out_dir.as_std_path(), RenameFlags::EXCHANGE)?))
+            .and_then(|()| {
+                Ok(renameat_with(CWD, self.root.as_std_path(), CWD, out_dir.as_std_path(), RenameFlags::EXCHANGE)?)
+            })
             .with_context(|| format!("failed to replace `{out_dir}`"))
     }
 }

@@ -32,7 +32,8 @@ pub fn start(shim: Shim, own: &Utf8Path, arguments: Vec<OsString>) -> Result<Exi
 /// Serves `rustcbuildx --run-build-script PATH`.
 pub fn run(program: &str) -> Result<ExitCode> {
     let program = Utf8PathBuf::from(program);
-    let shim = Shim::open(&program)?.with_context(|| format!("failed to run `{program}`: it is no build script of rustcbuildx"))?;
+    let shim = Shim::open(&program)?
+        .with_context(|| format!("failed to run `{program}`: it is no build script of rustcbuildx"))?;
     let env = Env::current();
     let config = Config::load(&env)?;
     if config.is_local() {

@@ -63,7 +63,8 @@ impl Cache {
     /// A folder for this process, deleted when dropped.
     pub fn temp_dir(&self) -> Result<TempDir> {
         let tmp = self.path("tmp");
-        tempfile::tempdir_in(&tmp).with_context(|| format!("failed to make a folder in `{tmp}` (hint: is the disk full?)"))
+        tempfile::tempdir_in(&tmp)
+            .with_context(|| format!("failed to make a folder in `{tmp}` (hint: is the disk full?)"))
     }
 
     /// Fills a folder and gives it its name, unless one of that name is there already.
@@ -74,7 +75,8 @@ impl Cache {
         }
         let temp = self.temp_dir()?;
         let new = Utf8Path::from_path(temp.path()).context("the cache folder's name is not UTF-8")?.join("new");
-        fs::create_dir(&new).and_then(|()| fs::create_dir_all(path.parent().unwrap_or(&self.root)))
+        fs::create_dir(&new)
+            .and_then(|()| fs::create_dir_all(path.parent().unwrap_or(&self.root)))
             .with_context(|| format!("failed to make `{path}`"))?;
         fill(&new)?;
         match fs::rename(&new, &path) {

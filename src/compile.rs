@@ -58,6 +58,9 @@ fn build(unit: Unit, env: &Env, config: &Config, words: &[String], rustc: &str) 
         if unit.makes_build_script() && status == 0 {
             wrap_build_script(&unit, &built.files.root, &names)?;
         }
+        if status != 0 {
+            built.files.drop_objects()?;
+        }
         built.files.place_files(unit.out_dir())?;
         if status == 0 {
             session.remember(&mut built, &unit, &names)?;

@@ -93,7 +93,9 @@ fn runner(env: &Env) -> Result<RunnerChoice> {
         Some("docker") => Ok(RunnerChoice::Docker),
         Some("podman") => Ok(RunnerChoice::Podman),
         Some("none") => Ok(RunnerChoice::None),
-        Some(other) => bail!("failed to read RUSTCBUILDX_RUNNER=`{other}`: no such runner (hint: docker, podman or none)"),
+        Some(other) => {
+            bail!("failed to read RUSTCBUILDX_RUNNER=`{other}`: no such runner (hint: docker, podman or none)")
+        }
     }
 }
 
@@ -102,7 +104,9 @@ fn image(env: &Env, name: &str) -> Result<Option<String>> {
     let image = match value.split_once("://") {
         None => value,
         Some(("docker-image", image)) => image,
-        Some((scheme, _)) => bail!("failed to read {name}=`{value}`: scheme `{scheme}` is not known (hint: docker-image://NAME)"),
+        Some((scheme, _)) => {
+            bail!("failed to read {name}=`{value}`: scheme `{scheme}` is not known (hint: docker-image://NAME)")
+        }
     };
     if image.is_empty() || image.contains(|c: char| c.is_whitespace() || c == '$' || c == '\\') {
         bail!("failed to read {name}=`{value}`: not an image's name (hint: docker-image://NAME[:TAG][@DIGEST])");

@@ -1,4 +1,4 @@
-//! rustc's dep-info file (`*.d`): what a compile really read.
+//! What a unit says of what it read: rustc's dep-info file (`*.d`) and messages, a build script's directives.
 //!
 //! Source: `rustc_interface::passes::write_out_deps`. Paths are make rules with spaces escaped;
 //! `# env-dep:NAME` tells of a variable looked for and not found, `# env-dep:NAME=VALUE` of one read,
@@ -16,11 +16,17 @@ pub fn undefined_variables(diagnostics: &str) -> Vec<String> {
     parts.filter_map(|part| Some(part.split_once("` not defined at compile time")?.0.to_owned())).collect()
 }
 
-/// The names a build script told cargo it reads (`cargo::rerun-if-env-changed=NAME`, with one colon or two).
-pub fn rerun_variables(stdout: &str) -> Vec<String> {
+/// The files that rustc or a macro of the standard library could not read, as it names them.
+pub fn unreadable_files(diagnostics: &str) -> Vec<String> {
+    let parts = diagnostics.split("couldn't read `").skip(1);
+    parts.filter_map(|part| Some(part.split_once("`:")?.0.to_owned())).collect()
+}
+
+/// The values of a directive that a build script gave to cargo: `cargo::NAME=VALUE`, with one colon or two.
+pub fn directives(stdout: &str, name: &str) -> Vec<String> {
     let directive = |line: &str| {
         let line = line.strip_prefix("cargo:")?;
-        line.strip_prefix(':').unwrap_or(line).strip_prefix("rerun-if-env-changed=").map(str::to_owned)
+        line.strip_prefix(':').unwrap_or(line).strip_prefix(name)?.strip_prefix('=').map(str::to_owned)
     };
     stdout.lines().filter_map(directive).collect()
 }
@@ -55,9 +61,10 @@ mod tests {
     }
 
     #[test]
-    fn a_build_script_names_what_it_reads() {
+    fn directives_have_one_colon_or_two() {
         let text = "cargo:rerun-if-env-changed=A\ncargo::rerun-if-env-changed=B\ncargo:rerun-if-changed=C\n";
-        assert_eq!(rerun_variables(text), ["A", "B"]);
+        assert_eq!(directives(text, "rerun-if-env-changed"), ["A", "B"]);
+        assert_eq!(directives(text, "rerun-if-changed"), ["C"]);
     }
 
     #[test]

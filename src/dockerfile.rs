@@ -214,7 +214,11 @@ mod tests {
             stages: vec![
                 Stage { from: "img", name: "base", instruction: None },
                 Stage { from: "base", name: "u", instruction: Some(Instruction::Run(&run)) },
-                Stage { from: "scratch", name: "out", instruction: Some(Instruction::Copy { from: "u", source: "/o", target: "/" }) },
+                Stage {
+                    from: "scratch",
+                    name: "out",
+                    instruction: Some(Instruction::Copy { from: "u", source: "/o", target: "/" }),
+                },
             ],
         };
         assert_eq!(

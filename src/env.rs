@@ -14,11 +14,7 @@ pub struct Var {
 
 /// Every setting: `rustcbuildx env`, `--help` and the table in README.md come from here.
 pub const VARS: &[Var] = &[
-    Var {
-        name: "RUSTCBUILDX",
-        default: Some("1"),
-        doc: "0 switches the wrapper off: plain local rustc",
-    },
+    Var { name: "RUSTCBUILDX", default: Some("1"), doc: "0 switches the wrapper off: plain local rustc" },
     Var {
         name: "RUSTCBUILDX_RUNNER",
         default: None,
@@ -49,16 +45,8 @@ pub const VARS: &[Var] = &[
         default: None,
         doc: "log filter, as for env_logger: error, warn, info, debug, trace",
     },
-    Var {
-        name: "RUSTCBUILDX_LOG_STYLE",
-        default: Some("never"),
-        doc: "colours of the log: auto, always or never",
-    },
-    Var {
-        name: "RUSTCBUILDX_LOG_PATH",
-        default: None,
-        doc: "file to append the log to; unset: standard error",
-    },
+    Var { name: "RUSTCBUILDX_LOG_STYLE", default: Some("never"), doc: "colours of the log: auto, always or never" },
+    Var { name: "RUSTCBUILDX_LOG_PATH", default: None, doc: "file to append the log to; unset: standard error" },
 ];
 
 /// A copy of the environment, taken once.

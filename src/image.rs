@@ -120,7 +120,11 @@ fn probe(name: &str, pinned: &str, engine: &Engine) -> Result<Image> {
         syntax: None,
         stages: vec![
             Stage { from: pinned, name: "probe", instruction: Some(Instruction::Run(&run)) },
-            Stage { from: "scratch", name: "result", instruction: Some(Instruction::Copy { from: "probe", source: OUT, target: "/" }) },
+            Stage {
+                from: "scratch",
+                name: "result",
+                instruction: Some(Instruction::Copy { from: "probe", source: OUT, target: "/" }),
+            },
         ],
     };
     let plan = Plan { dockerfile: dockerfile.to_string(), contexts: Default::default() };
@@ -128,7 +132,11 @@ fn probe(name: &str, pinned: &str, engine: &Engine) -> Result<Image> {
     log::debug!("asking the image what it holds: {cmd}");
     let finished = runner::run(&cmd)?;
     if !finished.status.success() {
-        bail!("failed to start `rustc` in the image `{name}`: {} {}", engine.complaint(&finished.stderr), engine.hint(&finished.stderr));
+        bail!(
+            "failed to start `rustc` in the image `{name}`: {} {}",
+            engine.complaint(&finished.stderr),
+            engine.hint(&finished.stderr)
+        );
     }
     let mut text = String::new();
     let mut archive = Archive::new(finished.stdout);
@@ -137,7 +145,9 @@ fn probe(name: &str, pinned: &str, engine: &Engine) -> Result<Image> {
     let mut line = || lines.next().context("the image's answer is short").map(|line| line.trim().to_owned());
     let (sysroot, path, libc, version) = (line()?, line()?, line()?, line()?);
     if sysroot.is_empty() || version.is_empty() {
-        bail!("failed to use the image `{name}`: it has no working `rustc` on its PATH (hint: the official rust images have)");
+        bail!(
+            "failed to use the image `{name}`: it has no working `rustc` on its PATH (hint: the official rust images have)"
+        );
     }
     Ok(Image { name: name.to_owned(), pinned: pinned.to_owned(), version, sysroot, path, libc })
 }

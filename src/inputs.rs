@@ -9,6 +9,7 @@ use crate::{
     argv::RustcArgs,
     cache::{Cache, digest},
     dockerfile::Mount,
+    learned::normalised,
     recipe::{Key, Origin, Output, Recipe, Recipes},
     shim::Shim,
     sources::{Sources, file_digest},
@@ -194,14 +195,15 @@ impl Finder<'_> {
         let name = path.file_name().context("an artifact has a name")?;
         let key = format!("f{}", digest([name, content]));
         let context = self.cache.folder(&format!("artifacts/{key}"), |new| {
-            let copied = fs::create_dir(new.join("p")).map_err(Into::into).and_then(|()| copy(&new.join("p").join(name)));
+            let copied =
+                fs::create_dir(new.join("p")).map_err(Into::into).and_then(|()| copy(&new.join("p").join(name)));
             copied.with_context(|| format!("failed to copy `{path}` into the cache (hint: is the disk full?)"))
         })?;
         let outputs = vec![Output { host: path.to_owned(), source: format!("/p/{name}") }];
         Ok(Recipe { key, origin: Origin::Copy { context }, outputs, crates: vec![] })
     }
 
-    /// The files of the unit's own package, and of the folder of its input if that is elsewhere.
+    /// The files of the unit's own package, and those outside of it that the unit reads.
     fn package(&mut self, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
         let writable = matches!(unit.work, Work::BuildScript { .. });
         let mut holes = vec![unit.out_dir().to_owned()];
@@ -209,15 +211,15 @@ impl Finder<'_> {
             Mount::Bind { target, .. } => Some(Utf8PathBuf::from(target)),
             _ => None,
         }));
-        self.sources(&unit.package, &holes, writable, inputs)?;
-        if let Work::Compile { args, .. } = &unit.work
-            && let Some(input) = args.inputs().next()
-        {
-            let input = unit.cwd.join(input);
-            let dir = input.parent().unwrap_or(&unit.cwd);
-            let is_generated = unit.env.get("OUT_DIR").is_some_and(|out_dir| input.starts_with(out_dir));
-            if !normalised(&input).starts_with(&unit.package) && !is_generated && input.exists() {
-                self.sources(&normalised(dir), &holes, writable, inputs)?;
+        let mut roots: Vec<Utf8PathBuf> = unit.paths.clone();
+        roots.push(unit.package.clone());
+        roots.extend(input_outside(unit));
+        for root in outermost(roots) {
+            if root.is_dir() {
+                self.sources(&root, &holes, writable, inputs)?;
+            } else {
+                let recipe = self.copy_file(&root)?;
+                inputs.mount(&recipe, &recipe.outputs[0], writable);
             }
         }
         Ok(())
@@ -230,14 +232,17 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// `clippy.toml` of the package or a folder above it.
+    /// What clippy reads beside the sources: `clippy.toml` of the package or a folder above it, and the
+    /// manifest of the folder it is started in, which it names in the dep-info.
     fn clippy_config(&self, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
         let start = unit.env.get("CLIPPY_CONF_DIR").map_or(unit.package.clone(), |dir| unit.cwd.join(dir));
         let names = ["clippy.toml", ".clippy.toml"];
         let found = start.ancestors().flat_map(|dir| names.map(|name| dir.join(name))).find(|path| path.is_file());
-        let Some(path) = found.filter(|path| !path.starts_with(&unit.package)) else { return Ok(()) };
-        let recipe = self.copy_file(&path)?;
-        inputs.mount(&recipe, &recipe.outputs[0], false);
+        let manifest = Some(unit.cwd.join("Cargo.toml")).filter(|path| path.is_file());
+        for path in found.into_iter().chain(manifest).filter(|path| !unit.sees(path)) {
+            let recipe = self.copy_file(&path)?;
+            inputs.mount(&recipe, &recipe.outputs[0], false);
+        }
         Ok(())
     }
 }
@@ -267,22 +272,25 @@ fn is_wanted(output: &Output, recipe: &Recipe, links: bool, named: &[Utf8PathBuf
     }
 }
 
+/// The folder of a crate's root file that lies outside its package.
+fn input_outside(unit: &Unit) -> Option<Utf8PathBuf> {
+    let Work::Compile { args, .. } = &unit.work else { return None };
+    let input = normalised(&unit.cwd.join(args.inputs().next()?));
+    let is_generated = unit.env.get("OUT_DIR").is_some_and(|out_dir| input.starts_with(out_dir));
+    let dir = input.parent()?.to_owned();
+    (!unit.sees(&input) && !is_generated && dir.is_dir()).then_some(dir)
+}
+
+/// The paths that lie below none of the others, each once.
+fn outermost(mut paths: Vec<Utf8PathBuf>) -> Vec<Utf8PathBuf> {
+    paths.sort();
+    paths.dedup_by(|path, kept| path.starts_with(kept));
+    paths
+}
+
 /// Whether cargo laid this folder out as a build script's `OUT_DIR`.
 fn is_out_dir(dir: &Utf8Path) -> bool {
     dir.parent().is_some_and(|parent| ["output", "root-output"].iter().any(|name| parent.join(name).exists()))
-}
-
-/// The path without `.` and `..`, by its text alone.
-fn normalised(path: &Utf8Path) -> Utf8PathBuf {
-    let mut plain = Utf8PathBuf::new();
-    for component in path.components() {
-        match component.as_str() {
-            "." => {}
-            ".." => drop(plain.pop()),
-            name => plain.push(name),
-        }
-    }
-    plain
 }
 
 fn push_new(keys: &mut Vec<Key>, key: Key) {
@@ -296,8 +304,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_normalised_by_text() {
-        assert_eq!(normalised(Utf8Path::new("/a/./b/../c/")), "/a/c");
+    fn a_folder_stands_for_all_below_it() {
+        let paths = ["/w/a/x", "/w/ab", "/w/a", "/w/a"].map(Utf8PathBuf::from).to_vec();
+        assert_eq!(outermost(paths), ["/w/a", "/w/ab"]);
     }
 
     #[test]
@@ -307,7 +316,12 @@ mod tests {
         let origin = Origin::Copy { context: "/c".into() };
         let recipe = Recipe { key: "k".into(), origin, outputs, crates: vec![] };
         let wanted = |links, named: &[Utf8PathBuf]| -> Vec<_> {
-            recipe.outputs.iter().filter(|output| is_wanted(output, &recipe, links, named)).map(|o| o.host.as_str()).collect()
+            recipe
+                .outputs
+                .iter()
+                .filter(|output| is_wanted(output, &recipe, links, named))
+                .map(|o| o.host.as_str())
+                .collect()
         };
         assert_eq!(wanted(false, &[]), ["/d/liba.rmeta"]);
         assert_eq!(wanted(true, &[]), ["/d/liba.rlib"]);

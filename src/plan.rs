@@ -42,7 +42,8 @@ pub fn unit(recipe: &Recipe, recipes: &mut Recipes, syntax: Option<&str>) -> Res
         bases.entry(base).or_insert_with(|| format!("base{count}"));
         steps.push((base, &recipe.key, run));
     }
-    let mut stages: Vec<Stage> = bases.iter().map(|(base, name)| Stage { from: base, name, instruction: None }).collect();
+    let mut stages: Vec<Stage> =
+        bases.iter().map(|(base, name)| Stage { from: base, name, instruction: None }).collect();
     for (base, name, run) in steps {
         stages.push(Stage { from: &bases[base], name, instruction: Some(Instruction::Run(run)) });
     }

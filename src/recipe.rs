@@ -105,7 +105,8 @@ impl<'a> Recipes<'a> {
         let mut seen: HashSet<Key> = direct.iter().cloned().collect();
         let mut queue: VecDeque<Key> = direct.to_vec().into();
         while let Some(key) = queue.pop_front() {
-            let recipe = self.get(&key).with_context(|| format!("failed to find the recipe {key} in the cache"))?.clone();
+            let recipe =
+                self.get(&key).with_context(|| format!("failed to find the recipe {key} in the cache"))?.clone();
             queue.extend(recipe.crates.iter().filter(|key| seen.insert((*key).clone())).cloned());
             closure.push(recipe);
         }

@@ -32,7 +32,9 @@ impl Role {
 /// Cargo gives the compiler as a path, or by a name such as `rustc` or `clippy-driver`.
 fn is_compiler(word: &str) -> bool {
     let name = Utf8Path::new(word).file_name().unwrap_or(word);
-    !word.starts_with('-') && !cmd::NAMES.contains(&word) && (word.contains('/') || name.contains("rustc") || name.contains("driver"))
+    !word.starts_with('-')
+        && !cmd::NAMES.contains(&word)
+        && (word.contains('/') || name.contains("rustc") || name.contains("driver"))
 }
 
 #[cfg(test)]

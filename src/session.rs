@@ -9,16 +9,16 @@ use crate::{
     artifacts::{Archive, Outcome, Unpacked},
     cache::{Cache, digest},
     config::Config,
-    dep_info,
     engine::Engine,
     env::Env,
     image::Image,
     inputs::{Finder, Inputs},
+    learned::Learned,
     plan,
     recipe::{Origin, Recipe, Recipes},
     runner, stage,
     toolchain::Version,
-    unit::{Unit, Work, is_secret, may_be_given},
+    unit::{Unit, Work, is_secret},
 };
 
 /// What all units of one process share.
@@ -50,17 +50,17 @@ impl<'a> Session<'a> {
     /// Does a unit's work. Fails only if the engine does: how the unit's process ended is in the outcome.
     pub fn build(&self, mut unit: Unit) -> Result<Built> {
         let start = Instant::now();
-        self.add_variables(&mut unit)?;
+        self.add_learned(&mut unit);
         let mut built = self.build_trusted(&unit)?;
-        // Two rounds: a variable found by the first may lead to code that reads another.
-        for _ in 0..2 {
-            let names = self.wanted_variables(&unit, &built)?;
-            if names.is_empty() {
+        // A few rounds: what the first finds may lead to code that reads more.
+        for _ in 0..4 {
+            let learned = Learned::from(&unit, &built.outcome, &dep_info_of(&built)?, self.env);
+            if learned.is_empty() {
                 break;
             }
-            log::info!("{} reads {} of the environment: again with it", unit.name(), names.join(", "));
-            self.remember_variables(&unit, &names)?;
-            self.add_variables(&mut unit)?;
+            log::info!("{} reads more than cargo declares: again with {learned:?}", unit.name());
+            self.remember_learned(&unit, learned)?;
+            self.add_learned(&mut unit);
             built = self.build_trusted(&unit)?;
         }
         log::info!("{} ended with {} after {} ms", unit.name(), built.outcome.status, start.elapsed().as_millis());
@@ -75,7 +75,10 @@ impl<'a> Session<'a> {
                 .map(|name| crate::recipe::Output { host: out_dir.join(name), source: stage::output(name.as_ref()) })
                 .collect(),
             Work::BuildScript { out_dir, .. } => {
-                vec![crate::recipe::Output { host: out_dir.clone(), source: format!("{}/{}", stage::OUT, stage::FILES) }]
+                vec![crate::recipe::Output {
+                    host: out_dir.clone(),
+                    source: format!("{}/{}", stage::OUT, stage::FILES),
+                }]
             }
         };
         Recipes::new(&self.cache).save(built.recipe.clone())
@@ -154,7 +157,8 @@ impl<'a> Session<'a> {
             run.argv[2] = format!("shift; {}", run.argv[2]);
         }
         let base = self.image.pinned.clone();
-        let contexts: Vec<String> = inputs.contexts.iter().flat_map(|(name, path)| [name.clone(), path.to_string()]).collect();
+        let contexts: Vec<String> =
+            inputs.contexts.iter().flat_map(|(name, path)| [name.clone(), path.to_string()]).collect();
         let text = serde_json::to_string(&run).expect("a step is plain text");
         let key = format!("u{}", digest([vec![base.clone(), text], contexts].concat()));
         let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates };
@@ -162,47 +166,34 @@ impl<'a> Session<'a> {
         Recipe { key, origin, outputs: vec![], crates }
     }
 
-    /// Adds the variables asked for, and those the unit was seen to read.
-    fn add_variables(&self, unit: &mut Unit) -> Result<()> {
-        let remembered: Vec<String> = self.cache.read(&variables_name(unit)).unwrap_or_default();
-        for name in self.config.set_envs.iter().chain(&remembered) {
+    /// Adds the variables asked for, and what the unit was seen to read.
+    fn add_learned(&self, unit: &mut Unit) {
+        let learned: Learned = self.cache.read(&learned_name(unit)).unwrap_or_default();
+        for name in self.config.set_envs.iter().chain(&learned.variables) {
             if is_secret(name) {
                 log::warn!("{name} looks like a secret and is not given to {}", unit.name());
             } else if let Some(value) = self.env.get(name) {
                 unit.env.insert(name.clone(), value.to_owned());
             }
         }
-        Ok(())
+        unit.paths = learned.paths.into_iter().filter(|path| path.exists()).collect();
     }
 
-    /// Variables that the unit looked for, that are set here, and that it may see.
-    fn wanted_variables(&self, unit: &Unit, built: &Built) -> Result<Vec<String>> {
-        let names = match &unit.work {
-            Work::Compile { .. } => {
-                let mut names = dep_info::undefined_variables(&String::from_utf8_lossy(&built.outcome.stderr));
-                for name in built.files.names()?.iter().filter(|name| name.ends_with(".d")) {
-                    let path = built.files.root.join(name);
-                    let text = std::fs::read_to_string(&path).with_context(|| format!("failed to read `{path}`"))?;
-                    names.extend(dep_info::missing_variables(&text));
-                }
-                names
-            }
-            Work::BuildScript { .. } => dep_info::rerun_variables(&String::from_utf8_lossy(&built.outcome.stdout)),
-        };
-        let is_new = |name: &String| may_be_given(name) && !unit.env.contains_key(name) && self.env.get(name).is_some();
-        let mut names: Vec<String> = names.into_iter().filter(is_new).collect();
-        names.sort();
-        names.dedup();
-        Ok(names)
+    fn remember_learned(&self, unit: &Unit, more: Learned) -> Result<()> {
+        let mut learned: Learned = self.cache.read(&learned_name(unit)).unwrap_or_default();
+        learned.extend(more);
+        self.cache.write(&learned_name(unit), &learned)
     }
+}
 
-    fn remember_variables(&self, unit: &Unit, names: &[String]) -> Result<()> {
-        let mut known: Vec<String> = self.cache.read(&variables_name(unit)).unwrap_or_default();
-        known.extend(names.iter().cloned());
-        known.sort();
-        known.dedup();
-        self.cache.write(&variables_name(unit), &known)
+/// The text of the dep-info files a unit wrote.
+fn dep_info_of(built: &Built) -> Result<String> {
+    let mut text = String::new();
+    for name in built.files.names()?.iter().filter(|name| name.ends_with(".d")) {
+        let path = built.files.root.join(name);
+        text += &std::fs::read_to_string(&path).with_context(|| format!("failed to read `{path}`"))?;
     }
+    Ok(text)
 }
 
 struct Attempt {
@@ -223,7 +214,10 @@ impl std::ops::Deref for Attempt {
 enum Failure {
     /// Nothing was asked of the engine, or its answer made no sense.
     Before(anyhow::Error),
-    Engine { retry: bool, error: anyhow::Error },
+    Engine {
+        retry: bool,
+        error: anyhow::Error,
+    },
 }
 
 impl Failure {
@@ -240,8 +234,8 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-fn variables_name(unit: &Unit) -> String {
-    format!("variables/{}", digest([unit.package.as_str(), &unit.name()]))
+fn learned_name(unit: &Unit) -> String {
+    format!("learned/{}", digest([unit.package.as_str(), &unit.name()]))
 }
 
 /// A number that no other build has.

@@ -53,7 +53,8 @@ impl Shim {
         }
         let number = |at: usize| u64::from_le_bytes(trailer[at..at + 8].try_into().expect("8 bytes"));
         let (length, name_length) = (number(0), number(8));
-        let Some(start) = size.checked_sub(TRAILER + name_length).and_then(|end| end.checked_sub(length)) else {
+        let before_name = (size - TRAILER).checked_sub(name_length);
+        let Some(start) = before_name.and_then(|end| end.checked_sub(length)) else {
             return Ok(None);
         };
         file.seek(SeekFrom::Start(start + length))?;

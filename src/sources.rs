@@ -77,7 +77,8 @@ impl Sources {
         if holes.contains(&here) || !dir.is_dir() {
             return Ok(());
         }
-        let mut names = dir.read_dir_utf8()?.map(|entry| Ok(entry?.file_name().to_owned())).collect::<io::Result<Vec<_>>>()?;
+        let mut names =
+            dir.read_dir_utf8()?.map(|entry| Ok(entry?.file_name().to_owned())).collect::<io::Result<Vec<_>>>()?;
         names.sort();
         names.iter().try_for_each(|name| self.cover(&relative.join(name), holes, writable, mounts))
     }
@@ -93,7 +94,8 @@ fn entries(root: &Utf8Path) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
 
 fn relative<'a>(entry: &'a DirEntry, root: &Utf8Path) -> Result<&'a Utf8Path> {
     let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
-    Utf8Path::from_path(path).with_context(|| format!("failed to send `{}`: its name is not UTF-8", entry.path().display()))
+    Utf8Path::from_path(path)
+        .with_context(|| format!("failed to send `{}`: its name is not UTF-8", entry.path().display()))
 }
 
 /// A digest of the names, kinds, modes and contents below a folder.
@@ -122,7 +124,9 @@ fn copy_tree(root: &Utf8Path, target: &Utf8Path) -> Result<()> {
             Kind::Link(link) => symlink(link, &to),
             Kind::File => fs::copy(entry.path(), &to).map(drop),
         };
-        copied.with_context(|| format!("failed to copy `{}` into the cache (hint: is the disk full?)", entry.path().display()))?;
+        copied.with_context(|| {
+            format!("failed to copy `{}` into the cache (hint: is the disk full?)", entry.path().display())
+        })?;
     }
     Ok(())
 }
@@ -209,7 +213,8 @@ mod tests {
     fn a_copy_holds_what_cargo_builds_from() {
         let (_dir, root, cache) = package();
         let sources = Sources::of(&root, Utf8Path::new("/none"), &cache).unwrap();
-        let mut names: Vec<_> = sources.context.join("p").read_dir_utf8().unwrap().map(|e| e.unwrap().file_name().to_owned()).collect();
+        let mut names: Vec<_> =
+            sources.context.join("p").read_dir_utf8().unwrap().map(|e| e.unwrap().file_name().to_owned()).collect();
         names.sort();
         assert_eq!(names, [".dockerignore", "src"]);
         assert!(!sources.context.join(".dockerignore").exists());

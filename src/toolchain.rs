@@ -27,7 +27,8 @@ impl Version {
             return Self::ask(path);
         }
         let data = fs::metadata(path).with_context(|| format!("failed to read `{path}`"))?;
-        let name = digest([path.as_str(), toolchain, &format!("{} {}.{}", data.len(), data.mtime(), data.mtime_nsec())]);
+        let name =
+            digest([path.as_str(), toolchain, &format!("{} {}.{}", data.len(), data.mtime(), data.mtime_nsec())]);
         let name = format!("rustc/{name}");
         if let Some(version) = cache.read(&name) {
             return Ok(Self(version));

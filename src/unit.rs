@@ -31,6 +31,8 @@ pub struct Unit {
     pub package: Utf8PathBuf,
     /// The variables that may decide its output.
     pub env: BTreeMap<String, String>,
+    /// Files and folders outside the package that it reads.
+    pub paths: Vec<Utf8PathBuf>,
 }
 
 #[derive(Clone, Debug)]
@@ -73,6 +75,11 @@ impl Unit {
             }
             Work::BuildScript { .. } => format!("{package} {version} (build script)"),
         }
+    }
+
+    /// Whether a path is among the files it is given of the package and beyond.
+    pub fn sees(&self, path: &Utf8Path) -> bool {
+        path.starts_with(&self.package) || self.paths.iter().any(|seen| path.starts_with(seen))
     }
 
     /// The folder whose new files are the unit's output.
@@ -131,7 +138,7 @@ pub fn invocation(tool: Tool, args: RustcArgs, cwd: Utf8PathBuf, env: &Env) -> I
     };
     let env = declared_variables(env, &COMPILE);
     let package = Utf8PathBuf::from(package);
-    Invocation::Compile(Unit { work: Work::Compile { tool, args, out_dir }, cwd, package, env })
+    Invocation::Compile(Unit { work: Work::Compile { tool, args, out_dir }, cwd, package, env, paths: vec![] })
 }
 
 /// A run of the build script at `program`, as cargo starts it; `None` if cargo does not.
@@ -139,7 +146,7 @@ pub fn build_script(program: Utf8PathBuf, cwd: Utf8PathBuf, env: &Env) -> Option
     let out_dir = Utf8PathBuf::from(env.get("OUT_DIR")?);
     let package = Utf8PathBuf::from(env.get("CARGO_MANIFEST_DIR")?);
     let env = declared_variables(env, &BUILD_SCRIPT);
-    Some(Unit { work: Work::BuildScript { program, out_dir }, cwd, package, env })
+    Some(Unit { work: Work::BuildScript { program, out_dir }, cwd, package, env, paths: vec![] })
 }
 
 /// `--print` kinds that go with a compile; every other is answered instead of compiling.
@@ -216,8 +223,20 @@ const BUILD_SCRIPT: Declared = Declared {
         "TARGET",
     ],
     prefixes: &[
-        "AR", "ARFLAGS", "CARGO_CFG_", "CARGO_FEATURE_", "CARGO_PKG_", "CC", "CFLAGS", "CMAKE", "CXX", "CXXFLAGS",
-        "DEP_", "LDFLAGS", "PKG_CONFIG", "RANLIB",
+        "AR",
+        "ARFLAGS",
+        "CARGO_CFG_",
+        "CARGO_FEATURE_",
+        "CARGO_PKG_",
+        "CC",
+        "CFLAGS",
+        "CMAKE",
+        "CXX",
+        "CXXFLAGS",
+        "DEP_",
+        "LDFLAGS",
+        "PKG_CONFIG",
+        "RANLIB",
     ],
 };
 
@@ -264,8 +283,10 @@ pub fn may_be_given(name: &str) -> bool {
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let ends = ["_TOKEN", "_KEY", "_SECRET", "_PASSWORD", "_PASSWD", "_CREDENTIALS", "_CREDENTIAL"];
-    let is_package_data = name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_FEATURE_") || name.starts_with("CARGO_CFG_");
-    !is_package_data && (ends.iter().any(|end| name.ends_with(end)) || matches!(&name[..], "TOKEN" | "PASSWORD" | "SECRET"))
+    let is_package_data =
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_FEATURE_") || name.starts_with("CARGO_CFG_");
+    !is_package_data
+        && (ends.iter().any(|end| name.ends_with(end)) || matches!(&name[..], "TOKEN" | "PASSWORD" | "SECRET"))
 }
 
 #[cfg(test)]
@@ -304,20 +325,28 @@ mod tests {
 
     #[test]
     fn what_names_this_machine_stays_here() {
-        for line in ["a.rs --crate-name x --out-dir /o --sysroot /s", "a.rs --crate-name x -o f", "a.rs --crate-name x --out-dir /o -Ctarget-cpu=native"] {
+        for line in [
+            "a.rs --crate-name x --out-dir /o --sysroot /s",
+            "a.rs --crate-name x -o f",
+            "a.rs --crate-name x --out-dir /o -Ctarget-cpu=native",
+        ] {
             assert!(matches!(sort(line, CARGO), Invocation::Local(_)), "{line}");
         }
     }
 
     #[test]
     fn a_compile_knows_its_output() {
-        let unit = compile("--crate-name x src/lib.rs --crate-type lib --emit=dep-info,metadata,link --out-dir target/d");
+        let unit =
+            compile("--crate-name x src/lib.rs --crate-type lib --emit=dep-info,metadata,link --out-dir target/d");
         assert_eq!(unit.out_dir(), "/w/target/d");
         assert!(!unit.links() && !unit.makes_build_script() && !unit.is_proc_macro());
         assert!(compile("--crate-name x src/lib.rs --test --emit=link --out-dir t").links());
         assert!(compile("--crate-name x m.rs --crate-type lib --crate-type cdylib --emit=link --out-dir t").links());
         assert!(!compile("--crate-name x m.rs --crate-type bin --emit=metadata --out-dir t").links());
-        assert!(compile("--crate-name build_script_build b.rs --crate-type bin --emit=link --out-dir t").makes_build_script());
+        assert!(
+            compile("--crate-name build_script_build b.rs --crate-type bin --emit=link --out-dir t")
+                .makes_build_script()
+        );
     }
 
     #[test]

@@ -81,7 +81,12 @@ mod tests {
         let readme = include_str!("../../README.md");
         for var in VARS {
             assert!(settings().contains(var.name));
-            let row = format!("| `{}` | {} | {} |", var.name, var.default.map_or("".to_owned(), |default| format!("`{default}`")), var.doc);
+            let row = format!(
+                "| `{}` | {} | {} |",
+                var.name,
+                var.default.map_or("".to_owned(), |default| format!("`{default}`")),
+                var.doc
+            );
             assert!(readme.contains(&row), "README.md lacks the row\n{row}");
         }
     }

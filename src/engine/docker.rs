@@ -19,7 +19,8 @@ const PLUGIN_FOLDERS: &[&str] = &[
 
 /// The installed CLI. The plugin is called directly where it is found: that saves half of a call's time.
 pub fn find(env: &Env, address: String) -> Result<Engine> {
-    let cli = which::which("docker").context("failed to find `docker` on PATH (hint: install docker, or RUSTCBUILDX_RUNNER=podman)")?;
+    let cli = which::which("docker")
+        .context("failed to find `docker` on PATH (hint: install docker, or RUSTCBUILDX_RUNNER=podman)")?;
     let cli = cli.to_string_lossy().into_owned();
     let plugin = plugin_folders(env).into_iter().map(|dir| dir.join("docker-buildx")).find(|path| path.is_file());
     let build = match plugin {
@@ -59,14 +60,20 @@ struct Manifest {
 }
 
 pub fn digest(engine: &Engine, image: &str) -> Result<Option<String>> {
-    let mut remote = engine.ask(&engine.cli, ["buildx", "imagetools", "inspect", "--format={{json .Manifest}}", image])?;
+    let mut remote =
+        engine.ask(&engine.cli, ["buildx", "imagetools", "inspect", "--format={{json .Manifest}}", image])?;
     if remote.status.success() {
-        let manifest: Manifest = serde_json::from_str(&text(&mut remote)?).with_context(|| format!("failed to read the manifest of `{image}`"))?;
+        let manifest: Manifest = serde_json::from_str(&text(&mut remote)?)
+            .with_context(|| format!("failed to read the manifest of `{image}`"))?;
         return Ok(Some(manifest.digest));
     }
     let mut local = engine.ask(&engine.cli, ["image", "inspect", "--format={{join .RepoDigests \" \"}}", image])?;
     if !local.status.success() {
-        bail!("failed to find the image `{image}`: {} {}", engine.complaint(&remote.stderr), engine.hint(&format!("{}{}", remote.stderr, local.stderr)));
+        bail!(
+            "failed to find the image `{image}`: {} {}",
+            engine.complaint(&remote.stderr),
+            engine.hint(&format!("{}{}", remote.stderr, local.stderr))
+        );
     }
     let digests = text(&mut local)?;
     Ok(digests.split(' ').find_map(|name| Some(name.split_once('@')?.1.to_owned())))

@@ -102,7 +102,10 @@ impl Engine {
         log::debug!("{cmd}");
         match runner::run_visibly(&cmd)?.success() {
             true => Ok(()),
-            false => bail!("failed to pull `{image}` with {} (hint: is the name right, and the registry within reach of the engine?)", self.name()),
+            false => bail!(
+                "failed to pull `{image}` with {} (hint: is the name right, and the registry within reach of the engine?)",
+                self.name()
+            ),
         }
     }
 
@@ -118,7 +121,8 @@ impl Engine {
     /// What matters of an engine's messages, for an error of ours.
     pub fn complaint(&self, stderr: &str) -> String {
         let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let errors: Vec<&str> = lines.iter().copied().filter(|line| line.to_ascii_lowercase().starts_with("error")).collect();
+        let errors: Vec<&str> =
+            lines.iter().copied().filter(|line| line.to_ascii_lowercase().starts_with("error")).collect();
         let told = if errors.is_empty() { &lines[lines.len().saturating_sub(5)..] } else { &errors[..] };
         match told.join("\n") {
             none if none.is_empty() => format!("{} said nothing", self.name()),
@@ -129,7 +133,14 @@ impl Engine {
     /// The way out of the usual troubles.
     pub fn hint(&self, stderr: &str) -> &'static str {
         let has = |texts: &[&str]| texts.iter().any(|text| stderr.contains(text));
-        if has(&["annot connect", "connection refused", "failed to dial", "no such host", "unable to connect", "error during connect"]) {
+        if has(&[
+            "annot connect",
+            "connection refused",
+            "failed to dial",
+            "no such host",
+            "unable to connect",
+            "error during connect",
+        ]) {
             "(hint: is the engine running, and are DOCKER_HOST or CONTAINER_HOST right? RUSTCBUILDX_RUNNER=none builds locally)"
         } else if has(&["not found", "pull access denied", "manifest unknown", "failed to resolve source"]) {
             "(hint: does the image exist? RUSTCBUILDX_BASE_IMAGE=docker-image://NAME sets another)"

@@ -9,7 +9,8 @@ const OLDEST: (u32, u32) = (5, 4);
 
 /// The installed CLI; fails if it is too old to be right.
 pub fn find(address: String) -> Result<Engine> {
-    let cli = which::which("podman").context("failed to find `podman` on PATH (hint: install podman 5.4 or newer, or RUSTCBUILDX_RUNNER=docker)")?;
+    let cli = which::which("podman")
+        .context("failed to find `podman` on PATH (hint: install podman 5.4 or newer, or RUSTCBUILDX_RUNNER=docker)")?;
     let cli = cli.to_string_lossy().into_owned();
     let engine = Engine { kind: Kind::Podman, build: vec![cli.clone(), "build".to_owned()], cli, address };
     let mut finished = engine.ask(&engine.cli, ["version", "--format={{.Client.Version}}"])?;
@@ -42,7 +43,11 @@ pub fn digest(engine: &Engine, image: &str) -> Result<Option<String>> {
     if !held.status.success() {
         let pulled = engine.ask(&engine.cli, ["pull", "--quiet", image])?;
         if !pulled.status.success() {
-            bail!("failed to find the image `{image}`: {} {}", engine.complaint(&pulled.stderr), engine.hint(&pulled.stderr));
+            bail!(
+                "failed to find the image `{image}`: {} {}",
+                engine.complaint(&pulled.stderr),
+                engine.hint(&pulled.stderr)
+            );
         }
         held = engine.ask(&engine.cli, ["image", "inspect", "--format={{.Digest}}", image])?;
     }

@@ -1,0 +1,147 @@
+//! What a unit was seen to read beyond what cargo declares: kept, so that the next build has it at once.
+//!
+//! Source of the texts: rustc's dep-info and its messages, and the `cargo::rerun-if-*` lines of build scripts.
+
+use std::collections::BTreeSet;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    artifacts::Outcome,
+    dep_info,
+    env::Env,
+    unit::{Unit, Work, may_be_given},
+};
+
+/// Names of variables, and paths outside the package.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Learned {
+    pub variables: BTreeSet<String>,
+    pub paths: BTreeSet<Utf8PathBuf>,
+}
+
+impl Learned {
+    /// What the outcome of a unit tells that the unit did not have, although the host has it.
+    ///
+    /// `dep_info` is the text of its `*.d` files.
+    pub fn from(unit: &Unit, outcome: &Outcome, dep_info: &str, env: &Env) -> Self {
+        let (stdout, stderr) = (String::from_utf8_lossy(&outcome.stdout), String::from_utf8_lossy(&outcome.stderr));
+        let (mut variables, mut paths) = match &unit.work {
+            Work::Compile { .. } => {
+                let mut variables = dep_info::undefined_variables(&stderr);
+                variables.extend(dep_info::missing_variables(dep_info));
+                (variables, dep_info::unreadable_files(&stderr))
+            }
+            Work::BuildScript { .. } => (
+                dep_info::directives(&stdout, "rerun-if-env-changed"),
+                dep_info::directives(&stdout, "rerun-if-changed"),
+            ),
+        };
+        variables.retain(|name| may_be_given(name) && !unit.env.contains_key(name) && env.get(name).is_some());
+        let surroundings = surroundings(&unit.package);
+        let mut paths: BTreeSet<Utf8PathBuf> = paths.drain(..).map(|path| normalised(&unit.cwd.join(path))).collect();
+        paths.retain(|path| path.starts_with(&surroundings) && !unit.sees(path) && path.exists());
+        if outcome.status != 0 && paths.is_empty() && misses_a_file(&stdout, &stderr) && !unit.sees(&surroundings) {
+            paths.insert(surroundings);
+        }
+        Self { variables: variables.into_iter().collect(), paths }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.variables.is_empty() && self.paths.is_empty()
+    }
+
+    pub fn extend(&mut self, other: Self) {
+        self.variables.extend(other.variables);
+        self.paths.extend(other.paths);
+    }
+}
+
+/// Whether a failure may come from a file that is not there.
+fn misses_a_file(stdout: &str, stderr: &str) -> bool {
+    let texts = ["No such file or directory", "os error 2", "NotFound", "couldn't read"];
+    texts.iter().any(|text| stderr.contains(text) || stdout.contains(text))
+}
+
+/// The tree a package belongs to, as far as its files may refer to each other: a version-controlled one, or
+/// that of the topmost manifest.
+fn surroundings(package: &Utf8Path) -> Utf8PathBuf {
+    let versioned = package.ancestors().find(|dir| dir.join(".git").exists());
+    let topmost = || package.ancestors().filter(|dir| dir.join("Cargo.toml").exists()).last();
+    versioned.or_else(topmost).unwrap_or(package).to_owned()
+}
+
+/// The path without `.` and `..`, by its text alone.
+pub fn normalised(path: &Utf8Path) -> Utf8PathBuf {
+    let mut plain = Utf8PathBuf::new();
+    for component in path.components() {
+        match component.as_str() {
+            "." => {}
+            ".." => drop(plain.pop()),
+            name => plain.push(name),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{argv::RustcArgs, unit::Tool};
+
+    fn tree() -> (tempfile::TempDir, Utf8PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8PathBuf::from_path_buf(dir.path().canonicalize().unwrap()).unwrap();
+        for path in ["Cargo.toml", "shared.txt", "member/Cargo.toml", "member/src/lib.rs"] {
+            std::fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+            std::fs::write(root.join(path), "").unwrap();
+        }
+        (dir, root)
+    }
+
+    fn learn(root: &Utf8Path, compile: bool, status: i32, said: &str) -> Learned {
+        let args = RustcArgs::parse(vec![]);
+        let out_dir = root.join("target");
+        let work = match compile {
+            true => Work::Compile { tool: Tool::Rustc, args, out_dir },
+            false => Work::BuildScript { program: "/b".into(), out_dir },
+        };
+        let package = root.join("member");
+        let cwd = if compile { root.to_owned() } else { package.clone() };
+        let unit = Unit { work, cwd, package, env: Default::default(), paths: vec![] };
+        let said = said.as_bytes().to_vec();
+        let outcome = Outcome { status, stdout: said.clone(), stderr: said, nonce: String::new() };
+        Learned::from(&unit, &outcome, "# env-dep:A\n", &Env::with(&[("A", "1"), ("B", "2"), ("PATH", "/")]))
+    }
+
+    #[test]
+    fn paths_are_normalised_by_text() {
+        assert_eq!(normalised(Utf8Path::new("/a/./b/../c/")), "/a/c");
+    }
+
+    #[test]
+    fn a_compile_tells_what_it_read() {
+        let (_dir, root) = tree();
+        let learned =
+            learn(&root, true, 1, "error: couldn't read `member/src/../../shared.txt`: No such file or directory");
+        assert_eq!(learned.paths, BTreeSet::from([root.join("shared.txt")]));
+        assert_eq!(learned.variables, BTreeSet::from(["A".to_owned()]));
+    }
+
+    #[test]
+    fn a_build_script_tells_what_it_read() {
+        let (_dir, root) = tree();
+        let said = "cargo:rerun-if-changed=../shared.txt\ncargo::rerun-if-env-changed=B\ncargo::rerun-if-env-changed=PATH\ncargo:rerun-if-changed=/etc/passwd\n";
+        let learned = learn(&root, false, 0, said);
+        assert_eq!(learned.paths, BTreeSet::from([root.join("shared.txt")]));
+        assert_eq!(learned.variables, BTreeSet::from(["B".to_owned()]));
+    }
+
+    #[test]
+    fn a_failure_that_misses_something_gets_the_whole_tree() {
+        let (_dir, root) = tree();
+        assert_eq!(learn(&root, false, 101, "Os { code: 2, kind: NotFound }").paths, BTreeSet::from([root.clone()]));
+        assert!(learn(&root, true, 1, "error[E0308]: mismatched types").paths.is_empty());
+    }
+}
