@@ -39,7 +39,7 @@ impl Learned {
             ),
         };
         variables.retain(|name| may_be_given(name) && !unit.env.contains_key(name) && env.get(name).is_some());
-        let surroundings = surroundings(&unit.package);
+        let surroundings = surroundings(&unit.package, env.get("HOME"));
         let mut paths: BTreeSet<Utf8PathBuf> = paths.drain(..).map(|path| normalised(&unit.cwd.join(path))).collect();
         paths.retain(|path| path.starts_with(&surroundings) && !unit.sees(path) && path.exists());
         if outcome.status != 0 && paths.is_empty() && misses_a_file(&stdout, &stderr) && !unit.sees(&surroundings) {
@@ -65,10 +65,11 @@ fn misses_a_file(stdout: &str, stderr: &str) -> bool {
 }
 
 /// The tree a package belongs to, as far as its files may refer to each other: a version-controlled one, or
-/// that of the topmost manifest.
-fn surroundings(package: &Utf8Path) -> Utf8PathBuf {
-    let versioned = package.ancestors().find(|dir| dir.join(".git").exists());
-    let topmost = || package.ancestors().filter(|dir| dir.join("Cargo.toml").exists()).last();
+/// that of the topmost manifest; never the home folder, which some keep under version control.
+fn surroundings(package: &Utf8Path, home: Option<&str>) -> Utf8PathBuf {
+    let above = || package.ancestors().take_while(|dir| dir.parent().is_some() && Some(dir.as_str()) != home);
+    let versioned = above().find(|dir| dir.join(".git").exists());
+    let topmost = || above().filter(|dir| dir.join("Cargo.toml").exists()).last();
     versioned.or_else(topmost).unwrap_or(package).to_owned()
 }
 
@@ -136,6 +137,14 @@ mod tests {
         let learned = learn(&root, false, 0, said);
         assert_eq!(learned.paths, BTreeSet::from([root.join("shared.txt")]));
         assert_eq!(learned.variables, BTreeSet::from(["B".to_owned()]));
+    }
+
+    #[test]
+    fn the_home_folder_is_no_workspace() {
+        let (_dir, root) = tree();
+        let member = root.join("member");
+        assert_eq!(surroundings(&member, None), root);
+        assert_eq!(surroundings(&member, Some(root.as_str())), member);
     }
 
     #[test]

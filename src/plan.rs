@@ -1,13 +1,12 @@
 //! Recipes as one Dockerfile: the stages below a unit, the unit's own, and what is taken out.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
 use camino::Utf8PathBuf;
 
 use crate::{
     dockerfile::{Dockerfile, Instruction, Run, Stage},
-    recipe::{Key, Origin, Recipe, Recipes},
+    recipe::{Origin, Recipe},
     stage::OUT,
 };
 
@@ -20,22 +19,12 @@ pub struct Plan {
 /// The stage that holds only what the client gets.
 const RESULT: &str = "result";
 
-/// Plans one unit: `recipe`, whose stages are known to `recipes`.
-pub fn unit(recipe: &Recipe, recipes: &mut Recipes, syntax: Option<&str>) -> Result<Plan> {
-    let mut below = Vec::new();
-    let mut visited = HashSet::new();
-    let Origin::Step { stages, .. } = &recipe.origin else {
-        anyhow::bail!("a copy is not built");
-    };
-    for key in stages {
-        visit(key, recipes, &mut visited, &mut below)?;
-    }
-    below.push(recipe.clone());
-
+/// Plans one unit: the last of `recipes`, after all that it is made from.
+pub fn unit(recipes: &[Recipe], syntax: Option<&str>) -> Plan {
     let mut contexts = BTreeMap::new();
     let mut bases: BTreeMap<&str, String> = BTreeMap::new();
     let mut steps: Vec<(&str, &str, &Run)> = Vec::new();
-    for recipe in &below {
+    for recipe in recipes {
         let Origin::Step { base, run, contexts: own, .. } = &recipe.origin else { continue };
         contexts.extend(own.clone());
         let count = bases.len();
@@ -47,22 +36,9 @@ pub fn unit(recipe: &Recipe, recipes: &mut Recipes, syntax: Option<&str>) -> Res
     for (base, name, run) in steps {
         stages.push(Stage { from: &bases[base], name, instruction: Some(Instruction::Run(run)) });
     }
-    let copy = Instruction::Copy { from: &recipe.key, source: OUT, target: "/" };
-    stages.push(Stage { from: "scratch", name: RESULT, instruction: Some(copy) });
-    Ok(Plan { dockerfile: Dockerfile { syntax, stages }.to_string(), contexts })
-}
-
-/// Appends the recipe and, before it, all below it, each once.
-fn visit(key: &Key, recipes: &mut Recipes, visited: &mut HashSet<Key>, order: &mut Vec<Recipe>) -> Result<()> {
-    if !visited.insert(key.clone()) {
-        return Ok(());
+    if let Some(recipe) = recipes.last() {
+        let copy = Instruction::Copy { from: &recipe.key, source: OUT, target: "/" };
+        stages.push(Stage { from: "scratch", name: RESULT, instruction: Some(copy) });
     }
-    let recipe = recipes.get(key).with_context(|| format!("failed to find the recipe {key} in the cache"))?.clone();
-    if let Origin::Step { stages, .. } = &recipe.origin {
-        for below in stages {
-            visit(below, recipes, visited, order)?;
-        }
-    }
-    order.push(recipe);
-    Ok(())
+    Plan { dockerfile: Dockerfile { syntax, stages }.to_string(), contexts }
 }

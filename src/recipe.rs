@@ -105,12 +105,35 @@ impl<'a> Recipes<'a> {
         let mut seen: HashSet<Key> = direct.iter().cloned().collect();
         let mut queue: VecDeque<Key> = direct.to_vec().into();
         while let Some(key) = queue.pop_front() {
-            let recipe =
-                self.get(&key).with_context(|| format!("failed to find the recipe {key} in the cache"))?.clone();
+            let recipe = self.known(&key)?.clone();
             queue.extend(recipe.crates.iter().filter(|key| seen.insert((*key).clone())).cloned());
             closure.push(recipe);
         }
         Ok(closure)
+    }
+
+    /// All that a recipe is made from, each before what it is used in, and the recipe itself at the end.
+    pub fn with_all_below(&mut self, recipe: Recipe) -> Result<Vec<Recipe>> {
+        let (mut order, mut visited) = (Vec::new(), HashSet::new());
+        self.visit(recipe, &mut visited, &mut order)?;
+        Ok(order)
+    }
+
+    fn visit(&mut self, recipe: Recipe, visited: &mut HashSet<Key>, order: &mut Vec<Recipe>) -> Result<()> {
+        if let Origin::Step { stages, .. } = &recipe.origin {
+            for key in stages {
+                if visited.insert(key.clone()) {
+                    let below = self.known(key)?.clone();
+                    self.visit(below, visited, order)?;
+                }
+            }
+        }
+        order.push(recipe);
+        Ok(())
+    }
+
+    fn known(&mut self, key: &str) -> Result<&Recipe> {
+        self.get(key).with_context(|| format!("failed to find the recipe {key} in the cache (hint: `cargo clean`)"))
     }
 }
 

@@ -50,18 +50,24 @@ impl<'a> Session<'a> {
     /// Does a unit's work. Fails only if the engine does: how the unit's process ended is in the outcome.
     pub fn build(&self, mut unit: Unit) -> Result<Built> {
         let start = Instant::now();
-        self.add_learned(&mut unit);
+        let mut learned: Learned = self.cache.read(&learned_name(&unit)).unwrap_or_default();
+        self.add_learned(&mut unit, &learned);
         let mut built = self.build_trusted(&unit)?;
+        let known = learned.clone();
         // A few rounds: what the first finds may lead to code that reads more.
         for _ in 0..4 {
-            let learned = Learned::from(&unit, &built.outcome, &dep_info_of(&built)?, self.env);
-            if learned.is_empty() {
+            let more = Learned::from(&unit, &built.outcome, &dep_info_of(&built)?, self.env);
+            if more.is_empty() {
                 break;
             }
-            log::info!("{} reads more than cargo declares: again with {learned:?}", unit.name());
-            self.remember_learned(&unit, learned)?;
-            self.add_learned(&mut unit);
+            log::info!("{} reads more than cargo declares: again with {more:?}", unit.name());
+            learned.extend(more);
+            self.add_learned(&mut unit, &learned);
             built = self.build_trusted(&unit)?;
+        }
+        // A failure may have looked for what no unit needs.
+        if built.outcome.status == 0 && learned != known {
+            self.cache.write(&learned_name(&unit), &learned)?;
         }
         log::info!("{} ended with {} after {} ms", unit.name(), built.outcome.status, start.elapsed().as_millis());
         Ok(built)
@@ -112,7 +118,7 @@ impl<'a> Session<'a> {
         let inputs = finder.inputs(unit).with_context(|| format!("failed to find the inputs of {}", unit.name()))?;
         let has_stages = !inputs.stages.is_empty();
         let recipe = self.recipe(unit, inputs, salt);
-        let plan = plan::unit(&recipe, &mut finder.recipes, self.config.syntax.as_deref())?;
+        let plan = plan::unit(&finder.recipes.with_all_below(recipe.clone())?, self.config.syntax.as_deref());
         let nonce = nonce();
         let cmd = self.engine.build(&plan, &nonce)?;
         log::debug!("{}: inputs found in {} ms\n{cmd}", unit.name(), start.elapsed().as_millis());
@@ -167,8 +173,7 @@ impl<'a> Session<'a> {
     }
 
     /// Adds the variables asked for, and what the unit was seen to read.
-    fn add_learned(&self, unit: &mut Unit) {
-        let learned: Learned = self.cache.read(&learned_name(unit)).unwrap_or_default();
+    fn add_learned(&self, unit: &mut Unit, learned: &Learned) {
         for name in self.config.set_envs.iter().chain(&learned.variables) {
             if is_secret(name) {
                 log::warn!("{name} looks like a secret and is not given to {}", unit.name());
@@ -176,13 +181,7 @@ impl<'a> Session<'a> {
                 unit.env.insert(name.clone(), value.to_owned());
             }
         }
-        unit.paths = learned.paths.into_iter().filter(|path| path.exists()).collect();
-    }
-
-    fn remember_learned(&self, unit: &Unit, more: Learned) -> Result<()> {
-        let mut learned: Learned = self.cache.read(&learned_name(unit)).unwrap_or_default();
-        learned.extend(more);
-        self.cache.write(&learned_name(unit), &learned)
+        unit.paths = learned.paths.iter().filter(|path| path.exists()).cloned().collect();
     }
 }
 

@@ -106,9 +106,8 @@ impl Unit {
         let Work::Compile { args, .. } = &self.work else { return false };
         let types = args.crate_types();
         let is_library = |kind: &CrateType| matches!(kind, CrateType::Lib | CrateType::Rlib);
-        args.has(Flag::Test)
-            || args.emits().iter().any(|emit| emit.kind == EmitKind::Link)
-                && !(types.iter().all(is_library) && !types.is_empty())
+        let makes_program = types.is_empty() || !types.iter().all(is_library);
+        args.has(Flag::Test) || makes_program && args.emits().iter().any(|emit| emit.kind == EmitKind::Link)
     }
 
     pub fn is_proc_macro(&self) -> bool {
