@@ -2,7 +2,10 @@
 
 use anyhow::{Result, bail};
 
-use crate::env::{Env, VARS, Var};
+use crate::{
+    env::{Env, VARS, Var},
+    unit::is_secret,
+};
 
 /// What starts the units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +54,7 @@ impl Config {
             base_image: image(env, "RUSTCBUILDX_BASE_IMAGE")?,
             syntax: image(env, "RUSTCBUILDX_SYNTAX")?,
             incremental: switch(env, "RUSTCBUILDX_INCREMENTAL")?,
-            set_envs: list(env, "RUSTCBUILDX_SET_ENVS"),
+            set_envs: set_envs(env)?,
             log: Log {
                 filter: value(env, "RUSTCBUILDX_LOG").map(str::to_owned),
                 style: value(env, "RUSTCBUILDX_LOG_STYLE").unwrap_or_default().to_owned(),
@@ -114,9 +117,15 @@ fn image(env: &Env, name: &str) -> Result<Option<String>> {
     Ok(Some(image.to_owned()))
 }
 
-fn list(env: &Env, name: &str) -> Vec<String> {
-    let names = value(env, name).unwrap_or_default().split([',', ' ']);
-    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+fn set_envs(env: &Env) -> Result<Vec<String>> {
+    let list = value(env, "RUSTCBUILDX_SET_ENVS").unwrap_or_default();
+    let names: Vec<String> = list.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    if let Some(name) = names.iter().find(|name| is_secret(name)) {
+        bail!(
+            "failed to read RUSTCBUILDX_SET_ENVS=`{list}`: `{name}` looks like a secret, and its value would be written into a Dockerfile"
+        );
+    }
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -154,6 +163,7 @@ mod tests {
     fn values_that_mean_nothing_are_refused() {
         refused("RUSTCBUILDX", "maybe", "not a switch");
         refused("RUSTCBUILDX_RUNNER", "containerd", "docker, podman or none");
+        refused("RUSTCBUILDX_SET_ENVS", "A,MY_TOKEN", "`MY_TOKEN` looks like a secret");
         refused("RUSTCBUILDX_BASE_IMAGE", "https://x", "scheme `https`");
         refused("RUSTCBUILDX_BASE_IMAGE", "docker-image://a b", "not an image's name");
     }

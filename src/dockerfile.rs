@@ -67,9 +67,14 @@ impl Display for Stage<'_> {
 impl Display for Run {
     /// One mount and one word a line: the parser takes no line over 64 KiB.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut arguments = Vec::new();
+        let mounts: Vec<String> = self.mounts.iter().map(|mount| mount.text(&mut arguments)).collect();
+        for (at, value) in arguments.iter().enumerate() {
+            writeln!(f, "ARG P{at}=\"{}\"", escape(value, &['\\', '"', '$']))?;
+        }
         f.write_str("RUN --network=none \\\n")?;
-        for mount in &self.mounts {
-            writeln!(f, "  --mount={} \\", Flag(&mount.to_string()))?;
+        for mount in mounts {
+            writeln!(f, "  --mount={} \\", escape(&mount, &['\\', '"', '\'', ' ', '\t']))?;
         }
         f.write_str("  [")?;
         for (at, word) in self.argv.iter().enumerate() {
@@ -80,40 +85,32 @@ impl Display for Run {
     }
 }
 
-impl Display for Mount {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+impl Mount {
+    /// The value of `--mount`. BuildKit reads it byte by byte, so what is not ASCII goes to `arguments`, whose
+    /// values it expands.
+    fn text<'a>(&'a self, arguments: &mut Vec<&'a str>) -> String {
         match self {
             Self::Bind { from, source, target, writable } => {
-                write!(f, "type=bind,from={from},{},{}", Field("source", source), Field("target", target))?;
-                f.write_str(if *writable { ",rw" } else { "" })
+                let (source, target) = (field("source", source, arguments), field("target", target, arguments));
+                format!("type=bind,from={from},{source},{target}{}", if *writable { ",rw" } else { "" })
             }
-            Self::Cache { id, target } => write!(f, "type=cache,id={id},{}", Field("target", target)),
-            Self::Secret { id } => write!(f, "type=secret,id={id}"),
+            Self::Cache { id, target } => format!("type=cache,id={id},{}", field("target", target, arguments)),
+            Self::Secret { id } => format!("type=secret,id={id}"),
         }
     }
 }
 
 /// `key=value` of a mount: a CSV field, whose value is then read like a shell word.
-struct Field<'a>(&'static str, &'a str);
-
-impl Display for Field<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self(key, value) = self;
-        let word = escape(value, &['\\', '"', '\'', '$']);
-        if word.contains([',', '"', '\n', '\r']) || word.starts_with(' ') {
-            write!(f, "\"{key}={}\"", word.replace('"', "\"\""))
-        } else {
-            write!(f, "{key}={word}")
-        }
+fn field<'a>(key: &str, value: &'a str, arguments: &mut Vec<&'a str>) -> String {
+    if !value.is_ascii() {
+        arguments.push(value);
+        return format!("{key}=${{P{}}}", arguments.len() - 1);
     }
-}
-
-/// A flag's value: blanks end it, quotes and backslashes are taken away.
-struct Flag<'a>(&'a str);
-
-impl Display for Flag<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(&escape(self.0, &['\\', '"', '\'', ' ', '\t']))
+    let word = escape(value, &['\\', '"', '\'', '$']);
+    if word.contains([',', '"']) || word.starts_with(' ') {
+        format!("\"{key}={}\"", word.replace('"', "\"\""))
+    } else {
+        format!("{key}={word}")
     }
 }
 
@@ -167,17 +164,25 @@ mod tests {
     #[track_caller]
     fn bind(target: &str, expected: &str) {
         let mount = Mount::Bind { from: "a".into(), source: "/s".into(), target: target.into(), writable: false };
-        let text = format!("{}", Flag(&mount.to_string()));
-        assert_eq!(text, format!("type=bind,from=a,source=/s,{expected}"));
+        let text = Run { mounts: vec![mount], argv: vec![] }.to_string();
+        assert_eq!(text.lines().nth(1).unwrap(), format!("  --mount=type=bind,from=a,source=/s,{expected} \\"));
     }
 
     #[test]
     fn mount_targets_are_escaped_for_each_reader() {
         bind("/a/b-c_d.e+f@1", "target=/a/b-c_d.e+f@1");
-        bind("/a b/ü", "target=/a\\ b/ü");
+        bind("/a b", "target=/a\\ b");
         bind("/a,b", "\\\"target=/a,b\\\"");
         bind("/$a", "target=/\\\\$a");
         bind("/a\"b", "\\\"target=/a\\\\\\\"\\\"b\\\"");
+    }
+
+    #[test]
+    fn letters_beyond_ascii_go_through_arguments() {
+        let mount = Mount::Bind { from: "a".into(), source: "/s".into(), target: "/ü $x".into(), writable: false };
+        let text = Run { mounts: vec![mount], argv: vec![] }.to_string();
+        assert!(text.starts_with("ARG P0=\"/ü \\$x\"\nRUN"), "{text}");
+        assert!(text.contains("target=${P0} \\"), "{text}");
     }
 
     #[test]

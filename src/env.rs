@@ -89,6 +89,16 @@ impl Env {
         Some(self.vars.contains_key(name) && self.vars.get(name) != parent.get(name))
     }
 
+    /// The entries of a list such as `PATH` that the calling process added to its own.
+    pub fn added_by_parent(&self, name: &str) -> Vec<String> {
+        let entries = |vars: &BTreeMap<String, String>| -> Vec<String> {
+            let list = vars.get(name).map(String::as_str).unwrap_or_default();
+            list.split(':').filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
+        };
+        let known = self.parent.as_ref().map(entries).unwrap_or_default();
+        entries(&self.vars).into_iter().filter(|entry| !known.contains(entry)).collect()
+    }
+
     /// The folder for what this user may lose: `$XDG_CACHE_HOME` or `~/.cache`, then `rustcbuildx`.
     pub fn cache_dir(&self) -> Result<Utf8PathBuf> {
         let base = match self.get("XDG_CACHE_HOME").filter(|path| path.starts_with('/')) {

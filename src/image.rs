@@ -40,6 +40,11 @@ impl Image {
         format!("{}/bin/{name}", self.sysroot)
     }
 
+    /// The target triple its compiler runs on.
+    pub fn host(&self) -> &str {
+        self.version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default()
+    }
+
     /// The image to build in, as remembered or, the first time, as found out.
     ///
     /// Fails if there is none, or if its compiler is not the local one: cargo, rustdoc and IDEs read

@@ -54,6 +54,7 @@ impl Finder<'_> {
             }
             Work::BuildScript { program, .. } => {
                 self.artifact(program, &mut inputs)?;
+                self.dynamic_libraries(program, &mut inputs)?;
                 self.named_by_variables(unit, &mut inputs)?;
             }
         }
@@ -150,6 +151,17 @@ impl Finder<'_> {
         let output = recipe.outputs.iter().find(|output| output.host == path);
         let output = Output { host: path.to_owned(), source: output.unwrap_or(&recipe.outputs[0]).source.clone() };
         inputs.mount(&recipe, &output, false);
+        Ok(())
+    }
+
+    /// The dynamic libraries among the crates of a program that is about to run.
+    fn dynamic_libraries(&mut self, program: &Utf8Path, inputs: &mut Inputs) -> Result<()> {
+        let (key, _) = self.key_of(program)?;
+        for recipe in self.recipes.crate_closure(&[key])? {
+            for output in recipe.outputs.iter().filter(|output| output.host.extension() == Some("so")) {
+                inputs.mount(&recipe, output, false);
+            }
+        }
         Ok(())
     }
 

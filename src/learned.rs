@@ -38,7 +38,8 @@ impl Learned {
                 dep_info::directives(&stdout, "rerun-if-changed"),
             ),
         };
-        variables.retain(|name| may_be_given(name) && !unit.env.contains_key(name) && env.get(name).is_some());
+        variables
+            .retain(|name| may_be_given(name, &unit.work) && !unit.env.contains_key(name) && env.get(name).is_some());
         let surroundings = surroundings(&unit.package, env.get("HOME"));
         let mut paths: BTreeSet<Utf8PathBuf> = paths.drain(..).map(|path| normalised(&unit.cwd.join(path))).collect();
         paths.retain(|path| path.starts_with(&surroundings) && !unit.sees(path) && path.exists());
@@ -106,7 +107,7 @@ mod tests {
         let out_dir = root.join("target");
         let work = match compile {
             true => Work::Compile { tool: Tool::Rustc, args, out_dir },
-            false => Work::BuildScript { program: "/b".into(), out_dir },
+            false => Work::BuildScript { program: "/b".into(), out_dir, library_path: vec![] },
         };
         let package = root.join("member");
         let cwd = if compile { root.to_owned() } else { package.clone() };

@@ -18,7 +18,7 @@ use crate::{
     recipe::{Origin, Recipe, Recipes},
     runner, stage,
     toolchain::Version,
-    unit::{Unit, Work, is_secret},
+    unit::{Unit, Work},
 };
 
 /// What all units of one process share.
@@ -175,9 +175,7 @@ impl<'a> Session<'a> {
     /// Adds the variables asked for, and what the unit was seen to read.
     fn add_learned(&self, unit: &mut Unit, learned: &Learned) {
         for name in self.config.set_envs.iter().chain(&learned.variables) {
-            if is_secret(name) {
-                log::warn!("{name} looks like a secret and is not given to {}", unit.name());
-            } else if let Some(value) = self.env.get(name) {
+            if let Some(value) = self.env.get(name) {
                 unit.env.insert(name.clone(), value.to_owned());
             }
         }

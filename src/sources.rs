@@ -64,6 +64,9 @@ impl Sources {
             "" => self.root.clone(),
             _ => self.root.join(relative),
         };
+        if here.as_str().contains(char::is_control) {
+            bail!("failed to send `{}`: its name holds a control character", here.as_str().escape_debug());
+        }
         if !holes.iter().any(|hole| hole.starts_with(&here)) {
             let source = match relative.as_str() {
                 "" if self.prefix.is_empty() => "/".to_owned(),
@@ -84,11 +87,13 @@ impl Sources {
     }
 }
 
-/// Everything below a folder but version control and target folders, in a fixed order.
+/// Everything below a folder but version control, target folders, sockets and the like, in a fixed order.
 fn entries(root: &Utf8Path) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
     WalkDir::new(root).min_depth(1).sort_by_file_name().into_iter().filter_entry(|entry| {
-        !(entry.file_type().is_dir() && (entry.file_name() == ".git" || entry.path().join("CACHEDIR.TAG").exists()))
-            && entry.file_name() != ".git"
+        let kind = entry.file_type();
+        let is_target = kind.is_dir() && entry.path().join("CACHEDIR.TAG").exists();
+        let is_readable = kind.is_dir() || kind.is_file() || kind.is_symlink();
+        entry.file_name() != ".git" && !is_target && is_readable
     })
 }
 
@@ -146,9 +151,6 @@ fn followed(entry: &DirEntry, root: &Utf8Path) -> Result<Kind> {
     }
     if kind.is_file() {
         return Ok(Kind::File);
-    }
-    if !kind.is_symlink() {
-        bail!("failed to send `{}`: neither a file, a folder nor a link", path.display());
     }
     let leads_to_file = path.canonicalize().is_ok_and(|target| target.is_file() && !target.starts_with(root));
     if leads_to_file {

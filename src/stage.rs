@@ -77,8 +77,12 @@ fn program(unit: &Unit, image: &Image) -> Vec<String> {
 
 /// What cargo gives a process of the machine it runs on: here the container.
 fn container_variables(unit: &Unit, image: &Image) -> Vec<String> {
-    let mut variables = vec![format!("PATH={}/bin:{}", image.sysroot, image.path), "HOME=/root".to_owned()];
-    if let Work::BuildScript { .. } = unit.work {
+    let mut variables = vec![format!("PATH={}/bin:{}", image.sysroot, image.path)];
+    if let Work::BuildScript { library_path, .. } = &unit.work {
+        let mut folders = vec![format!("{0}/lib/rustlib/{1}/lib:{0}/lib", image.sysroot, image.host())];
+        folders.extend(library_path.iter().cloned());
+        variables.push("HOME=/root".to_owned());
+        variables.push(format!("LD_LIBRARY_PATH={}", folders.join(":")));
         for (name, tool) in [("CARGO", "cargo"), ("RUSTC", "rustc"), ("RUSTDOC", "rustdoc")] {
             variables.push(format!("{name}={}", image.tool(tool)));
         }

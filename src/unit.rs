@@ -37,8 +37,17 @@ pub struct Unit {
 
 #[derive(Clone, Debug)]
 pub enum Work {
-    Compile { tool: Tool, args: RustcArgs, out_dir: Utf8PathBuf },
-    BuildScript { program: Utf8PathBuf, out_dir: Utf8PathBuf },
+    Compile {
+        tool: Tool,
+        args: RustcArgs,
+        out_dir: Utf8PathBuf,
+    },
+    /// `library_path` holds the folders that cargo adds to the dynamic linker's.
+    BuildScript {
+        program: Utf8PathBuf,
+        out_dir: Utf8PathBuf,
+        library_path: Vec<String>,
+    },
 }
 
 /// The compilers cargo calls through a wrapper.
@@ -144,8 +153,9 @@ pub fn invocation(tool: Tool, args: RustcArgs, cwd: Utf8PathBuf, env: &Env) -> I
 pub fn build_script(program: Utf8PathBuf, cwd: Utf8PathBuf, env: &Env) -> Option<Unit> {
     let out_dir = Utf8PathBuf::from(env.get("OUT_DIR")?);
     let package = Utf8PathBuf::from(env.get("CARGO_MANIFEST_DIR")?);
+    let library_path = env.added_by_parent("LD_LIBRARY_PATH");
     let env = declared_variables(env, &BUILD_SCRIPT);
-    Some(Unit { work: Work::BuildScript { program, out_dir }, cwd, package, env, paths: vec![] })
+    Some(Unit { work: Work::BuildScript { program, out_dir, library_path }, cwd, package, env, paths: vec![] })
 }
 
 /// `--print` kinds that go with a compile; every other is answered instead of compiling.
@@ -274,8 +284,14 @@ fn declared_variables(env: &Env, declared: &Declared) -> BTreeMap<String, String
 }
 
 /// Whether a variable may be given to a unit on the word of the unit alone.
-pub fn may_be_given(name: &str) -> bool {
-    !NEVER.contains(&name) && !is_secret(name)
+///
+/// A crate may bake any value in, and its container needs but two for itself; a build script acts on them.
+pub fn may_be_given(name: &str, work: &Work) -> bool {
+    let needed_there: &[&str] = match work {
+        Work::Compile { .. } => &["LD_LIBRARY_PATH", "PATH"],
+        Work::BuildScript { .. } => NEVER,
+    };
+    !needed_there.contains(&name) && !is_secret(name)
 }
 
 /// Whether a variable's name says that its value is a secret.
