@@ -11,20 +11,29 @@ const NO_CALLS: [&str; 0] = [];
 #[test]
 fn one_per_unit_and_build_script_run() {
     let project = Project::new("workspace").inside("ws");
-    let args = "test --workspace --no-run --message-format=json";
+    let args = "test --no-run --message-format=json -p native -p macros -p middle";
     let (plain, ours) = (project.plain(args).succeeds(), project.ours(args).succeeds());
     let records = |run: &Finished, by| json_lines(run, &project.target(by));
     assert_eq!(records(&plain, By::Plain), records(&ours, By::Ours));
-
     let calls = project.calls.take();
     let units = ours.units_compiled() + ours.build_scripts();
     assert_eq!(calls.len(), units, "{units} units: {calls:#?}");
+}
 
-    project.edit("ws/app/src/main.rs", "fn main() {", "fn main() {\n    println!(\"new\");");
-    let ours = project.ours("build --message-format=json").succeeds();
-    let calls = project.calls.take();
-    assert_eq!(calls.len(), ours.units_compiled(), "{calls:#?}");
-    assert_eq!(ours.units_compiled(), 1, "{ours}");
+/// A unit that reads a file outside of its package is built twice, and once from then on.
+#[test]
+fn one_more_for_what_is_learned() {
+    let project = Project::new("workspace").inside("ws");
+    let args = "test --no-run --message-format=json -p app";
+    project.ours(args).succeeds();
+    project.calls.take();
+    for source in ["ws/app/src/lib.rs", "ws/middle/src/lib.rs"] {
+        project.edit(source, "pub ", "\npub ");
+        let ours = project.ours(args).succeeds();
+        let calls = project.calls.take();
+        assert!(ours.units_compiled() > 2, "{ours}");
+        assert_eq!(calls.len(), ours.units_compiled(), "{calls:#?}");
+    }
 }
 
 /// What cargo, rustup and build scripts ask a compiler never reaches an engine.
