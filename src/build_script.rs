@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    artifacts,
     config::Config,
+    delivery,
     env::{self, Env},
     logging, runner,
     session::Session,
@@ -44,14 +44,6 @@ pub fn run(program: &str) -> Result<ExitCode> {
         bail!("failed to run a build script: OUT_DIR or CARGO_MANIFEST_DIR is not set (hint: cargo sets them)");
     };
     let session = Session::open(&env, &config, env.get("RUSTC").unwrap_or("rustc"))?;
-    let mut built = session.build(unit.clone())?;
-    let status = built.outcome.status;
-    if status < 128 {
-        built.files.replace_folder(unit.out_dir())?;
-        if status == 0 {
-            session.remember(&mut built, &unit, &[])?;
-        }
-    }
-    artifacts::replay(&built.outcome)?;
-    Ok(runner::end_like(status))
+    let built = session.build(unit.clone())?;
+    delivery::deliver(built, &unit, &session.cache)
 }

@@ -6,13 +6,12 @@ use anyhow::{Context, Result};
 
 use crate::{
     argv::{self, RustcArgs},
-    artifacts,
     config::Config,
+    delivery,
     env::{self, Env},
-    logging, runner,
+    logging, quote, runner,
     session::Session,
-    shim,
-    unit::{self, Invocation, Tool, Unit},
+    unit::{self, Invocation, Tool},
 };
 
 /// Serves `rustcbuildx rustc …`; gives the status to end with, as a shell has it.
@@ -39,7 +38,12 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     }
     logging::start(&config.log)?;
     match unit {
-        Ok(unit) => build(unit, &env, &config, &texts, &texts[count - 1]),
+        Ok(unit) => {
+            log::debug!("{}: {}", unit.name(), quote::words(&texts));
+            let session = Session::open(&env, &config, rustc(&texts[..count]))?;
+            let built = session.build(unit.clone())?;
+            delivery::deliver(built, &unit, &session.cache)
+        }
         Err(reason) => {
             eprintln!("rustcbuildx: compiled locally: {reason}");
             local(words)
@@ -47,36 +51,9 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     }
 }
 
-fn build(unit: Unit, env: &Env, config: &Config, words: &[String], rustc: &str) -> Result<ExitCode> {
-    log::debug!("{}: {}", unit.name(), crate::quote::words(words));
-    let session = Session::open(env, config, if rustc.ends_with("rustc") { rustc } else { "rustc" })?;
-    let mut built = session.build(unit.clone())?;
-    let status = built.outcome.status;
-    // A killed compiler's files are not to be trusted; a failed one's are what rustc leaves locally.
-    if status < 128 {
-        let names = built.files.names()?;
-        if unit.makes_build_script() && status == 0 {
-            wrap_build_script(&unit, &built.files.root, &names)?;
-        }
-        if status != 0 {
-            built.files.drop_objects()?;
-        }
-        built.files.place_files(unit.out_dir())?;
-        if status == 0 {
-            session.remember(&mut built, &unit, &names)?;
-        }
-    }
-    artifacts::replay(&built.outcome)?;
-    Ok(runner::end_like(status))
-}
-
-fn wrap_build_script(unit: &Unit, folder: &camino::Utf8Path, names: &[String]) -> Result<()> {
-    let own = env::current_exe()?;
-    // The program is the one file without an extension.
-    for name in names.iter().filter(|name| !name.contains('.')) {
-        shim::wrap(&folder.join(name), &unit.out_dir().join(name), &own)?;
-    }
-    Ok(())
+/// The compiler among the words before its arguments; `clippy-driver` may stand alone.
+fn rustc(words: &[String]) -> &str {
+    words.iter().map(String::as_str).find(|word| word.ends_with("rustc")).unwrap_or("rustc")
 }
 
 /// Becomes the local compiler.

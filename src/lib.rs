@@ -63,6 +63,7 @@ pub mod shim;
 pub mod sources;
 // What changes the world.
 pub mod artifacts;
+pub mod delivery;
 pub mod engine;
 pub mod image;
 pub mod runner;

@@ -9,6 +9,7 @@ use crate::{
     artifacts::{Archive, Outcome, Unpacked},
     cache::{Cache, digest},
     config::Config,
+    dockerfile::Mount,
     engine::Engine,
     env::Env,
     image::Image,
@@ -25,7 +26,7 @@ use crate::{
 pub struct Session<'a> {
     env: &'a Env,
     config: &'a Config,
-    cache: Cache,
+    pub cache: Cache,
     engine: Engine,
     image: Image,
 }
@@ -34,7 +35,10 @@ pub struct Session<'a> {
 pub struct Built {
     pub outcome: Outcome,
     pub files: Unpacked,
-    recipe: Recipe,
+    /// How it was made; its outputs have no place yet.
+    pub recipe: Recipe,
+    /// Whether it ran in this very build, and not in one the engine remembers.
+    is_fresh: bool,
 }
 
 impl<'a> Session<'a> {
@@ -73,23 +77,6 @@ impl<'a> Session<'a> {
         Ok(built)
     }
 
-    /// Remembers how the files, now in place, were made.
-    pub fn remember(&self, built: &mut Built, unit: &Unit, names: &[String]) -> Result<()> {
-        built.recipe.outputs = match &unit.work {
-            Work::Compile { out_dir, .. } => names
-                .iter()
-                .map(|name| crate::recipe::Output { host: out_dir.join(name), source: stage::output(name.as_ref()) })
-                .collect(),
-            Work::BuildScript { out_dir, .. } => {
-                vec![crate::recipe::Output {
-                    host: out_dir.clone(),
-                    source: format!("{}/{}", stage::OUT, stage::FILES),
-                }]
-            }
-        };
-        Recipes::new(&self.cache).save(built.recipe.clone())
-    }
-
     /// Builds, and again if the engine's own cache is in the way: a failure it remembers may be one that
     /// would not happen now, and a stage below that it lost and cannot make again is replaced by what is here.
     fn build_trusted(&self, unit: &Unit) -> Result<Built> {
@@ -103,14 +90,14 @@ impl<'a> Session<'a> {
             }
         };
         if built.outcome.status == 0 || built.is_fresh {
-            return Ok(built.built);
+            return Ok(built);
         }
         log::info!("{} failed in an earlier build: again", unit.name());
-        self.build_once(unit, Some(&nonce()), false).map(|again| again.built).map_err(Failure::into_error)
+        self.build_once(unit, Some(&nonce()), false).map_err(Failure::into_error)
     }
 
     /// One call of the engine. `salt` makes the step one that no cache holds.
-    fn build_once(&self, unit: &Unit, salt: Option<&str>, send_artifacts: bool) -> Result<Attempt, Failure> {
+    fn build_once(&self, unit: &Unit, salt: Option<&str>, send_artifacts: bool) -> Result<Built, Failure> {
         let start = Instant::now();
         let recipes = Recipes::new(&self.cache);
         let cargo_home = self.env.cargo_home()?;
@@ -144,7 +131,7 @@ impl<'a> Session<'a> {
         let is_fresh = outcome.nonce == nonce;
         let from = if is_fresh { "run now" } else { "taken from the engine's cache" };
         log::info!("{} was {from} by {}", unit.name(), self.engine.name());
-        Ok(Attempt { is_fresh, built: Built { outcome, files, recipe } })
+        Ok(Built { outcome, files, recipe, is_fresh })
     }
 
     fn recipe(&self, unit: &Unit, mut inputs: Inputs, salt: Option<&str>) -> Recipe {
@@ -154,14 +141,9 @@ impl<'a> Session<'a> {
         {
             let target = unit.cwd.join(dir).into_string();
             let id = format!("rustcbuildx-{}", digest([target.as_str(), &unit.name()]));
-            inputs.mounts.push(crate::dockerfile::Mount::Cache { id, target });
+            inputs.mounts.push(Mount::Cache { id, target });
         }
-        let mut run = stage::run(unit, &self.image, umask(), inputs.mounts);
-        if let Some(salt) = salt {
-            // An argument that the script's shell never looks at.
-            run.argv.insert(4, salt.to_owned());
-            run.argv[2] = format!("shift; {}", run.argv[2]);
-        }
+        let run = stage::run(unit, &self.image, umask(), inputs.mounts, salt);
         let base = self.image.pinned.clone();
         let contexts: Vec<String> =
             inputs.contexts.iter().flat_map(|(name, path)| [name.clone(), path.to_string()]).collect();
@@ -191,20 +173,6 @@ fn dep_info_of(built: &Built) -> Result<String> {
         text += &std::fs::read_to_string(&path).with_context(|| format!("failed to read `{path}`"))?;
     }
     Ok(text)
-}
-
-struct Attempt {
-    built: Built,
-    /// Whether the step ran in this very build.
-    is_fresh: bool,
-}
-
-impl std::ops::Deref for Attempt {
-    type Target = Built;
-
-    fn deref(&self) -> &Built {
-        &self.built
-    }
 }
 
 /// Why an attempt came to nothing.

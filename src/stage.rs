@@ -4,11 +4,10 @@
 //! writes need no rewriting. What the process leaves is gathered in [`OUT`], next to its output, its
 //! status and the [`NONCE`] of the build that really ran it.
 
-use camino::Utf8Path;
-
 use crate::{
     dockerfile::{Mount, Run},
     image::Image,
+    recipe::Output,
     unit::{Tool, Unit, Work},
 };
 
@@ -40,14 +39,16 @@ const GATHER_ARTIFACTS: &str = r#"mv -- "$out"/* /rustcbuildx/files/ 2>/dev/null
 /// Moves the whole output folder of a build script, hidden files and all.
 const GATHER_FOLDER: &str = r#"cd / && rmdir /rustcbuildx/files && mv -- "$out" /rustcbuildx/files"#;
 
-/// The step that does the unit's work in an image, with its inputs mounted.
-pub fn run(unit: &Unit, image: &Image, umask: u32, mut mounts: Vec<Mount>) -> Run {
+/// The step that does the unit's work in an image, with its inputs mounted. A `salt` that was never used
+/// before makes it a step that no cache holds.
+pub fn run(unit: &Unit, image: &Image, umask: u32, mut mounts: Vec<Mount>, salt: Option<&str>) -> Run {
     mounts.push(Mount::Secret { id: NONCE.to_owned() });
     let gather = match unit.work {
         Work::Compile { .. } => GATHER_ARTIFACTS,
         Work::BuildScript { .. } => GATHER_FOLDER,
     };
-    let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), format!("{PROLOGUE}{gather}"), "rustcbuildx".to_owned()];
+    let script = format!("{PROLOGUE}{gather}");
+    let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, salt.unwrap_or("rustcbuildx").to_owned()];
     argv.push(format!("{umask:04o}"));
     argv.push(unit.cwd.to_string());
     argv.push(unit.out_dir().to_string());
@@ -90,7 +91,14 @@ fn container_variables(unit: &Unit, image: &Image) -> Vec<String> {
     variables
 }
 
-/// The file a unit wrote, in its stage.
-pub fn output(relative: &Utf8Path) -> String {
-    format!("{OUT}/{FILES}/{relative}")
+/// What a unit wrote, as the host and its stage name it: its files by `names`, or its folder.
+pub fn outputs(unit: &Unit, names: &[String]) -> Vec<Output> {
+    let files = format!("{OUT}/{FILES}");
+    match &unit.work {
+        Work::Compile { out_dir, .. } => {
+            let output = |name: &String| Output { host: out_dir.join(name), source: format!("{files}/{name}") };
+            names.iter().map(output).collect()
+        }
+        Work::BuildScript { out_dir, .. } => vec![Output { host: out_dir.clone(), source: files }],
+    }
 }

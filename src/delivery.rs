@@ -1,0 +1,51 @@
+//! The last step of a call: files to their place, then what the process said, then its status.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use camino::Utf8Path;
+
+use crate::{
+    artifacts,
+    cache::Cache,
+    env,
+    recipe::Recipes,
+    runner,
+    session::Built,
+    shim, stage,
+    unit::{Unit, Work},
+};
+
+/// Hands a unit's outcome to cargo as the process itself would have; gives the status to end with.
+///
+/// A killed process's files are not to be trusted; a failed one's are what it leaves locally, too.
+pub fn deliver(mut built: Built, unit: &Unit, cache: &Cache) -> Result<ExitCode> {
+    let status = built.outcome.status;
+    if status < 128 {
+        let names = built.files.names()?;
+        match &unit.work {
+            Work::Compile { out_dir, .. } => {
+                if status != 0 {
+                    built.files.drop_objects()?;
+                } else if unit.makes_build_script() {
+                    wrap_programs(&built.files.root, &names, out_dir)?;
+                }
+                built.files.place_files(out_dir)?;
+            }
+            Work::BuildScript { out_dir, .. } => built.files.replace_folder(out_dir)?,
+        }
+        if status == 0 {
+            built.recipe.outputs = stage::outputs(unit, &names);
+            Recipes::new(cache).save(built.recipe)?;
+        }
+    }
+    artifacts::replay(&built.outcome)?;
+    Ok(runner::end_like(status))
+}
+
+/// Turns the build scripts in `folder` into shims for `out_dir`: the files without an extension.
+fn wrap_programs(folder: &Utf8Path, names: &[String], out_dir: &Utf8Path) -> Result<()> {
+    let own = env::current_exe()?;
+    let programs = names.iter().filter(|name| !name.contains('.'));
+    programs.into_iter().try_for_each(|name| shim::wrap(&folder.join(name), &out_dir.join(name), &own))
+}
