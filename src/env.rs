@@ -66,8 +66,7 @@ impl Env {
         Self { vars, parent: parent_environment() }
     }
 
-    /// An environment with just these variables.
-    #[cfg(test)]
+    /// An environment with just these variables, none of them set by a caller.
     pub fn with(vars: &[(&str, &str)]) -> Self {
         let vars = vars.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         Self { vars, parent: None }

@@ -72,6 +72,10 @@ fn program(unit: &Unit, image: &Image) -> Vec<String> {
             words.extend(args.words().iter().cloned());
             words
         }
+        // `env` would take such a path for one more variable.
+        Work::BuildScript { program, .. } if program.as_str().contains('=') => {
+            ["nice", "-n", "0", program.as_str()].map(str::to_owned).to_vec()
+        }
         Work::BuildScript { program, .. } => vec![program.to_string()],
     }
 }
