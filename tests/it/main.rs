@@ -18,5 +18,7 @@ mod differential;
 mod failures;
 mod interrupted;
 mod lost_engine;
+mod odd;
 mod other_engines;
+mod sandbox;
 mod untouched;

@@ -55,7 +55,7 @@ impl Project {
         self
     }
 
-    /// Sets a variable for both cargos.
+    /// Sets a variable for both cargos; `{target}` stands for the target folder of each.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.into(), value.into());
         self
@@ -81,8 +81,14 @@ impl Project {
 
     /// `program` as `by` would run it, in the project, on the target folder.
     pub fn command(&self, program: &str, by: By) -> Command {
+        let target = self.target(by);
         let mut command = engine::command(program, &self.env);
-        command.current_dir(&self.cwd).env("CARGO_TARGET_DIR", self.target(by));
+        for (name, value) in &self.env {
+            if let Some(value) = value.to_str().filter(|value| value.contains("{target}")) {
+                command.env(name, value.replace("{target}", target.to_str().unwrap()));
+            }
+        }
+        command.current_dir(&self.cwd).env("CARGO_TARGET_DIR", target);
         if by == By::Ours {
             command.env("RUSTC_WRAPPER", WRAPPER);
         }

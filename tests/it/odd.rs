@@ -1,0 +1,83 @@
+//! Layouts, sizes and settings that are rare and still right.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::project::{By, Project};
+
+/// A dependency's folder and a source file that are links to somewhere else.
+#[test]
+fn links_in_the_source_tree() {
+    let project = Project::new("broken");
+    let elsewhere = project.dir().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    for name in ["macros", "src/lib.rs"] {
+        let to = elsewhere.join(name.replace('/', "-"));
+        fs::rename(project.root.join(name), &to).unwrap();
+        symlink(to, project.root.join(name)).unwrap();
+    }
+    project.same(&["run", "check"]);
+    project.edit("src/lib.rs", "macros::one!()", "macros::one!() + 1");
+    project.same(&["run"]);
+    assert_eq!(project.ours("run").stdout, "one is 2\n");
+}
+
+/// Cargo keeps intermediate files apart from what it hands out.
+#[test]
+fn a_build_folder_of_its_own() {
+    let project = Project::new("workspace").inside("ws");
+    let project = project.env("CARGO_BUILD_BUILD_DIR", "{target}/of its own");
+    project.same(&["build --workspace", "run"]);
+}
+
+/// Engines clip what a step prints.
+#[test]
+fn a_lot_of_output() {
+    let project = Project::new("broken");
+    let functions: String = (0..4000).map(|n| format!("pub fn f{n}() {{ let unused_{n} = {n}; }}\n")).collect();
+    project.edit("src/lib.rs", "pub fn one()", &format!("{functions}pub fn one()"));
+    let prints = "for n in 0..200_000 { println!(\"line {n} of the build script\"); eprintln!(\"{n}\"); }";
+    project.edit("build.rs", "// HERE", prints);
+    project.same(&["build"]);
+}
+
+/// Sources change while nothing else does, back and forth: never a stale result.
+#[test]
+fn back_and_forth() {
+    let project = Project::new("broken");
+    for number in [1, 2, 1, 3] {
+        fs::write(project.root.join("src/lib.rs"), format!("pub fn one() -> u32 {{ {number} }}\n")).unwrap();
+        project.same(&["run"]);
+        assert_eq!(project.ours("run").stdout, format!("one is {number}\n"));
+    }
+}
+
+/// Into a new target folder all comes from the engine's cache, to the same files.
+#[test]
+fn a_second_target_folder() {
+    let project = Project::new("broken");
+    project.same(&["run"]);
+    for by in [By::Plain, By::Ours] {
+        fs::remove_dir_all(project.target(by)).unwrap();
+    }
+    project.same(&["run"]);
+}
+
+#[test]
+fn incremental() {
+    let project = Project::new("broken").env("RUSTCBUILDX_INCREMENTAL", "1");
+    project.same(&["run"]);
+    project.edit("src/lib.rs", "macros::one!()", "macros::one!() + 1");
+    project.same(&["run"]);
+    assert_eq!(project.ours("run").stdout, "one is 2\n");
+}
+
+/// Begun by plain cargo, continued by ours: what plain compiled is sent, not compiled again.
+#[test]
+fn taken_over_from_plain_cargo() {
+    let project = Project::new("workspace").inside("ws");
+    project.start(By::PlainAfterOurs, "build --workspace").finish().succeeds();
+    project.plain("build --workspace").succeeds();
+    project.edit("ws/middle/src/lib.rs", "let unused = 1;", "");
+    project.same(&["build --workspace", "test --workspace"]);
+}

@@ -1,0 +1,70 @@
+//! What a unit can see: what it declares, and nothing else.
+
+use std::net::TcpListener;
+
+use crate::project::{By, Project};
+
+/// A build script that tells what the Rust expression `tells` gives; the program prints it.
+fn told(project: &Project, tells: &str) -> String {
+    let tell = format!("println!(\"cargo::rustc-env=TOLD={{}}\", {tells});");
+    project.edit("build.rs", "// HERE", &tell);
+    project.edit("src/main.rs", "// HERE", "println!(\"{}\", env!(\"TOLD\"));");
+    let run = project.ours("run").succeeds();
+    run.stdout.lines().next().unwrap().to_owned()
+}
+
+/// Plain cargo's build script reaches it, ours does not.
+#[test]
+fn no_network() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let project = Project::new("broken");
+    let connects = format!("std::net::TcpStream::connect(\"{address}\").is_ok()");
+    assert_eq!(told(&project, &connects), "false");
+    project.plain("run").succeeds().says("true");
+}
+
+#[test]
+fn no_files_of_the_host() {
+    let project = Project::new("broken");
+    let file = project.dir().join("outside of the package");
+    std::fs::write(&file, "").unwrap();
+    assert_eq!(told(&project, &format!("std::fs::exists({file:?}).unwrap()")), "false");
+    project.plain("run").succeeds().says("true");
+}
+
+/// Nor can it write where the next unit, or the user, would find it.
+#[test]
+fn no_writing_into_the_source_tree() {
+    let project = Project::new("broken");
+    assert_ne!(told(&project, "std::fs::write(\"src/new.rs\", \"\").is_err() as u8"), "");
+    assert!(!project.root.join("src/new.rs").exists());
+}
+
+#[test]
+fn no_variables_but_those_declared() {
+    let reads = "std::env::var(\"IT_VARIABLE\").is_ok()";
+    let seen = |project: Project| told(&project, reads);
+    let project = || Project::new("broken").env("IT_VARIABLE", "1");
+    assert_eq!(seen(project()), "false");
+    assert_eq!(seen(project().env("RUSTCBUILDX_SET_ENVS", "IT_VARIABLE")), "true");
+
+    let declares = project();
+    declares.edit("build.rs", "// HERE", "println!(\"cargo::rerun-if-env-changed=IT_VARIABLE\");\n    // HERE");
+    assert_eq!(seen(declares), "true");
+}
+
+/// `env!` and `option_env!` declare what they read.
+#[test]
+fn variables_that_macros_read() {
+    let project = Project::new("broken").env("IT_ONE", "1 'quoted' $HOME").env("IT_TWO", "zwei\nzeilen");
+    let prints = "println!(\"{} {:?} {:?}\", env!(\"IT_ONE\"), option_env!(\"IT_TWO\"), option_env!(\"IT_THREE\"));";
+    project.edit("src/main.rs", "// HERE", prints);
+    project.same(&["run"]);
+    let run = |by| {
+        let mut cargo = project.cargo(by, "run");
+        cargo.env("IT_TWO", "2").env("IT_THREE", "3");
+        crate::command::start(cargo, "cargo run").finish().succeeds().stdout
+    };
+    assert_eq!(run(By::Plain), run(By::Ours));
+}
