@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    argv::RustcArgs,
+    argv::{Flag, RustcArgs},
     cache::{Cache, digest},
     dockerfile::Mount,
     learned::normalised,
@@ -89,14 +89,15 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// What an artifact of unknown making needs is not known either: everything beside it.
+    /// What an artifact of unknown making needs is not known either: everything beside it, but for what this
+    /// very unit wrote before.
     fn all_crates_nearby(&mut self, unit: &Unit, args: &RustcArgs, inputs: &mut Inputs) -> Result<()> {
         for (kind, dir) in args.library_paths().filter(|(kind, _)| matches!(*kind, "dependency" | "crate")) {
             let dir = unit.cwd.join(dir);
             let Ok(entries) = dir.read_dir_utf8() else { continue };
             for entry in entries {
                 let path = entry.with_context(|| format!("failed to read the {kind} folder `{dir}`"))?.into_path();
-                if matches!(path.extension(), Some("rlib" | "rmeta" | "so")) {
+                if matches!(path.extension(), Some("rlib" | "rmeta" | "so")) && !is_own(&path, args) {
                     let (key, _) = self.key_of(&path)?;
                     push_new(&mut inputs.crates, key);
                 }
@@ -118,7 +119,8 @@ impl Finder<'_> {
     /// Paths in the variables of a build script: how `links` packages tell where their files are.
     fn named_by_variables(&mut self, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
         for (_, value) in unit.env.iter().filter(|(name, _)| name.starts_with("DEP_")) {
-            for word in value.split([' ', '\t', '\n', ':', ';', ',', '=', '"', '\'']) {
+            let words = value.split([' ', '\t', '\n', ':', ';', ',', '=', '"', '\'']);
+            for word in std::iter::once(value.as_str()).chain(words) {
                 self.named_path(Utf8Path::new(word.trim_start_matches("-I").trim_start_matches("-L")), inputs)?;
             }
         }
@@ -272,13 +274,20 @@ impl Inputs {
     }
 }
 
+/// Whether a compile with these arguments writes a crate under this file's name.
+fn is_own(path: &Utf8Path, args: &RustcArgs) -> bool {
+    let name = args.value(Flag::CrateName).unwrap_or_default();
+    let own = format!("{name}{}", args.codegen("extra-filename").unwrap_or_default());
+    path.file_stem().is_some_and(|stem| stem.strip_prefix("lib") == Some(&own) || stem == own)
+}
+
 /// Whether a unit reads this file of a crate below it: one that links wants object code, one that does not
 /// is content with metadata, as cargo's pipelining shows; what `--extern` names is always wanted.
 fn is_wanted(output: &Output, recipe: &Recipe, links: bool, named: &[Utf8PathBuf]) -> bool {
-    let has_metadata = recipe.outputs.iter().any(|output| output.host.extension() == Some("rmeta"));
+    let has = |extension| recipe.outputs.iter().any(|output| output.host.extension() == Some(extension));
     match output.host.extension() {
-        Some("rmeta") => !links || named.contains(&output.host),
-        Some("rlib") => links || !has_metadata || named.contains(&output.host),
+        Some("rmeta") => !links || !has("rlib") || named.contains(&output.host),
+        Some("rlib") => links || !has("rmeta") || named.contains(&output.host),
         Some("so" | "dylib" | "dll") => true,
         _ => false,
     }
@@ -319,6 +328,22 @@ mod tests {
     fn a_folder_stands_for_all_below_it() {
         let paths = ["/w/a/x", "/w/ab", "/w/a", "/w/a"].map(Utf8PathBuf::from).to_vec();
         assert_eq!(outermost(paths), ["/w/a", "/w/ab"]);
+    }
+
+    #[test]
+    fn a_unit_knows_its_own_files() {
+        let args = |line: &str| RustcArgs::parse(line.split(' ').map(str::to_owned).collect());
+        let hashed = args("--crate-name lib_a -C extra-filename=-1");
+        assert!(is_own(Utf8Path::new("/d/liblib_a-1.rmeta"), &hashed));
+        assert!(!is_own(Utf8Path::new("/d/liblib_a-2.rmeta"), &hashed));
+        assert!(is_own(Utf8Path::new("/d/libx.so"), &args("--crate-name x")));
+    }
+
+    #[test]
+    fn metadata_serves_a_program_that_links_nothing_of_it() {
+        let outputs = vec![Output { host: "/d/liba.rmeta".into(), source: String::new() }];
+        let recipe = Recipe { key: "k".into(), origin: Origin::Copy { context: "/c".into() }, outputs, crates: vec![] };
+        assert!(is_wanted(&recipe.outputs[0], &recipe, true, &[]));
     }
 
     #[test]

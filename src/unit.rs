@@ -116,7 +116,7 @@ impl Unit {
         let types = args.crate_types();
         let is_library = |kind: &CrateType| matches!(kind, CrateType::Lib | CrateType::Rlib);
         let makes_program = types.is_empty() || !types.iter().all(is_library);
-        args.has(Flag::Test) || makes_program && args.emits().iter().any(|emit| emit.kind == EmitKind::Link)
+        (makes_program || args.has(Flag::Test)) && args.emits().iter().any(|emit| emit.kind == EmitKind::Link)
     }
 
     pub fn is_proc_macro(&self) -> bool {
@@ -358,6 +358,7 @@ mod tests {
         assert!(compile("--crate-name x src/lib.rs --test --emit=link --out-dir t").links());
         assert!(compile("--crate-name x m.rs --crate-type lib --crate-type cdylib --emit=link --out-dir t").links());
         assert!(!compile("--crate-name x m.rs --crate-type bin --emit=metadata --out-dir t").links());
+        assert!(!compile("--crate-name x m.rs --test --emit=dep-info,metadata --out-dir t").links());
         assert!(
             compile("--crate-name build_script_build b.rs --crate-type bin --emit=link --out-dir t")
                 .makes_build_script()
