@@ -12,7 +12,7 @@ use crate::{
     learned::normalised,
     recipe::{Key, Origin, Output, Recipe, Recipes},
     shim::Shim,
-    sources::{Sources, file_digest},
+    sources::{Extent, Sources, file_digest},
     unit::{Tool, Unit, Work},
 };
 
@@ -188,7 +188,7 @@ impl Finder<'_> {
     }
 
     fn copy_folder(&self, path: &Utf8Path) -> Result<Recipe> {
-        let sources = Sources::copy(path, self.cache)?;
+        let sources = Sources::copy(path, Extent::Everything, self.cache)?;
         let outputs = vec![Output { host: path.to_owned(), source: "/p".to_owned() }];
         Ok(Recipe { key: sources.name, origin: Origin::Copy { context: sources.context }, outputs, crates: vec![] })
     }

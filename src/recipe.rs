@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cache::{Cache, digest},
     dockerfile::Run,
+    sources::{Extent, file_digest, tree_digest},
 };
 
 /// A recipe's name, and the name of its stage or context in a Dockerfile.
@@ -51,6 +52,8 @@ pub struct Output {
 struct Link {
     key: Key,
     stamp: String,
+    /// A digest of the bytes, for when only the times changed: cargo sets those of `*.rmeta` back.
+    content: String,
 }
 
 /// The recipes, each read from disk once.
@@ -74,10 +77,15 @@ impl<'a> Recipes<'a> {
 
     /// The recipe behind a file or folder of the host, if that is still what the recipe made.
     pub fn of_path(&mut self, path: &Utf8Path) -> Option<&Recipe> {
-        let link: Link = self.cache.read(&link_name(path))?;
-        if stamp(path).ok()? != link.stamp {
-            log::debug!("`{path}` is no longer what {} made", link.key);
-            return None;
+        let mut link: Link = self.cache.read(&link_name(path))?;
+        let stamp = stamp(path).ok()?;
+        if stamp != link.stamp {
+            if content(path).ok()? != link.content {
+                log::debug!("`{path}` is no longer what {} made", link.key);
+                return None;
+            }
+            link.stamp = stamp;
+            self.cache.write(&link_name(path), &link).ok()?;
         }
         self.get(&link.key)
     }
@@ -91,7 +99,8 @@ impl<'a> Recipes<'a> {
     pub fn save(&mut self, recipe: Recipe) -> Result<()> {
         self.cache.write(&recipe_name(&recipe.key), &recipe)?;
         for output in &recipe.outputs {
-            let link = Link { key: recipe.key.clone(), stamp: stamp(&output.host)? };
+            let (stamp, content) = (stamp(&output.host)?, content(&output.host)?);
+            let link = Link { key: recipe.key.clone(), stamp, content };
             self.cache.write(&link_name(&output.host), &link)?;
         }
         self.add(recipe);
@@ -155,6 +164,13 @@ fn link_name(path: &Utf8Path) -> String {
     format!("links/{}", digest([path.as_str()]))
 }
 
+fn content(path: &Utf8Path) -> Result<String> {
+    match path.is_dir() {
+        true => tree_digest(path, Extent::Everything),
+        false => file_digest(path.as_std_path()),
+    }
+}
+
 /// What changes when somebody writes to a file, or to any file below a folder.
 fn stamp(path: &Utf8Path) -> Result<String> {
     let mut entries = Vec::new();
@@ -165,4 +181,28 @@ fn stamp(path: &Utf8Path) -> Result<String> {
         entries.push(format!("{name}\0{}\0{}.{}", data.len(), data.mtime(), data.mtime_nsec()));
     }
     Ok(digest(entries))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_artifact_is_known_by_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(dir.path()).unwrap();
+        let cache = Cache::open(dir.join("cache")).unwrap();
+        let host = dir.join("liba.rmeta");
+        fs::write(&host, "1").unwrap();
+        let outputs = vec![Output { host: host.clone(), source: "/a".into() }];
+        let origin = Origin::Copy { context: dir.to_owned() };
+        Recipes::new(&cache).save(Recipe { key: "k".into(), origin, outputs, crates: vec![] }).unwrap();
+        let is_known = || Recipes::new(&cache).of_path(&host).is_some();
+        assert!(is_known());
+        let file = fs::File::options().write(true).open(&host).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        assert!(is_known(), "cargo set its time");
+        fs::write(&host, "2").unwrap();
+        assert!(!is_known(), "somebody wrote to it");
+    }
 }

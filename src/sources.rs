@@ -41,13 +41,13 @@ impl Sources {
             let name = format!("s{}", digest([root.as_str()]));
             return Ok(Self { root: root.to_owned(), name, context: root.to_owned(), prefix: "" });
         }
-        Self::copy(root, cache)
+        Self::copy(root, Extent::Sources, cache)
     }
 
-    /// The same for a folder that may change: what is below it now.
-    pub fn copy(root: &Utf8Path, cache: &Cache) -> Result<Self> {
-        let digest = tree_digest(root)?;
-        let context = cache.folder(&format!("sources/{digest}"), |new| copy_tree(root, &new.join("p")))?;
+    /// A copy of what is below a folder now.
+    pub fn copy(root: &Utf8Path, extent: Extent, cache: &Cache) -> Result<Self> {
+        let digest = tree_digest(root, extent)?;
+        let context = cache.folder(&format!("sources/{digest}"), |new| copy_tree(root, extent, &new.join("p")))?;
         Ok(Self { root: root.to_owned(), name: format!("s{digest}"), context, prefix: "/p" })
     }
 
@@ -87,13 +87,21 @@ impl Sources {
     }
 }
 
-/// Everything below a folder but version control, target folders, sockets and the like, in a fixed order.
-fn entries(root: &Utf8Path) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
-    WalkDir::new(root).min_depth(1).sort_by_file_name().into_iter().filter_entry(|entry| {
+/// How much of what is below a folder counts; sockets and the like never do.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Extent {
+    /// All but version control and target folders.
+    Sources,
+    Everything,
+}
+
+/// What counts below a folder, in a fixed order.
+fn entries(root: &Utf8Path, extent: Extent) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
+    WalkDir::new(root).min_depth(1).sort_by_file_name().into_iter().filter_entry(move |entry| {
         let kind = entry.file_type();
         let is_target = kind.is_dir() && entry.path().join("CACHEDIR.TAG").exists();
         let is_readable = kind.is_dir() || kind.is_file() || kind.is_symlink();
-        entry.file_name() != ".git" && !is_target && is_readable
+        is_readable && (extent == Extent::Everything || entry.file_name() != ".git" && !is_target)
     })
 }
 
@@ -104,9 +112,9 @@ fn relative<'a>(entry: &'a DirEntry, root: &Utf8Path) -> Result<&'a Utf8Path> {
 }
 
 /// A digest of the names, kinds, modes and contents below a folder.
-fn tree_digest(root: &Utf8Path) -> Result<String> {
+pub fn tree_digest(root: &Utf8Path, extent: Extent) -> Result<String> {
     let mut parts = Vec::new();
-    for entry in entries(root) {
+    for entry in entries(root, extent) {
         let entry = entry.with_context(|| format!("failed to read the package `{root}`"))?;
         let path = relative(&entry, root)?;
         let (kind, content) = match followed(&entry, root)? {
@@ -119,9 +127,9 @@ fn tree_digest(root: &Utf8Path) -> Result<String> {
     Ok(digest(parts))
 }
 
-fn copy_tree(root: &Utf8Path, target: &Utf8Path) -> Result<()> {
+fn copy_tree(root: &Utf8Path, extent: Extent, target: &Utf8Path) -> Result<()> {
     fs::create_dir_all(target).with_context(|| format!("failed to make `{target}`"))?;
-    for entry in entries(root) {
+    for entry in entries(root, extent) {
         let entry = entry.with_context(|| format!("failed to read the package `{root}`"))?;
         let to = target.join(relative(&entry, root)?);
         let copied = match followed(&entry, root)? {

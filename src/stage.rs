@@ -26,10 +26,11 @@ pub const STATUS: &str = "status";
 pub const NONCE: &str = "nonce";
 
 /// Runs a process so that the build step succeeds whatever its status: a failed step would leave neither
-/// its files nor more than a clipped log. Arguments: umask, working folder, output folder, then the words.
+/// its files nor more than a clipped log. In a shell of its own, lest the shell's word of how it was killed get
+/// into its standard error. Arguments: umask, working folder, output folder, then the words.
 const PROLOGUE: &str = r#"umask "$1" && mkdir -p /rustcbuildx/files "$2" "$3" && cd "$2" || exit
 out=$3; shift 3; cp /run/secrets/nonce /rustcbuildx/nonce || exit
-"$@" </dev/null >/rustcbuildx/stdout 2>/rustcbuildx/stderr
+(exec "$@" </dev/null >/rustcbuildx/stdout 2>/rustcbuildx/stderr)
 echo $? >/rustcbuildx/status
 "#;
 

@@ -12,6 +12,12 @@ pub fn find(address: String) -> Result<Engine> {
     let cli = which::which("podman")
         .context("failed to find `podman` on PATH (hint: install podman 5.4 or newer, or RUSTCBUILDX_RUNNER=docker)")?;
     let cli = cli.to_string_lossy().into_owned();
+    if address.contains("CONTAINER_") {
+        bail!(
+            "failed to use podman at {address}: it gives no build's result back from a remote service \
+             (hint: unset CONTAINER_HOST and CONTAINER_CONNECTION, or DOCKER_HOST=ssh://… with RUSTCBUILDX_RUNNER=docker)"
+        );
+    }
     let engine = Engine { kind: Kind::Podman, build: vec![cli.clone(), "build".to_owned()], cli, address };
     let mut finished = engine.ask(&engine.cli, ["version", "--format={{.Client.Version}}"])?;
     if !finished.status.success() {
