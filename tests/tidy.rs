@@ -256,8 +256,7 @@ fn expand(prefix: &str, tree: &str, found: &mut Vec<String>) {
         return;
     };
     let prefix = format!("{prefix}{}", &tree[..open]);
-    let inner =
-        tree[open + 1..].trim_end().trim_end_matches(['\n', ' ']).strip_suffix('}').unwrap_or(&tree[open + 1..]);
+    let inner = tree[open + 1..].strip_suffix('}').unwrap_or(&tree[open + 1..]);
     let (mut depth, mut start) = (0, 0);
     for (at, c) in inner.char_indices().chain([(inner.len(), ',')]) {
         match c {
