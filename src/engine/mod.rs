@@ -60,7 +60,7 @@ impl Engine {
         }
         let engine = match config.runner {
             RunnerChoice::Docker => docker::find(env, address)?,
-            RunnerChoice::Podman => podman::find(address)?,
+            RunnerChoice::Podman => podman::find(env, address)?,
             RunnerChoice::First => first_that_works(env, &address)?,
             RunnerChoice::None => bail!("failed to choose an engine: RUSTCBUILDX_RUNNER is none"),
         };
@@ -168,7 +168,7 @@ fn first_that_works(env: &Env, address: &str) -> Result<Engine> {
         Ok(engine) => return Ok(engine),
         Err(error) => reasons.push(format!("docker: {error:#}")),
     }
-    match podman::find(address.to_owned()) {
+    match podman::find(env, address.to_owned()) {
         Ok(engine) => return Ok(engine),
         Err(error) => reasons.push(format!("podman: {error:#}")),
     }

@@ -3,18 +3,19 @@
 use anyhow::{Context, Result, bail};
 
 use super::{Engine, Kind, text};
+use crate::env::Env;
 
 /// Older versions reuse a step although what it mounts has changed.
 const OLDEST: (u32, u32) = (5, 4);
 
 /// The installed CLI; fails if it is too old to be right.
-pub fn find(address: String) -> Result<Engine> {
+pub fn find(env: &Env, address: String) -> Result<Engine> {
     let cli = which::which("podman")
         .context("failed to find `podman` on PATH (hint: install podman 5.4 or newer, or RUSTCBUILDX_RUNNER=docker)")?;
     let cli = cli.to_string_lossy().into_owned();
-    if address.contains("CONTAINER_") {
+    if let Some(service) = ["CONTAINER_HOST", "CONTAINER_CONNECTION"].iter().find_map(|name| env.get(name)) {
         bail!(
-            "failed to use podman at {address}: it gives no build's result back from a remote service \
+            "failed to use podman at `{service}`: it gives no build's result back from a remote service \
              (hint: unset CONTAINER_HOST and CONTAINER_CONNECTION, or DOCKER_HOST=ssh://… with RUSTCBUILDX_RUNNER=docker)"
         );
     }
