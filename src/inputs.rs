@@ -26,6 +26,8 @@ pub struct Inputs {
     pub contexts: BTreeMap<String, Utf8PathBuf>,
     /// The crates it is compiled against.
     pub crates: Vec<Key>,
+    /// Files and folders to mount once it is known what else lies below them.
+    roots: Vec<Utf8PathBuf>,
 }
 
 /// Where to look for inputs.
@@ -60,7 +62,6 @@ impl Finder<'_> {
         }
         self.package(unit, &mut inputs)?;
         inputs.mounts.sort();
-        inputs.mounts.dedup();
         Ok(inputs)
     }
 
@@ -137,7 +138,8 @@ impl Finder<'_> {
                 return self.artifact(dir, inputs);
             }
             if dir.join("Cargo.toml").exists() {
-                return self.sources(dir, &[], false, inputs);
+                inputs.roots.push(dir.to_owned());
+                return Ok(());
             }
         }
         Ok(())
@@ -225,7 +227,8 @@ impl Finder<'_> {
             Mount::Bind { target, .. } => Some(Utf8PathBuf::from(target)),
             _ => None,
         }));
-        let mut roots: Vec<Utf8PathBuf> = unit.paths.clone();
+        let mut roots = std::mem::take(&mut inputs.roots);
+        roots.extend(unit.paths.iter().cloned());
         roots.push(unit.package.clone());
         roots.extend(input_outside(unit));
         for root in outermost(roots) {
@@ -262,7 +265,12 @@ impl Finder<'_> {
 }
 
 impl Inputs {
+    /// Mounts an output where the host has it, unless something is mounted there already.
     fn mount(&mut self, recipe: &Recipe, output: &Output, writable: bool) {
+        let is_same = |mount: &Mount| matches!(mount, Mount::Bind { target, .. } if *target == output.host);
+        if self.mounts.iter().any(is_same) {
+            return;
+        }
         match &recipe.origin {
             Origin::Step { .. } => push_new(&mut self.stages, recipe.key.clone()),
             Origin::Copy { context } => {
