@@ -83,7 +83,10 @@ impl Finder<'_> {
         }
         let named: Vec<Utf8PathBuf> = args.externs().filter_map(|(_, path)| Some(unit.cwd.join(path?))).collect();
         for recipe in self.recipes.crate_closure(&inputs.crates.clone())? {
-            for output in recipe.outputs.iter().filter(|output| is_wanted(output, &recipe, unit.links(), &named)) {
+            // A crate of unknown making may have been compiled with this unit's former output beside it.
+            let is_input =
+                |output: &&Output| is_wanted(output, &recipe, unit.links(), &named) && !is_own(&output.host, args);
+            for output in recipe.outputs.iter().filter(is_input) {
                 inputs.mount(&recipe, output, false);
             }
         }
