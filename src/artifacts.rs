@@ -1,7 +1,8 @@
 //! What a build brought back: an archive of a unit's outcome, and its files put in their place.
 
 use std::{
-    fs::{self, File},
+    collections::BTreeMap,
+    fs,
     io::{Read, Write},
 };
 
@@ -12,9 +13,9 @@ use tempfile::TempDir;
 
 use crate::stage::{FILES, NONCE, STATUS, STDERR, STDOUT};
 
-/// The tar file of a build's result.
-pub struct Archive {
-    file: File,
+/// The tar file of a build's result, read once from its start.
+pub struct Archive<R: Read> {
+    tar: tar::Archive<R>,
 }
 
 /// How a unit's process ended and what it said.
@@ -28,64 +29,60 @@ pub struct Outcome {
     pub nonce: String,
 }
 
-impl Archive {
-    pub fn new(file: File) -> Self {
-        Self { file }
+/// A unit's outcome and its files.
+pub struct Received {
+    pub outcome: Outcome,
+    pub files: Unpacked,
+}
+
+impl<R: Read> Archive<R> {
+    pub fn new(reader: R) -> Self {
+        Self { tar: tar::Archive::new(reader) }
     }
 
     /// One file's bytes; fails if it is not there.
-    pub fn read_file(&mut self, name: &str) -> Result<Vec<u8>> {
-        let mut archive = self.rewound()?;
-        for entry in archive.entries_with_seek().context("failed to read what the engine sent")? {
-            let mut entry = entry.context("failed to read what the engine sent")?;
+    pub fn file(mut self, name: &str) -> Result<Vec<u8>> {
+        for entry in self.tar.entries().context(DAMAGED)? {
+            let mut entry = entry.context(DAMAGED)?;
             if entry.path()?.as_os_str() == name {
                 let mut bytes = Vec::new();
-                entry.read_to_end(&mut bytes).with_context(|| format!("failed to read `{name}` from the engine"))?;
+                entry.read_to_end(&mut bytes).context(DAMAGED)?;
                 return Ok(bytes);
             }
         }
-        bail!("failed to read what the engine sent: no `{name}` in it")
+        bail!("{DAMAGED}: no `{name}` in it")
     }
 
-    /// The outcome of a unit.
-    pub fn outcome(&mut self) -> Result<Outcome> {
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
-        let status = text(self.read_file(STATUS)?);
-        Ok(Outcome {
-            status: status.parse().with_context(|| format!("failed to read the exit status `{status}`"))?,
-            stdout: self.read_file(STDOUT)?,
-            stderr: self.read_file(STDERR)?,
-            nonce: text(self.read_file(NONCE)?),
-        })
-    }
-
-    /// Unpacks the unit's files beside `out_dir`, whose folder is made where it is missing.
-    pub fn unpack(&mut self, out_dir: &Utf8Path) -> Result<Unpacked> {
+    /// The outcome of a unit, its files unpacked beside `out_dir`, whose folder is made where it is missing.
+    pub fn receive(mut self, out_dir: &Utf8Path) -> Result<Received> {
         let parent = out_dir.parent().unwrap_or(out_dir);
-        let mut unpack = || -> Result<TempDir> {
-            fs::create_dir_all(parent)?;
-            let temp = tempfile::Builder::new().prefix(".rustcbuildx").tempdir_in(parent)?;
-            let mut archive = self.rewound()?;
-            archive.set_preserve_permissions(true);
-            archive.set_preserve_mtime(false);
-            for entry in archive.entries_with_seek()? {
-                let mut entry = entry?;
-                if entry.path()?.starts_with(FILES) {
-                    entry.unpack_in(temp.path())?;
-                }
+        let temp = fs::create_dir_all(parent)
+            .and_then(|()| tempfile::Builder::new().prefix(".rustcbuildx").tempdir_in(parent))
+            .with_context(|| format!("failed to make a folder in `{parent}` (hint: is the disk full?)"))?;
+        self.tar.set_preserve_permissions(true);
+        self.tar.set_preserve_mtime(false);
+        let mut said: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        for entry in self.tar.entries().context(DAMAGED)? {
+            let mut entry = entry.context(DAMAGED)?;
+            let path = entry.path().context(DAMAGED)?.to_string_lossy().into_owned();
+            if Utf8Path::new(&path).starts_with(FILES) {
+                entry.unpack_in(temp.path()).with_context(|| format!("failed to unpack `{path}` into `{parent}`"))?;
+            } else {
+                let bytes = said.entry(path).or_default();
+                entry.read_to_end(bytes).context(DAMAGED)?;
             }
-            Ok(temp)
-        };
-        let temp = unpack().with_context(|| format!("failed to unpack into `{parent}` (hint: is the disk full?)"))?;
+        }
+        let mut said = |name: &str| said.remove(name).with_context(|| format!("{DAMAGED}: no `{name}` in it"));
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
+        let status = text(said(STATUS)?);
+        let status = status.parse().with_context(|| format!("failed to read the exit status `{status}`"))?;
+        let outcome = Outcome { status, stdout: said(STDOUT)?, stderr: said(STDERR)?, nonce: text(said(NONCE)?) };
         let root = Utf8Path::from_path(temp.path()).context("the target folder's name is not UTF-8")?.join(FILES);
-        Ok(Unpacked { _temp: temp, root })
-    }
-
-    fn rewound(&mut self) -> Result<tar::Archive<&mut File>> {
-        std::io::Seek::rewind(&mut self.file).context("failed to read what the engine sent")?;
-        Ok(tar::Archive::new(&mut self.file))
+        Ok(Received { outcome, files: Unpacked { _temp: temp, root } })
     }
 }
+
+const DAMAGED: &str = "failed to read the archive of a unit's outcome";
 
 /// Files on the file system of their place, not there yet; deleted when dropped.
 pub struct Unpacked {

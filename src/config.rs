@@ -1,6 +1,6 @@
 //! The settings in force, each with where it came from.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::{
     env::{Env, VARS, Var},
@@ -35,6 +35,8 @@ pub struct Config {
     pub syntax: Option<String>,
     pub incremental: bool,
     pub set_envs: Vec<String>,
+    /// In bytes.
+    pub store_size: u64,
     pub log: Log,
 }
 
@@ -55,6 +57,7 @@ impl Config {
             syntax: image(env, "RUSTCBUILDX_SYNTAX")?,
             incremental: switch(env, "RUSTCBUILDX_INCREMENTAL")?,
             set_envs: set_envs(env)?,
+            store_size: size(env, "RUSTCBUILDX_STORE_SIZE")?,
             log: Log {
                 filter: value(env, "RUSTCBUILDX_LOG").map(str::to_owned),
                 style: value(env, "RUSTCBUILDX_LOG_STYLE").unwrap_or_default().to_owned(),
@@ -117,6 +120,22 @@ fn image(env: &Env, name: &str) -> Result<Option<String>> {
     Ok(Some(image.to_owned()))
 }
 
+fn size(env: &Env, name: &str) -> Result<u64> {
+    let value = value(env, name).unwrap_or_default();
+    let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = value.split_at(digits);
+    let factor = match unit.trim().to_ascii_uppercase().trim_end_matches('B') {
+        "" => Some(1),
+        "K" => Some(1_000),
+        "M" => Some(1_000_000),
+        "G" => Some(1_000_000_000),
+        "T" => Some(1_000_000_000_000),
+        _ => None,
+    };
+    let bytes = number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    bytes.with_context(|| format!("failed to read {name}=`{value}`: not a size (hint: a number and KB, MB, GB or TB)"))
+}
+
 fn set_envs(env: &Env) -> Result<Vec<String>> {
     let list = value(env, "RUSTCBUILDX_SET_ENVS").unwrap_or_default();
     let names: Vec<String> = list.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
@@ -142,6 +161,7 @@ mod tests {
     fn the_defaults_hold_without_an_environment() {
         let config = Config::load(&Env::with(&[("RUSTCBUILDX_RUNNER", "")])).unwrap();
         assert!(config.enabled && !config.incremental);
+        assert_eq!(config.store_size, 20_000_000_000);
         assert_eq!(config.runner, RunnerChoice::First);
         assert_eq!(config.base_image, None);
     }
@@ -163,6 +183,8 @@ mod tests {
     fn values_that_mean_nothing_are_refused() {
         refused("RUSTCBUILDX", "maybe", "not a switch");
         refused("RUSTCBUILDX_RUNNER", "containerd", "docker, podman or none");
+        refused("RUSTCBUILDX_STORE_SIZE", "much", "not a size");
+        refused("RUSTCBUILDX_STORE_SIZE", "99999999TB", "not a size");
         refused("RUSTCBUILDX_SET_ENVS", "A,MY_TOKEN", "`MY_TOKEN` looks like a secret");
         refused("RUSTCBUILDX_BASE_IMAGE", "https://x", "scheme `https`");
         refused("RUSTCBUILDX_BASE_IMAGE", "docker-image://a b", "not an image's name");

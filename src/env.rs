@@ -41,6 +41,11 @@ pub const VARS: &[Var] = &[
         doc: "names, separated by commas, of further variables to give to every unit",
     },
     Var {
+        name: "RUSTCBUILDX_STORE_SIZE",
+        default: Some("20GB"),
+        doc: "the most that stored outcomes take of this machine's disk, such as 500MB or 50GB; 0 keeps none",
+    },
+    Var {
         name: "RUSTCBUILDX_LOG",
         default: None,
         doc: "log filter, as for env_logger: error, warn, info, debug, trace",

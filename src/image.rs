@@ -144,8 +144,7 @@ fn probe(name: &str, pinned: &str, engine: &Engine) -> Result<Image> {
         );
     }
     let mut text = String::new();
-    let mut archive = Archive::new(finished.stdout);
-    archive.read_file("probe")?.as_slice().read_to_string(&mut text)?;
+    Archive::new(finished.stdout).file("probe")?.as_slice().read_to_string(&mut text)?;
     let mut lines = text.splitn(4, '\n');
     let mut line = || lines.next().context("the image's answer is short").map(|line| line.trim().to_owned());
     let (sysroot, path, libc, version) = (line()?, line()?, line()?, line()?);

@@ -61,6 +61,7 @@ pub mod learned;
 pub mod recipe;
 pub mod shim;
 pub mod sources;
+pub mod store;
 // What changes the world.
 pub mod artifacts;
 pub mod delivery;

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 
 use crate::{
-    artifacts::{Archive, Outcome, Unpacked},
+    artifacts::{Archive, Outcome, Received, Unpacked},
     cache::{Cache, digest},
     config::Config,
     dockerfile::Mount,
@@ -18,6 +18,7 @@ use crate::{
     plan,
     recipe::{Origin, Recipe, Recipes},
     runner, stage,
+    store::{LocalStore, Store},
     toolchain::Version,
     unit::{Unit, Work},
 };
@@ -96,7 +97,7 @@ impl<'a> Session<'a> {
         self.build_once(unit, Some(&nonce()), false).map_err(Failure::into_error)
     }
 
-    /// One call of the engine. `salt` makes the step one that no cache holds.
+    /// One look into the store, and if need be one call of the engine. `salt` makes the step one that no cache holds.
     fn build_once(&self, unit: &Unit, salt: Option<&str>, send_artifacts: bool) -> Result<Built, Failure> {
         let start = Instant::now();
         let recipes = Recipes::new(&self.cache);
@@ -105,13 +106,17 @@ impl<'a> Session<'a> {
         let inputs = finder.inputs(unit).with_context(|| format!("failed to find the inputs of {}", unit.name()))?;
         let has_stages = !inputs.stages.is_empty();
         let recipe = self.recipe(unit, inputs, salt);
+        if let Some(Received { outcome, files }) = self.store().get(&recipe.key, unit.out_dir()) {
+            log::info!("{} was taken from the store in {} ms", unit.name(), start.elapsed().as_millis());
+            return Ok(Built { outcome, files, recipe, is_fresh: false });
+        }
         let plan = plan::unit(&finder.recipes.with_all_below(recipe.clone())?, self.config.syntax.as_deref());
         let nonce = nonce();
         let cmd = self.engine.build(&plan, &nonce)?;
         log::debug!("{}: inputs found in {} ms\n{cmd}", unit.name(), start.elapsed().as_millis());
 
         let start = Instant::now();
-        let finished = runner::run(&cmd)?;
+        let mut finished = runner::run(&cmd)?;
         log::debug!("{}: engine done in {} ms\n{}", unit.name(), start.elapsed().as_millis(), finished.stderr);
         if !finished.status.success() {
             let error = anyhow::anyhow!(
@@ -124,14 +129,21 @@ impl<'a> Session<'a> {
             return Err(Failure::Engine { retry: has_stages && !send_artifacts, error });
         }
         let start = Instant::now();
-        let mut archive = Archive::new(finished.stdout);
-        let outcome = archive.outcome()?;
-        let files = archive.unpack(unit.out_dir())?;
+        let Received { outcome, files } = Archive::new(&mut finished.stdout).receive(unit.out_dir())?;
         log::debug!("{}: {} received in {} ms", unit.name(), outcome.status, start.elapsed().as_millis());
         let is_fresh = outcome.nonce == nonce;
         let from = if is_fresh { "run now" } else { "taken from the engine's cache" };
         log::info!("{} was {from} by {}", unit.name(), self.engine.name());
+        if outcome.status == 0 && is_storable(&recipe) {
+            // The build is right without it.
+            let kept = self.store().put(&recipe.key, &mut finished.stdout);
+            kept.unwrap_or_else(|error| log::warn!("{error:#}"));
+        }
         Ok(Built { outcome, files, recipe, is_fresh })
+    }
+
+    fn store(&self) -> LocalStore<'_> {
+        LocalStore::new(&self.cache, self.config.store_size)
     }
 
     fn recipe(&self, unit: &Unit, mut inputs: Inputs, salt: Option<&str>) -> Recipe {
@@ -197,6 +209,13 @@ impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::Before(error)
     }
+}
+
+/// Whether a recipe says all that its outcome depends on: a base without a digest may change under its name,
+/// and a cache mount holds what earlier builds left.
+fn is_storable(recipe: &Recipe) -> bool {
+    let Origin::Step { base, run, .. } = &recipe.origin else { return false };
+    base.contains("@sha256:") && !run.mounts.iter().any(|mount| matches!(mount, Mount::Cache { .. }))
 }
 
 fn learned_name(unit: &Unit) -> String {
