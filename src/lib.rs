@@ -6,7 +6,8 @@
 //! cargo ── rustc argv + env ──▶ role ▶ compile ▶ unit::Invocation
 //!                                         │ Passthrough, Local: exec the local rustc
 //!                                         ▼ Compile(Unit)
-//!   session: inputs (sources, recipes) ▶ stage ▶ recipe ▶ plan ▶ engine ▶ runner ▶ artifacts
+//!   session: inputs (sources, recipes) ▶ stage ▶ recipe ▶ store: a hit, else
+//!                                      plan ▶ engine ▶ runner ▶ artifacts ▶ store
 //!                                         │ learned: it read more than declared ⇒ again
 //!                                         ▼
 //!   artifacts put in place under target/, recipe remembered, stdout, stderr and status replayed
@@ -27,6 +28,8 @@
 //! - **The step succeeds whatever rustc says**, so that diagnostics, status and files come back whole. The
 //!   number in [`stage::NONCE`] tells a step that ran from one the engine remembered, and a remembered
 //!   failure is run again.
+//! - **A recipe's key is the key of its outcome** ([`store`]): it digests the step, the sources and, through
+//!   their keys, all steps below, so the same key means the same outcome.
 //! - **Sources are copied before they are sent** ([`sources`]), except a registry's: the engine sees one
 //!   state of them, and no `.dockerignore`.
 //! - **What a unit reads beyond cargo's word is learned from its answer** ([`learned`]).

@@ -4,11 +4,7 @@
 //! A recipe is kept under its key; a link from the artifact's path leads to the key as long as the
 //! artifact is the one that was written then.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    fs,
-    os::unix::fs::MetadataExt,
-};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -17,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cache::{Cache, digest},
     dockerfile::Run,
-    sources::{Extent, file_digest, tree_digest},
+    sources::{Extent, file_digest, stamp, tree_digest},
 };
 
 /// A recipe's name, and the name of its stage or context in a Dockerfile.
@@ -171,20 +167,10 @@ fn content(path: &Utf8Path) -> Result<String> {
     }
 }
 
-/// What changes when somebody writes to a file, or to any file below a folder.
-fn stamp(path: &Utf8Path) -> Result<String> {
-    let mut entries = Vec::new();
-    for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
-        let entry = entry.with_context(|| format!("failed to read `{path}`"))?;
-        let data = fs::symlink_metadata(entry.path()).with_context(|| format!("failed to read `{path}`"))?;
-        let name = entry.path().strip_prefix(path).unwrap_or(entry.path()).to_string_lossy().into_owned();
-        entries.push(format!("{name}\0{}\0{}.{}", data.len(), data.mtime(), data.mtime_nsec()));
-    }
-    Ok(digest(entries))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! The files of a package, as a folder that a build can take as it is.
 //!
-//! A registry's crate is unpacked once and never changes: its own folder serves. Any other package is
+//! A registry's crate is unpacked once and not meant to change: its own folder serves. Any other package is
 //! copied into the cache, so that the build, and whoever repeats it later, sees one state of it, without
 //! `.git` and target folders, and out of reach of a `.dockerignore`, which an engine would obey at the root
 //! of what it is sent.
@@ -8,7 +8,7 @@
 use std::{
     fs,
     io::{self, Read},
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::Path,
 };
 
@@ -38,7 +38,7 @@ impl Sources {
     pub fn of(root: &Utf8Path, cargo_home: &Utf8Path, cache: &Cache) -> Result<Self> {
         let from_registry = root.starts_with(cargo_home.join("registry/src"));
         if from_registry && !root.join(".dockerignore").exists() {
-            let name = format!("s{}", digest([root.as_str()]));
+            let name = format!("s{}", digest([root.as_str(), &stamp(root)?]));
             return Ok(Self { root: root.to_owned(), name, context: root.to_owned(), prefix: "" });
         }
         Self::copy(root, Extent::Sources, cache)
@@ -171,6 +171,18 @@ fn followed(entry: &DirEntry, root: &Utf8Path) -> Result<Kind> {
 fn mode(path: &Path) -> Result<u32> {
     let data = fs::metadata(path).with_context(|| format!("failed to read `{}`", path.display()))?;
     Ok(data.permissions().mode() & 0o777)
+}
+
+/// What changes when somebody writes to a file, or to any file below a folder: sizes and times.
+pub fn stamp(path: &Utf8Path) -> Result<String> {
+    let mut parts = Vec::new();
+    for entry in WalkDir::new(path).sort_by_file_name() {
+        let entry = entry.with_context(|| format!("failed to read `{path}`"))?;
+        let data = entry.metadata().with_context(|| format!("failed to read `{path}`"))?;
+        let name = entry.path().strip_prefix(path).unwrap_or(entry.path()).to_string_lossy().into_owned();
+        parts.push(format!("{name}\0{}\0{}.{}", data.len(), data.mtime(), data.mtime_nsec()));
+    }
+    Ok(digest(parts))
 }
 
 /// SHA-256 of a file's bytes, as hex.

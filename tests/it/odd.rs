@@ -52,15 +52,29 @@ fn back_and_forth() {
     }
 }
 
-/// Into a new target folder all comes from the engine's cache, to the same files.
+/// Into an emptied target folder all comes from the store, without a call of the engine, to the same files.
 #[test]
 fn a_second_target_folder() {
     let project = Project::new("broken");
+    assert_eq!(emptied_and_again(&project), 0);
+}
+
+/// Without a store, all comes from the engine's cache, to the same files.
+#[test]
+fn a_second_target_folder_without_a_store() {
+    let project = Project::new("broken").env("RUSTCBUILDX_STORE_SIZE", "0");
+    assert!(emptied_and_again(&project) > 0);
+}
+
+/// Builds and runs twice, each time from nothing; gives the engine calls of the second time.
+fn emptied_and_again(project: &Project) -> usize {
     project.same(&["run"]);
     for by in [By::Plain, By::Ours] {
         fs::remove_dir_all(project.target(by)).unwrap();
     }
+    project.calls.take();
     project.same(&["run"]);
+    project.calls.take().len()
 }
 
 #[test]
