@@ -5,6 +5,7 @@
 use std::{
     fs::{self, File},
     io::ErrorKind,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result};
@@ -70,7 +71,9 @@ impl Cache {
     /// Fills a folder and gives it its name, unless one of that name is there already.
     pub fn folder(&self, name: &str, fill: impl FnOnce(&Utf8Path) -> Result<()>) -> Result<Utf8PathBuf> {
         let path = self.path(name);
-        if path.exists() {
+        if let Ok(folder) = File::open(&path) {
+            // For `sweep` to see that it is in use.
+            let _ = folder.set_modified(SystemTime::now());
             return Ok(path);
         }
         let temp = self.temp_dir()?;
@@ -85,6 +88,33 @@ impl Cache {
         }
     }
 
+    /// Removes, once a day, copies that no build has used for a month and what killed processes left behind.
+    pub fn sweep(&self) -> Result<()> {
+        if !self.is_due("swept", DAY)? {
+            return Ok(());
+        }
+        for (name, age) in [("sources", 30 * DAY), ("artifacts", 30 * DAY), ("tmp", DAY)] {
+            let Ok(entries) = self.path(name).read_dir_utf8() else { continue };
+            for entry in entries {
+                let entry = entry?;
+                if is_older(entry.path(), age) {
+                    fs::remove_dir_all(entry.path()).with_context(|| format!("failed to remove `{}`", entry.path()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether something was last done longer ago than `interval`; from now on it was done now.
+    pub fn is_due(&self, name: &str, interval: Duration) -> Result<bool> {
+        let stamp = self.path(name);
+        if stamp.exists() && !is_older(&stamp, interval) {
+            return Ok(false);
+        }
+        fs::write(&stamp, "").with_context(|| format!("failed to write `{stamp}` (hint: is the disk full?)"))?;
+        Ok(true)
+    }
+
     /// Waits for the lock of this name; dropping the file gives it back.
     pub fn lock(&self, name: &str) -> Result<File> {
         let path = self.path(name);
@@ -95,6 +125,13 @@ impl Cache {
         };
         lock().map_err(|error: std::io::Error| anyhow::Error::new(error).context(format!("failed to lock `{path}`")))
     }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn is_older(path: &Utf8Path, age: Duration) -> bool {
+    let modified = fs::metadata(path).and_then(|data| data.modified());
+    modified.is_ok_and(|time| time.elapsed().is_ok_and(|elapsed| elapsed > age))
 }
 
 /// SHA-256 of parts, each kept apart from the next; 128 bits of it as hex, which is ample for a name.
@@ -141,6 +178,24 @@ mod tests {
         let path = cache.folder("f/x", |new| Ok(fs::write(new.join("a"), "1")?)).unwrap();
         assert_eq!(fs::read_to_string(path.join("a")).unwrap(), "1");
         cache.folder("f/x", |_| panic!("it is there")).unwrap();
+    }
+
+    #[test]
+    fn what_is_long_unused_goes() {
+        let (_dir, cache) = cache();
+        let age = |path: &Utf8Path, days: u32| {
+            File::open(path).unwrap().set_modified(SystemTime::now() - days * DAY).unwrap();
+        };
+        let fill = |new: &Utf8Path| Ok(fs::write(new.join("a"), "1")?);
+        let (old, used) = (cache.folder("sources/old", fill).unwrap(), cache.folder("sources/used", fill).unwrap());
+        age(&old, 31);
+        age(&used, 31);
+        cache.folder("sources/used", |_| panic!("it is there")).unwrap();
+        cache.sweep().unwrap();
+        assert!(!old.exists() && used.exists());
+        age(&used, 31);
+        cache.sweep().unwrap();
+        assert!(used.exists(), "swept twice a day");
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl<'a> Session<'a> {
         let engine = Engine::choose(config, env, &cache)?;
         let local = Version::of(rustc, env, &cache)?;
         let image = Image::resolve(config, &engine, &local, &cache)?;
+        cache.sweep()?;
         Ok(Self { env, config, cache, engine, image })
     }
 

@@ -64,12 +64,9 @@ impl<'a> LocalStore<'a> {
 
     /// Removes the least recently used entries, now and then, until the rest is within the limit.
     fn sweep(&self) -> Result<()> {
-        let stamp = self.path(".swept");
-        let is_recent = |time: SystemTime| time.elapsed().is_ok_and(|age| age < SWEEP_INTERVAL);
-        if fs::metadata(&stamp).and_then(|data| data.modified()).is_ok_and(is_recent) {
+        if !self.cache.is_due("store-swept", SWEEP_INTERVAL)? {
             return Ok(());
         }
-        fs::write(&stamp, "")?;
         let mut entries = Vec::new();
         for entry in self.cache.path("store").read_dir_utf8()? {
             let entry = entry?;
@@ -222,7 +219,7 @@ mod tests {
         };
         used("u1", 2);
         used("u2", 1);
-        fs::remove_file(store.path(".swept")).unwrap();
+        fs::remove_file(place.cache.path("store-swept")).unwrap();
         let size = fs::metadata(store.path("u1")).unwrap().len();
         LocalStore::new(&place.cache, size * 5 / 2).sweep().unwrap();
         assert!(!store.path("u2").exists() && store.path("u1").exists() && store.path("u3").exists());
