@@ -49,7 +49,8 @@ impl<'a> Session<'a> {
         let engine = Engine::choose(config, env, &cache)?;
         let local = Version::of(rustc, env, &cache)?;
         let image = Image::resolve(config, &engine, &local, &cache)?;
-        cache.sweep()?;
+        // The build is right without it.
+        cache.sweep().unwrap_or_else(|error| log::warn!("{error:#}"));
         Ok(Self { env, config, cache, engine, image })
     }
 
