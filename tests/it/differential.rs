@@ -46,7 +46,6 @@ fn workspace() {
 #[test]
 fn member_of_a_workspace() {
     Project::new("workspace").inside("ws/app").same(&[
-        "check",
         "build --release",
         "bench --no-run",
         "install --locked --path . --root {target}/root",
@@ -66,11 +65,6 @@ fn explicit_target() {
 #[test]
 fn registry() {
     Project::new("registry").same(&["run", "test", "clippy"]);
-}
-
-#[test]
-fn installed_with_lto_from_published_crates() {
-    Project::new("registry").same(&["install --locked --path . --root {target}/root", "build --release"]);
 }
 
 /// `cdylib`, `staticlib`, `dylib`, what a linker is told, debug information in files of its own.
@@ -97,7 +91,7 @@ fn git_dependency() {
     project.edit("app/Cargo.toml", "@DEPENDENCY@", dependency.to_str().unwrap());
     let project = project.inside("app");
     project.plain("generate-lockfile").succeeds();
-    project.same(&["run", "test", "clippy", "doc"]);
+    project.same(&["run", "test", "clippy", "doc", "install --locked --path . --root {target}/root"]);
 }
 
 /// Colours reach the terminal, and the messages of the first run are those of plain cargo too.

@@ -1,5 +1,6 @@
 //! Nothing of the user's changes, though a `.dockerignore` of `*` is in every folder.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::command::start;
@@ -8,35 +9,30 @@ use crate::project::{By, Project};
 /// The target folder is where it is by default: in the source tree.
 #[test]
 fn git_sees_the_target_folder_only() {
-    for (fixture, inside) in [("workspace", "ws"), ("package", "")] {
-        let project = Project::new(fixture).inside(inside);
-        let git = |args: &[&str]| {
-            let mut git = Command::new("git");
-            git.args(["-c", "core.quotePath=false", "-c", "user.name=it"]);
-            git.args(["-c", "user.email=it@localhost"]).args(args).current_dir(&project.root);
-            start(git, &args.join(" ")).finish().succeeds().stdout
-        };
-        git(&["init", "--quiet"]);
-        git(&["add", "--all"]);
-        git(&["commit", "--quiet", "-m", "it"]);
-        let before = project.snapshot();
-        for args in ["build", "test", "clippy", "doc"] {
-            let mut cargo = project.cargo(By::Ours, args);
-            cargo.env_remove("CARGO_TARGET_DIR");
-            start(cargo, args).finish().succeeds();
-        }
-        assert!(!project.calls.take().is_empty());
-        let status = git(&["status", "--ignored", "--porcelain"]);
-        let target = std::path::Path::new(inside).join("target");
-        assert_eq!(status, format!("?? {}/\n", target.display()));
-
-        let mut after = project.snapshot();
-        after.retain(|path, _| !std::path::Path::new(path).starts_with(&target));
-        after.retain(|path, _| !path.starts_with(".git"));
-        let mut before = before;
-        before.retain(|path, _| !path.starts_with(".git"));
-        assert_eq!(before, after);
+    let project = Project::new("workspace").inside("ws");
+    let git = |args: &[&str]| {
+        let mut git = Command::new("git");
+        git.args(["-c", "core.quotePath=false", "-c", "user.name=it"]);
+        git.args(["-c", "user.email=it@localhost"]).args(args).current_dir(&project.root);
+        start(git, &args.join(" ")).finish().succeeds().stdout
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "-m", "it"]);
+    let files = || {
+        let mut files = project.snapshot();
+        files.retain(|path, _| !path.starts_with(".git") && !Path::new(path).starts_with("ws/target"));
+        files
+    };
+    let before = files();
+    for args in ["build", "test", "clippy", "doc"] {
+        let mut cargo = project.cargo(By::Ours, args);
+        cargo.env_remove("CARGO_TARGET_DIR");
+        start(cargo, args).finish().succeeds();
     }
+    assert!(!project.calls.take().is_empty());
+    assert_eq!(git(&["status", "--ignored", "--porcelain"]), "?? ws/target/\n");
+    assert_eq!(before, files());
 }
 
 /// On a file system that refuses writes, even those of root.
@@ -45,12 +41,12 @@ fn read_only_source_tree() {
     let project = Project::new("workspace").inside("ws");
     let script = "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && cd . &&
                   if touch \"$1/written\" 2>/dev/null; then echo not read-only; exit 99; fi &&
-                  cd \"$2\" && exec cargo test --workspace --locked";
+                  cd \"$2\" && exec cargo test -p middle --locked";
     let mut unshare = project.command("unshare", By::Ours);
     unshare.args(["--mount", "--map-root-user", "sh", "-c", script, "sh"]);
     unshare.arg(&project.root).arg(project.root.join("ws"));
     start(unshare, "cargo test # on a read-only source tree").finish().succeeds().says("test result: ok");
-    project.plain("test --workspace").succeeds();
+    project.plain("test -p middle").succeeds();
     project.assert_same_tree();
 }
 
@@ -80,7 +76,7 @@ fn secrets_stay_where_they_are() {
         .env("CARGO_REGISTRY_TOKEN", secret)
         .env("AWS_SECRET_ACCESS_KEY", secret)
         .env("IT_API_KEY", secret);
-    project.ours("build --workspace").succeeds();
+    project.ours("build -p middle").succeeds();
     let trace = std::fs::read_to_string(&log).unwrap();
     for expected in ["FROM ", "--crate-name", "build"] {
         assert!(trace.contains(expected), "no `{expected}` in the trace:\n{trace}");
