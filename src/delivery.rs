@@ -40,6 +40,8 @@ pub fn deliver(mut built: Built, unit: &Unit, cache: &Cache) -> Result<ExitCode>
         }
     }
     artifacts::replay(&built.outcome)?;
+    // Its folder is temporary, and an end by a signal drops nothing.
+    drop(built.files);
     Ok(runner::end_like(status))
 }
 
