@@ -9,6 +9,7 @@ use crate::{
     artifacts::{Archive, Outcome, Received, Unpacked},
     cache::{Cache, digest},
     config::Config,
+    dep_info,
     dockerfile::Mount,
     engine::Engine,
     env::Env,
@@ -92,7 +93,7 @@ impl<'a> Session<'a> {
                 self.build_once(unit, None, true).map_err(Failure::into_error)?
             }
         };
-        if built.outcome.status == 0 || built.is_fresh {
+        if is_success(unit, &built.outcome) || built.is_fresh {
             return Ok(built);
         }
         log::info!("{} failed in an earlier build: again", unit.name());
@@ -136,7 +137,7 @@ impl<'a> Session<'a> {
         let is_fresh = outcome.nonce == nonce;
         let from = if is_fresh { "run now" } else { "taken from the engine's cache" };
         log::info!("{} was {from} by {}", unit.name(), self.engine.name());
-        if outcome.status == 0 && is_storable(&recipe) {
+        if is_success(unit, &outcome) && is_storable(&recipe) {
             // The build is right without it.
             let kept = self.store().put(&recipe.key, &mut finished.stdout);
             kept.unwrap_or_else(|error| log::warn!("{error:#}"));
@@ -211,6 +212,15 @@ impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::Before(error)
     }
+}
+
+/// Whether cargo takes an outcome for a success: a build script may end well and still report an error.
+fn is_success(unit: &Unit, outcome: &Outcome) -> bool {
+    let reports_error = || {
+        let stdout = String::from_utf8_lossy(&outcome.stdout);
+        matches!(unit.work, Work::BuildScript { .. }) && !dep_info::directives(&stdout, "error").is_empty()
+    };
+    outcome.status == 0 && !reports_error()
 }
 
 /// Whether a recipe says all that its outcome depends on: a base without a digest may change under its name,
