@@ -40,10 +40,10 @@ pub fn run(program: &str) -> Result<ExitCode> {
         match shim.exec(vec![])? {}
     }
     logging::start(&config.log)?;
-    let Some(unit) = unit::build_script(program, env::current_dir()?, &env) else {
+    let Some(unit) = unit::build_script(program, env.current_dir()?, &env) else {
         bail!("failed to run a build script: OUT_DIR or CARGO_MANIFEST_DIR is not set (hint: cargo sets them)");
     };
     let session = Session::open(&env, &config, env.get("RUSTC").unwrap_or("rustc"))?;
     let built = session.build(unit.clone())?;
-    delivery::deliver(built, &unit, &session.cache)
+    delivery::deliver(built, &unit, session.recipes(&unit))
 }

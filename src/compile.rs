@@ -27,7 +27,7 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let env = Env::current();
     let args = argv::expand_files(texts[count..].to_vec(), |path| fs::read_to_string(path));
     let args = RustcArgs::parse(args.context("failed to read an @file of arguments")?);
-    let unit = match unit::invocation(tool, args, env::current_dir()?, &env) {
+    let unit = match unit::invocation(tool, args, env.current_dir()?, &env) {
         Invocation::Passthrough => return local(words),
         Invocation::Compile(unit) => Ok(unit),
         Invocation::Local(reason) => Err(reason),
@@ -42,7 +42,7 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
             log::debug!("{}: {}", unit.name(), quote::words(&texts));
             let session = Session::open(&env, &config, rustc(&texts[..count]))?;
             let built = session.build(unit.clone())?;
-            delivery::deliver(built, &unit, &session.cache)
+            delivery::deliver(built, &unit, session.recipes(&unit))
         }
         Err(reason) => {
             eprintln!("rustcbuildx: compiled locally: {reason}");

@@ -18,6 +18,15 @@ pub enum RunnerChoice {
     First,
 }
 
+/// Whose paths are the same on every machine (see [`crate::places`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CanonicalPaths {
+    /// Those of packages from registries and git.
+    Dependencies,
+    All,
+    None,
+}
+
 /// Where a setting's value came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -33,6 +42,7 @@ pub struct Config {
     pub base_image: Option<String>,
     /// A frontend image's name without a scheme, if one is set.
     pub syntax: Option<String>,
+    pub canonical_paths: CanonicalPaths,
     pub incremental: bool,
     pub set_envs: Vec<String>,
     /// In bytes.
@@ -55,6 +65,7 @@ impl Config {
             runner: runner(env)?,
             base_image: image(env, "RUSTCBUILDX_BASE_IMAGE")?,
             syntax: image(env, "RUSTCBUILDX_SYNTAX")?,
+            canonical_paths: canonical_paths(env)?,
             incremental: switch(env, "RUSTCBUILDX_INCREMENTAL")?,
             set_envs: set_envs(env)?,
             store_size: size(env, "RUSTCBUILDX_STORE_SIZE")?,
@@ -102,6 +113,17 @@ fn runner(env: &Env) -> Result<RunnerChoice> {
         Some(other) => {
             bail!("failed to read RUSTCBUILDX_RUNNER=`{other}`: no such runner (hint: docker, podman or none)")
         }
+    }
+}
+
+fn canonical_paths(env: &Env) -> Result<CanonicalPaths> {
+    match value(env, "RUSTCBUILDX_CANONICAL_PATHS").unwrap_or_default() {
+        "dependencies" => Ok(CanonicalPaths::Dependencies),
+        "all" => Ok(CanonicalPaths::All),
+        "none" => Ok(CanonicalPaths::None),
+        other => bail!(
+            "failed to read RUSTCBUILDX_CANONICAL_PATHS=`{other}`: no such choice (hint: dependencies, all or none)"
+        ),
     }
 }
 
@@ -183,6 +205,7 @@ mod tests {
     fn values_that_mean_nothing_are_refused() {
         refused("RUSTCBUILDX", "maybe", "not a switch");
         refused("RUSTCBUILDX_RUNNER", "containerd", "docker, podman or none");
+        refused("RUSTCBUILDX_CANONICAL_PATHS", "some", "dependencies, all or none");
         refused("RUSTCBUILDX_STORE_SIZE", "much", "not a size");
         refused("RUSTCBUILDX_STORE_SIZE", "99999999TB", "not a size");
         refused("RUSTCBUILDX_SET_ENVS", "A,MY_TOKEN", "`MY_TOKEN` looks like a secret");

@@ -6,9 +6,7 @@ use anyhow::Result;
 use camino::Utf8Path;
 
 use crate::{
-    artifacts,
-    cache::Cache,
-    env,
+    artifacts, env,
     recipe::Recipes,
     runner,
     session::Built,
@@ -19,7 +17,7 @@ use crate::{
 /// Hands a unit's outcome to cargo as the process itself would have; gives the status to end with.
 ///
 /// A killed process's files are not to be trusted; a failed one's are what it leaves locally, too.
-pub fn deliver(mut built: Built, unit: &Unit, cache: &Cache) -> Result<ExitCode> {
+pub fn deliver(mut built: Built, unit: &Unit, mut recipes: Recipes<'_>) -> Result<ExitCode> {
     let status = built.outcome.status;
     if status < 128 {
         let names = built.files.names()?;
@@ -36,7 +34,7 @@ pub fn deliver(mut built: Built, unit: &Unit, cache: &Cache) -> Result<ExitCode>
         }
         if status == 0 {
             built.recipe.outputs = stage::outputs(unit, &names);
-            Recipes::new(cache).save(built.recipe)?;
+            recipes.save(built.recipe)?;
         }
     }
     artifacts::replay(&built.outcome)?;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, env, ffi::OsString, fs};
 
 use anyhow::{Context, Result};
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 /// A variable that sets something here.
 pub struct Var {
@@ -29,6 +29,11 @@ pub const VARS: &[Var] = &[
         name: "RUSTCBUILDX_SYNTAX",
         default: None,
         doc: "Dockerfile frontend image, as docker-image://NAME; unset: the one built into the engine",
+    },
+    Var {
+        name: "RUSTCBUILDX_CANONICAL_PATHS",
+        default: Some("dependencies"),
+        doc: "whose units see the same paths on every machine, so that all can share them: dependencies, all or none",
     },
     Var {
         name: "RUSTCBUILDX_INCREMENTAL",
@@ -132,11 +137,24 @@ pub fn arguments() -> Vec<OsString> {
     env::args_os().skip(1).collect()
 }
 
-/// The folder this process was started in, as UTF-8.
-pub fn current_dir() -> Result<Utf8PathBuf> {
-    let dir = env::current_dir().context("failed to find the current folder")?;
-    Utf8PathBuf::from_path_buf(dir)
-        .map_err(|dir| anyhow::anyhow!("failed to use the folder `{}`: its name is not UTF-8", dir.display()))
+impl Env {
+    /// The folder this process was started in, as UTF-8, and as cargo spells it: the system resolves links
+    /// in its name, cargo does not in the package's.
+    pub fn current_dir(&self) -> Result<Utf8PathBuf> {
+        let dir = env::current_dir().context("failed to find the current folder")?;
+        let dir = Utf8PathBuf::from_path_buf(dir)
+            .map_err(|dir| anyhow::anyhow!("failed to use the folder `{}`: its name is not UTF-8", dir.display()))?;
+        let package = self.get("CARGO_MANIFEST_DIR").map(Utf8Path::new).filter(|package| !package.starts_with(&dir));
+        Ok(package.and_then(|package| spelled_like(package, &dir)).unwrap_or(dir))
+    }
+}
+
+/// The folder above `package`, or `package`, that is `dir` once links are resolved.
+fn spelled_like(package: &Utf8Path, dir: &Utf8Path) -> Option<Utf8PathBuf> {
+    let resolved = package.canonicalize_utf8().ok()?;
+    let below = resolved.strip_prefix(dir).ok()?;
+    let spelled = package.ancestors().nth(below.components().count())?;
+    package.ends_with(below).then(|| spelled.to_owned())
 }
 
 /// This program's file.
@@ -152,4 +170,21 @@ fn parent_environment() -> Option<BTreeMap<String, String>> {
     let text = String::from_utf8_lossy(&bytes);
     let pairs = text.split('\0').filter_map(|pair| pair.split_once('='));
     Some(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_spelled_as_cargo_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8PathBuf::from_path_buf(dir.path().canonicalize().unwrap()).unwrap();
+        fs::create_dir_all(root.join("real/w/member")).unwrap();
+        std::os::unix::fs::symlink("real", root.join("link")).unwrap();
+        let (package, real) = (root.join("link/w/member"), root.join("real/w"));
+        assert_eq!(spelled_like(&package, &real), Some(root.join("link/w")));
+        assert_eq!(spelled_like(&package, &real.join("member")), Some(package.clone()));
+        assert_eq!(spelled_like(&package, &root.join("other")), None);
+    }
 }

@@ -19,6 +19,9 @@ use crate::{
 pub struct Learned {
     pub variables: BTreeSet<String>,
     pub paths: BTreeSet<Utf8PathBuf>,
+    /// Its output uses its own paths when it runs, so they have to be the host's.
+    #[serde(default)]
+    pub own_paths: bool,
 }
 
 impl Learned {
@@ -46,16 +49,17 @@ impl Learned {
         if outcome.status != 0 && paths.is_empty() && misses_a_file(&stdout, &stderr) && !unit.sees(&surroundings) {
             paths.insert(surroundings);
         }
-        Self { variables: variables.into_iter().collect(), paths }
+        Self { variables: variables.into_iter().collect(), paths, own_paths: false }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.variables.is_empty() && self.paths.is_empty()
+        *self == Self::default()
     }
 
     pub fn extend(&mut self, other: Self) {
         self.variables.extend(other.variables);
         self.paths.extend(other.paths);
+        self.own_paths |= other.own_paths;
     }
 }
 
@@ -111,7 +115,7 @@ mod tests {
         };
         let package = root.join("member");
         let cwd = if compile { root.to_owned() } else { package.clone() };
-        let unit = Unit { work, cwd, package, env: Default::default(), paths: vec![] };
+        let unit = Unit { work, cwd, package, env: Default::default(), paths: vec![], places: Default::default() };
         let said = said.as_bytes().to_vec();
         let outcome = Outcome { status, stdout: said.clone(), stderr: said, nonce: String::new() };
         Learned::from(&unit, &outcome, "# env-dep:A\n", &Env::with(&[("A", "1"), ("B", "2"), ("PATH", "/")]))

@@ -60,7 +60,9 @@ pub mod stage;
 // What is on the disk.
 pub mod cache;
 pub mod inputs;
+pub mod leak;
 pub mod learned;
+pub mod places;
 pub mod recipe;
 pub mod shim;
 pub mod sources;

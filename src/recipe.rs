@@ -52,20 +52,23 @@ struct Link {
     content: String,
 }
 
-/// The recipes, each read from disk once.
+/// The recipes of one target folder, each read from disk once.
+///
+/// Another folder may hold the outcome of the same recipe, its inputs and outputs elsewhere.
 pub struct Recipes<'a> {
     cache: &'a Cache,
+    target_root: Utf8PathBuf,
     loaded: HashMap<Key, Option<Recipe>>,
 }
 
 impl<'a> Recipes<'a> {
-    pub fn new(cache: &'a Cache) -> Self {
-        Self { cache, loaded: HashMap::new() }
+    pub fn new(cache: &'a Cache, target_root: Utf8PathBuf) -> Self {
+        Self { cache, target_root, loaded: HashMap::new() }
     }
 
     pub fn get(&mut self, key: &str) -> Option<&Recipe> {
         if !self.loaded.contains_key(key) {
-            let recipe = self.cache.read(&recipe_name(key)).filter(Recipe::is_usable);
+            let recipe = self.cache.read(&self.name(key)).filter(Recipe::is_usable);
             self.loaded.insert(key.to_owned(), recipe);
         }
         self.loaded[key].as_ref()
@@ -86,6 +89,10 @@ impl<'a> Recipes<'a> {
         self.get(&link.key)
     }
 
+    fn name(&self, key: &str) -> String {
+        format!("recipes/{}", digest([self.target_root.as_str(), key]))
+    }
+
     /// Makes a recipe known to this process only.
     pub fn add(&mut self, recipe: Recipe) {
         self.loaded.insert(recipe.key.clone(), Some(recipe));
@@ -93,7 +100,7 @@ impl<'a> Recipes<'a> {
 
     /// Remembers a recipe and that its outputs, now in place, came from it.
     pub fn save(&mut self, recipe: Recipe) -> Result<()> {
-        self.cache.write(&recipe_name(&recipe.key), &recipe)?;
+        self.cache.write(&self.name(&recipe.key), &recipe)?;
         for output in &recipe.outputs {
             let (stamp, content) = (stamp(&output.host)?, content(&output.host)?);
             let link = Link { key: recipe.key.clone(), stamp, content };
@@ -152,10 +159,6 @@ impl Recipe {
     }
 }
 
-fn recipe_name(key: &str) -> String {
-    format!("recipes/{key}")
-}
-
 fn link_name(path: &Utf8Path) -> String {
     format!("links/{}", digest([path.as_str()]))
 }
@@ -182,8 +185,9 @@ mod tests {
         fs::write(&host, "1").unwrap();
         let outputs = vec![Output { host: host.clone(), source: "/a".into() }];
         let origin = Origin::Copy { context: dir.to_owned() };
-        Recipes::new(&cache).save(Recipe { key: "k".into(), origin, outputs, crates: vec![] }).unwrap();
-        let is_known = || Recipes::new(&cache).of_path(&host).is_some();
+        let recipes = || Recipes::new(&cache, dir.to_owned());
+        recipes().save(Recipe { key: "k".into(), origin, outputs, crates: vec![] }).unwrap();
+        let is_known = || recipes().of_path(&host).is_some();
         assert!(is_known());
         let file = fs::File::options().write(true).open(&host).unwrap();
         file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();

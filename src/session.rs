@@ -1,9 +1,14 @@
 //! One unit's way through the engine: inputs, stage, build, outcome, and again where the first answer is
 //! not to be trusted.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    borrow::Cow,
+    fs,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context, Result};
+use camino::Utf8PathBuf;
 
 use crate::{
     artifacts::{Archive, Outcome, Received, Unpacked},
@@ -15,7 +20,9 @@ use crate::{
     env::Env,
     image::Image,
     inputs::{Finder, Inputs},
+    leak,
     learned::Learned,
+    places::{Places, target_root},
     plan,
     recipe::{Origin, Recipe, Recipes},
     runner, stage,
@@ -29,6 +36,7 @@ pub struct Session<'a> {
     env: &'a Env,
     config: &'a Config,
     pub cache: Cache,
+    cargo_home: Utf8PathBuf,
     engine: Engine,
     image: Image,
 }
@@ -41,6 +49,8 @@ pub struct Built {
     pub recipe: Recipe,
     /// Whether it ran in this very build, and not in one the engine remembers.
     is_fresh: bool,
+    /// A file that names a place which only its container had.
+    leak: Option<Utf8PathBuf>,
 }
 
 impl<'a> Session<'a> {
@@ -52,19 +62,22 @@ impl<'a> Session<'a> {
         let image = Image::resolve(config, &engine, &local, &cache)?;
         // The build is right without it.
         cache.sweep().unwrap_or_else(|error| log::warn!("{error:#}"));
-        Ok(Self { env, config, cache, engine, image })
+        Ok(Self { env, config, cache, cargo_home: env.cargo_home()?, engine, image })
     }
 
     /// Does a unit's work. Fails only if the engine does: how the unit's process ended is in the outcome.
     pub fn build(&self, mut unit: Unit) -> Result<Built> {
         let start = Instant::now();
-        let mut learned: Learned = self.cache.read(&learned_name(&unit)).unwrap_or_default();
+        unit.places = Places::of(&unit, self.config.canonical_paths, &self.cargo_home);
+        let learned_name = learned_name(&unit);
+        let mut learned: Learned = self.cache.read(&learned_name).unwrap_or_default();
         self.add_learned(&mut unit, &learned);
         let mut built = self.build_trusted(&unit)?;
         let known = learned.clone();
         // A few rounds: what the first finds may lead to code that reads more.
         for _ in 0..4 {
-            let more = Learned::from(&unit, &built.outcome, &dep_info_of(&built)?, self.env);
+            let mut more = Learned::from(&unit, &built.outcome, &dep_info_of(&built.files)?, self.env);
+            more.own_paths = built.leak.is_some();
             if more.is_empty() {
                 break;
             }
@@ -75,7 +88,7 @@ impl<'a> Session<'a> {
         }
         // A failure may have looked for what no unit needs.
         if built.outcome.status == 0 && learned != known {
-            self.cache.write(&learned_name(&unit), &learned)?;
+            self.cache.write(&learned_name, &learned)?;
         }
         log::info!("{} ended with {} after {} ms", unit.name(), built.outcome.status, start.elapsed().as_millis());
         Ok(built)
@@ -103,15 +116,16 @@ impl<'a> Session<'a> {
     /// One look into the store, and if need be one call of the engine. `salt` makes the step one that no cache holds.
     fn build_once(&self, unit: &Unit, salt: Option<&str>, send_artifacts: bool) -> Result<Built, Failure> {
         let start = Instant::now();
-        let recipes = Recipes::new(&self.cache);
-        let cargo_home = self.env.cargo_home()?;
+        let recipes = self.recipes(unit);
+        let cargo_home = self.cargo_home.clone();
         let mut finder = Finder { cache: &self.cache, recipes, cargo_home, send_artifacts };
         let inputs = finder.inputs(unit).with_context(|| format!("failed to find the inputs of {}", unit.name()))?;
         let has_stages = !inputs.stages.is_empty();
         let recipe = self.recipe(unit, inputs, salt);
-        if let Some(Received { outcome, files }) = self.store().get(&recipe.key, unit.out_dir()) {
+        if let Some(received) = self.store().get(&recipe.key, unit.out_dir()) {
             log::info!("{} was taken from the store in {} ms", unit.name(), start.elapsed().as_millis());
-            return Ok(Built { outcome, files, recipe, is_fresh: false });
+            let Received { outcome, files } = restored(unit, received)?;
+            return Ok(Built { outcome, files, recipe, is_fresh: false, leak: None });
         }
         let plan = plan::unit(&finder.recipes.with_all_below(recipe.clone())?, self.config.syntax.as_deref());
         let nonce = nonce();
@@ -132,17 +146,27 @@ impl<'a> Session<'a> {
             return Err(Failure::Engine { retry: has_stages && !send_artifacts, error });
         }
         let start = Instant::now();
-        let Received { outcome, files } = Archive::new(&mut finished.stdout).receive(unit.out_dir())?;
+        let received = Archive::new(&mut finished.stdout).receive(unit.out_dir())?;
+        let leak = leak::find(&received.files.root, &unit.places.marks())?;
+        let Received { outcome, files } = restored(unit, received)?;
         log::debug!("{}: {} received in {} ms", unit.name(), outcome.status, start.elapsed().as_millis());
         let is_fresh = outcome.nonce == nonce;
         let from = if is_fresh { "run now" } else { "taken from the engine's cache" };
         log::info!("{} was {from} by {}", unit.name(), self.engine.name());
-        if is_success(unit, &outcome) && is_storable(&recipe) {
+        if let Some(path) = &leak {
+            log::info!("{} has its own place in `{path}`", unit.name());
+        }
+        if is_success(unit, &outcome) && is_storable(&recipe) && leak.is_none() {
             // The build is right without it.
             let kept = self.store().put(&recipe.key, &mut finished.stdout);
             kept.unwrap_or_else(|error| log::warn!("{error:#}"));
         }
-        Ok(Built { outcome, files, recipe, is_fresh })
+        Ok(Built { outcome, files, recipe, is_fresh, leak })
+    }
+
+    /// The recipes of the target folder that a unit writes to.
+    pub fn recipes(&self, unit: &Unit) -> Recipes<'_> {
+        Recipes::new(&self.cache, target_root(unit.out_dir()).unwrap_or_default())
     }
 
     fn store(&self) -> LocalStore<'_> {
@@ -160,10 +184,8 @@ impl<'a> Session<'a> {
         }
         let run = stage::run(unit, &self.image, umask(), inputs.mounts, salt);
         let base = self.image.pinned.clone();
-        let contexts: Vec<String> =
-            inputs.contexts.iter().flat_map(|(name, path)| [name.clone(), path.to_string()]).collect();
         let text = serde_json::to_string(&run).expect("a step is plain text");
-        let key = format!("u{}", digest([vec![base.clone(), text], contexts].concat()));
+        let key = format!("u{}", digest([&base, &text]));
         let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates };
         let origin = Origin::Step { base, run, stages: inputs.stages, contexts: inputs.contexts };
         Recipe { key, origin, outputs: vec![], crates }
@@ -176,18 +198,42 @@ impl<'a> Session<'a> {
                 unit.env.insert(name.clone(), value.to_owned());
             }
         }
+        if learned.own_paths {
+            unit.places = std::mem::take(&mut unit.places).as_host();
+        }
         unit.paths = learned.paths.iter().filter(|path| path.exists()).cloned().collect();
     }
 }
 
 /// The text of the dep-info files a unit wrote.
-fn dep_info_of(built: &Built) -> Result<String> {
+fn dep_info_of(files: &Unpacked) -> Result<String> {
     let mut text = String::new();
-    for name in built.files.names()?.iter().filter(|name| name.ends_with(".d")) {
-        let path = built.files.root.join(name);
-        text += &std::fs::read_to_string(&path).with_context(|| format!("failed to read `{path}`"))?;
+    for path in dep_infos(files)? {
+        text += &fs::read_to_string(&path).with_context(|| format!("failed to read `{path}`"))?;
     }
     Ok(text)
+}
+
+fn dep_infos(files: &Unpacked) -> Result<Vec<Utf8PathBuf>> {
+    Ok(files.names()?.iter().filter(|name| name.ends_with(".d")).map(|name| files.root.join(name)).collect())
+}
+
+/// What came back, with the host's paths in what a unit said and in the dep-info it wrote.
+fn restored(unit: &Unit, mut received: Received) -> Result<Received> {
+    let outcome = &mut received.outcome;
+    for text in [&mut outcome.stdout, &mut outcome.stderr] {
+        if let Cow::Owned(restored) = unit.places.restored(text) {
+            *text = restored;
+        }
+    }
+    if unit.places.are_common() && matches!(unit.work, Work::Compile { .. }) {
+        for path in dep_infos(&received.files)? {
+            fs::read(&path)
+                .and_then(|text| fs::write(&path, unit.places.restored(&text)))
+                .with_context(|| format!("failed to write `{path}` (hint: is the disk full?)"))?;
+        }
+    }
+    Ok(received)
 }
 
 /// Why an attempt came to nothing.
@@ -231,7 +277,7 @@ fn is_storable(recipe: &Recipe) -> bool {
 }
 
 fn learned_name(unit: &Unit) -> String {
-    format!("learned/{}", digest([unit.package.as_str(), &unit.name()]))
+    format!("learned/{}", digest([unit.places.shown(unit.package.as_str()), unit.name()]))
 }
 
 /// A number that no other build has.

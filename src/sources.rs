@@ -38,7 +38,7 @@ impl Sources {
     pub fn of(root: &Utf8Path, cargo_home: &Utf8Path, cache: &Cache) -> Result<Self> {
         let from_registry = root.starts_with(cargo_home.join("registry/src"));
         if from_registry && !root.join(".dockerignore").exists() {
-            let name = format!("s{}", digest([root.as_str(), &stamp(root)?]));
+            let name = format!("s{}", known_digest(root, cache)?);
             return Ok(Self { root: root.to_owned(), name, context: root.to_owned(), prefix: "" });
         }
         Self::copy(root, Extent::Sources, cache)
@@ -85,6 +85,20 @@ impl Sources {
         names.sort();
         names.iter().try_for_each(|name| self.cover(&relative.join(name), holes, writable, mounts))
     }
+}
+
+/// The digest of a folder that hardly ever changes, computed again only if somebody wrote to it.
+fn known_digest(root: &Utf8Path, cache: &Cache) -> Result<String> {
+    let name = format!("trees/{}", digest([root.as_str()]));
+    let stamp = stamp(root)?;
+    if let Some((known, digest)) = cache.read::<(String, String)>(&name)
+        && known == stamp
+    {
+        return Ok(digest);
+    }
+    let digest = tree_digest(root, Extent::Everything)?;
+    cache.write(&name, &(stamp, &digest))?;
+    Ok(digest)
 }
 
 /// How much of what is below a folder counts; sockets and the like never do.

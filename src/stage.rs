@@ -1,7 +1,7 @@
 //! A unit and its inputs as one `RUN`.
 //!
-//! The container mirrors the paths of the host, so that rustc's arguments, its messages and the bytes it
-//! writes need no rewriting. What the process leaves is gathered in [`OUT`], next to its output, its
+//! The container shows what the host has at the unit's [`Places`](crate::places::Places): at the same paths,
+//! so that nothing needs rewriting, or at common ones. What the process leaves is gathered in [`OUT`], next to its output, its
 //! status and the [`NONCE`] of the build that really ran it.
 
 use crate::{
@@ -42,7 +42,8 @@ const GATHER_FOLDER: &str = r#"cd / && rmdir /rustcbuildx/files && mv -- "$out" 
 
 /// The step that does the unit's work in an image, with its inputs mounted. A `salt` that was never used
 /// before makes it a step that no cache holds.
-pub fn run(unit: &Unit, image: &Image, umask: u32, mut mounts: Vec<Mount>, salt: Option<&str>) -> Run {
+pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: Vec<Mount>, salt: Option<&str>) -> Run {
+    let mut mounts: Vec<Mount> = mounts.into_iter().map(|mount| shown(mount, unit)).collect();
     mounts.push(Mount::Secret { id: NONCE.to_owned() });
     let gather = match unit.work {
         Work::Compile { .. } => GATHER_ARTIFACTS,
@@ -51,15 +52,26 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mut mounts: Vec<Mount>, salt:
     let script = format!("{PROLOGUE}{gather}");
     let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, salt.unwrap_or("rustcbuildx").to_owned()];
     argv.push(format!("{umask:04o}"));
-    argv.push(unit.cwd.to_string());
-    argv.push(unit.out_dir().to_string());
+    argv.push(unit.places.shown(unit.cwd.as_str()));
+    argv.push(unit.places.shown(unit.out_dir().as_str()));
     // An explicit environment: dash drops variables whose names are no identifiers, and the image's own
     // variables are no input of the unit.
     argv.extend(["env".to_owned(), "-i".to_owned()]);
     argv.extend(container_variables(unit, image));
-    argv.extend(unit.env.iter().map(|(name, value)| format!("{name}={value}")));
+    argv.extend(unit.env.iter().map(|(name, value)| format!("{name}={}", unit.places.marked(value))));
     argv.extend(program(unit, image));
     Run { mounts, argv }
+}
+
+/// A mount at the place where the unit's container has it.
+fn shown(mount: Mount, unit: &Unit) -> Mount {
+    match mount {
+        Mount::Bind { from, source, target, writable } => {
+            Mount::Bind { from, source, target: unit.places.shown(&target), writable }
+        }
+        Mount::Cache { id, target } => Mount::Cache { id, target: unit.places.shown(&target) },
+        secret @ Mount::Secret { .. } => secret,
+    }
 }
 
 /// The program and its arguments, with the image's compiler in place of the host's.
@@ -70,14 +82,17 @@ fn program(unit: &Unit, image: &Image) -> Vec<String> {
                 Tool::Rustc => vec![image.tool("rustc")],
                 Tool::Clippy => vec![image.tool("clippy-driver"), image.tool("rustc")],
             };
-            words.extend(args.words().iter().cloned());
+            words.extend(args.words().iter().map(|word| unit.places.shown(word)));
+            words.extend(unit.places.unmarking());
             words
         }
-        // `env` would take such a path for one more variable.
-        Work::BuildScript { program, .. } if program.as_str().contains('=') => {
-            ["nice", "-n", "0", program.as_str()].map(str::to_owned).to_vec()
+        Work::BuildScript { program, .. } => {
+            let program = unit.places.shown(program.as_str());
+            // `env` would take such a path for one more variable.
+            let is_assignment = program.contains('=');
+            let before = if is_assignment { &["nice", "-n", "0"][..] } else { &[] };
+            before.iter().map(|word| word.to_string()).chain([program]).collect()
         }
-        Work::BuildScript { program, .. } => vec![program.to_string()],
     }
 }
 
@@ -86,7 +101,7 @@ fn container_variables(unit: &Unit, image: &Image) -> Vec<String> {
     let mut variables = vec![format!("PATH={}/bin:{}", image.sysroot, image.path)];
     if let Work::BuildScript { library_path, .. } = &unit.work {
         let mut folders = vec![format!("{0}/lib/rustlib/{1}/lib:{0}/lib", image.sysroot, image.host())];
-        folders.extend(library_path.iter().cloned());
+        folders.extend(library_path.iter().map(|folder| unit.places.shown(folder)));
         variables.push("HOME=/root".to_owned());
         variables.push(format!("LD_LIBRARY_PATH={}", folders.join(":")));
         for (name, tool) in [("CARGO", "cargo"), ("RUSTC", "rustc"), ("RUSTDOC", "rustdoc")] {

@@ -9,6 +9,7 @@ use crate::{
     crate_type::CrateType,
     emit::EmitKind,
     env::Env,
+    places::Places,
 };
 
 /// What cargo wants of one call.
@@ -33,6 +34,8 @@ pub struct Unit {
     pub env: BTreeMap<String, String>,
     /// Files and folders outside the package that it reads.
     pub paths: Vec<Utf8PathBuf>,
+    /// Where the container shows all of these.
+    pub places: Places,
 }
 
 #[derive(Clone, Debug)]
@@ -146,7 +149,8 @@ pub fn invocation(tool: Tool, args: RustcArgs, cwd: Utf8PathBuf, env: &Env) -> I
     };
     let env = declared_variables(env, &COMPILE);
     let package = Utf8PathBuf::from(package);
-    Invocation::Compile(Unit { work: Work::Compile { tool, args, out_dir }, cwd, package, env, paths: vec![] })
+    let work = Work::Compile { tool, args, out_dir };
+    Invocation::Compile(Unit { work, cwd, package, env, paths: vec![], places: Places::default() })
 }
 
 /// A run of the build script at `program`, as cargo starts it; `None` if cargo does not.
@@ -155,7 +159,8 @@ pub fn build_script(program: Utf8PathBuf, cwd: Utf8PathBuf, env: &Env) -> Option
     let package = Utf8PathBuf::from(env.get("CARGO_MANIFEST_DIR")?);
     let library_path = env.added_by_parent("LD_LIBRARY_PATH");
     let env = declared_variables(env, &BUILD_SCRIPT);
-    Some(Unit { work: Work::BuildScript { program, out_dir, library_path }, cwd, package, env, paths: vec![] })
+    let work = Work::BuildScript { program, out_dir, library_path };
+    Some(Unit { work, cwd, package, env, paths: vec![], places: Places::default() })
 }
 
 /// `--print` kinds that go with a compile; every other is answered instead of compiling.
@@ -186,7 +191,6 @@ struct Declared {
 /// that change what they print or accept.
 const COMPILE: Declared = Declared {
     names: &[
-        "CARGO",
         "CARGO_CRATE_NAME",
         "CARGO_MANIFEST_DIR",
         "CARGO_MANIFEST_LINKS",

@@ -101,10 +101,16 @@ fn colours() {
     project.same(&["clippy", "test -- --color=always"]);
 }
 
-/// Once all that may differ is set alike (one target folder, no incremental), the bytes are too.
+/// Once all that may differ is set alike (one target folder, no incremental), the bytes are too: those of
+/// dependencies if they keep the host's paths.
 #[test]
 fn bytes_are_equal() {
-    let project = Project::new("workspace").inside("ws").env("CARGO_INCREMENTAL", "0");
+    assert_equal_bytes(Project::new("workspace").inside("ws"));
+    assert_equal_bytes(Project::new("registry").env("RUSTCBUILDX_CANONICAL_PATHS", "none"));
+}
+
+fn assert_equal_bytes(project: Project) {
+    let project = project.env("CARGO_INCREMENTAL", "0");
     let (target, kept) = (project.target(By::Ours), project.target(By::Plain));
     project.start(By::PlainAfterOurs, "build --workspace --all-targets").finish().succeeds();
     fs::rename(&target, &kept).unwrap();

@@ -21,4 +21,5 @@ mod lost_engine;
 mod odd;
 mod other_engines;
 mod sandbox;
+mod sharing;
 mod untouched;

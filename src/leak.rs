@@ -1,0 +1,107 @@
+//! Whether files hold one of the paths that only their unit's container had.
+//!
+//! What debug information says does not count, nor the name of a C source file, which an assertion prints:
+//! nobody opens those when the program runs.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use memchr::memmem::Finder;
+use object::{Object, ObjectSection, read::archive::ArchiveFile};
+use walkdir::WalkDir;
+
+/// The first file below `root` that holds one of `marks`, each the beginning of such a path.
+pub fn find(root: &Utf8Path, marks: &[String]) -> Result<Option<Utf8PathBuf>> {
+    if marks.is_empty() || !root.exists() {
+        return Ok(None);
+    }
+    let finders: Vec<Finder> = marks.iter().map(|mark| Finder::new(mark.as_bytes())).collect();
+    for entry in WalkDir::new(root).sort_by_file_name() {
+        let entry = entry.with_context(|| format!("failed to read `{root}`"))?;
+        let path = Utf8Path::from_path(entry.path()).context("an artifact's name is not UTF-8")?;
+        let is_dep_info = path.extension() == Some("d");
+        if entry.file_type().is_symlink() {
+            let target = fs::read_link(path).with_context(|| format!("failed to read `{path}`"))?;
+            if holds_any(target.as_os_str().as_encoded_bytes(), &finders) {
+                return Ok(Some(path.to_owned()));
+            }
+        } else if entry.file_type().is_file() && !is_dep_info {
+            let bytes = fs::read(path).with_context(|| format!("failed to read `{path}`"))?;
+            if holds(&bytes, &finders) {
+                return Ok(Some(path.to_owned()));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Looks into archives and object files part by part; a damaged one counts as plain bytes.
+fn holds(bytes: &[u8], finders: &[Finder]) -> bool {
+    if !holds_any(bytes, finders) {
+        return false;
+    }
+    if let Ok(archive) = ArchiveFile::parse(bytes) {
+        return archive.members().any(|member| {
+            let data = member.and_then(|member| member.data(bytes));
+            data.map_or(true, |data| holds(data, finders))
+        });
+    }
+    match object::File::parse(bytes) {
+        Ok(file) => file.sections().any(|section| {
+            let is_debug = section.name().is_ok_and(|name| name.contains("debug_"));
+            !is_debug && section.data().map_or(true, |data| holds_any(data, finders))
+        }),
+        Err(_) => true,
+    }
+}
+
+fn holds_any(bytes: &[u8], finders: &[Finder]) -> bool {
+    finders.iter().any(|finder| finder.find_iter(bytes).any(|at| !names_c_source(&bytes[at..])))
+}
+
+fn names_c_source(text: &[u8]) -> bool {
+    let end = text.iter().position(|byte| byte.is_ascii_control() || b"\"' ".contains(byte)).unwrap_or(text.len());
+    let extension = text[..end].rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+    [&b"c"[..], b"cc", b"cpp", b"cxx", b"h", b"hh", b"hpp", b"S", b"s", b"asm", b"inc"].contains(&extension)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaks(name: &str, bytes: &[u8]) -> bool {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        fs::write(root.join(name), bytes).unwrap();
+        find(root, &["/cargo-target/./".to_owned()]).unwrap().is_some()
+    }
+
+    #[test]
+    fn a_path_in_use_is_a_leak() {
+        assert!(leaks("gen.rs", b"const X: &str = \"/cargo-target/./out/data\";"));
+        assert!(leaks("a", b"/cargo-target/./out"));
+        assert!(!leaks("gen.rs", b"/cargo-target/out"));
+        assert!(!leaks("a.d", b"a.o: /cargo-target/./out/data"));
+        assert!(!leaks("a", b"assertion failed at \"/cargo-target/./out/x.c\""));
+        assert!(!leaks("a", b"/cargo-target/./out/x.c\0"));
+    }
+
+    #[test]
+    fn debug_information_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, object) = (dir.path().join("x.rs"), dir.path().join("x.o"));
+        let compile = |text: &str| {
+            fs::write(&source, text).unwrap();
+            let mut rustc = std::process::Command::new("rustc");
+            rustc.args(["--crate-type=lib", "-g", "--emit=obj", "-o"]).args([&object, &source]);
+            rustc.arg(format!("--remap-path-prefix={}=/cargo-target/./d", dir.path().display()));
+            assert!(rustc.status().unwrap().success());
+            fs::read(&object).unwrap()
+        };
+        let finders = [Finder::new("/cargo-target/./")];
+        let described = compile("#[inline(never)] pub fn f() -> u32 { 1 }");
+        assert!(holds_any(&described, &finders) && !holds(&described, &finders));
+        assert!(holds(&compile("#[used] static X: &str = \"/cargo-target/./e\";"), &finders));
+    }
+}

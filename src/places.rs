@@ -1,0 +1,240 @@
+//! Where a unit's container shows the host's folders: at their own place, or at one that is the same on
+//! every machine and in every checkout, so that what a unit makes there can serve all of them.
+//!
+//! A value that a crate can bake in (a variable's) names the common place with a [`MARK`] in it: a `.` that
+//! no reader of paths minds. The names of source files carry none, for rustc is told to take it out of
+//! them. So an output that holds a mark holds a path it means to use when it runs, and is made again with
+//! the host's own.
+
+use std::borrow::Cow;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::{
+    config::CanonicalPaths,
+    unit::{Unit, Work},
+};
+
+/// Folders of the host and their common places.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    pairs: Vec<Pair>,
+    /// Whether the unit sees the common places; otherwise all is where the host has it.
+    is_common: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pair {
+    host: Utf8PathBuf,
+    container: &'static str,
+}
+
+const CARGO_HOME: &str = "/cargo-home";
+const TARGET: &str = "/cargo-target";
+const WORKSPACE: &str = "/cargo-workspace";
+
+/// Between a common place and the rest of a path, in the values of variables.
+const MARK: &str = "/./";
+
+impl Places {
+    /// The places for a unit, by the folders it names and what cargo left in them.
+    pub fn of(unit: &Unit, choice: CanonicalPaths, cargo_home: &Utf8Path) -> Self {
+        let mut pairs = vec![Pair { host: cargo_home.to_owned(), container: CARGO_HOME }];
+        pairs.extend(target_root(unit.out_dir()).map(|host| Pair { host, container: TARGET }));
+        let is_dependency =
+            ["registry/src", "git/checkouts"].iter().any(|dir| unit.package.starts_with(cargo_home.join(dir)));
+        if choice == CanonicalPaths::All && !is_dependency {
+            pairs.push(Pair { host: workspace_root(unit), container: WORKSPACE });
+        }
+        let is_common = match choice {
+            CanonicalPaths::Dependencies => is_dependency,
+            CanonicalPaths::All => true,
+            CanonicalPaths::None => false,
+        };
+        Self::new(pairs, is_common)
+    }
+
+    fn new(mut pairs: Vec<Pair>, is_common: bool) -> Self {
+        // Of what quotes, escapes or takes words apart, none stands in a replaced name.
+        let is_odd = |c: char| c.is_whitespace() || c.is_control() || "\"'\\$:,;".contains(c);
+        if pairs.iter().any(|pair| pair.host.parent().is_none() || pair.host.as_str().contains(is_odd)) {
+            return Self::default();
+        }
+        // The innermost folder decides.
+        pairs.sort_by_key(|pair| std::cmp::Reverse(pair.host.as_str().len()));
+        Self { pairs, is_common }
+    }
+
+    /// The same for a unit that must see all where the host has it.
+    pub fn as_host(self) -> Self {
+        Self { is_common: false, ..self }
+    }
+
+    /// Whether the unit sees the common places.
+    pub fn are_common(&self) -> bool {
+        self.is_common
+    }
+
+    /// A path, or an argument with paths in it, as the container has it.
+    pub fn shown(&self, text: &str) -> String {
+        self.replaced(text, "")
+    }
+
+    /// A variable's value as the container has it, its paths marked.
+    pub fn marked(&self, value: &str) -> String {
+        self.replaced(value, MARK)
+    }
+
+    /// What keeps the mark out of the names of source files that a build script made: options for rustc.
+    ///
+    /// It would also keep rustc from showing lines of such a file, hence only there.
+    pub fn unmarking(&self) -> Option<String> {
+        self.is_common.then(|| format!("--remap-path-prefix={TARGET}{MARK}={TARGET}/"))
+    }
+
+    /// The marks to look for in an output.
+    pub fn marks(&self) -> Vec<String> {
+        let pairs = self.pairs.iter().filter(|_| self.is_common);
+        pairs.map(|pair| format!("{}{MARK}", pair.container)).collect()
+    }
+
+    /// Text from the container as the host has it.
+    pub fn restored<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+        let mut text = Cow::Borrowed(text);
+        for pair in &self.pairs {
+            let (marked, host) = (format!("{}{MARK}", pair.container), pair.host.as_str());
+            for (place, host) in [(marked.as_str(), format!("{host}/")), (pair.container, host.to_owned())] {
+                if let Some(replaced) = replaced_bytes(&text, place.as_bytes(), host.as_bytes()) {
+                    text = Cow::Owned(replaced);
+                }
+            }
+        }
+        text
+    }
+
+    fn replaced(&self, text: &str, mark: &str) -> String {
+        if !self.is_common {
+            return text.to_owned();
+        }
+        let mut replaced = String::with_capacity(text.len());
+        let mut rest = text;
+        'next: while let Some(at) = rest.find('/') {
+            let before = text.len() - rest.len() + at;
+            if begins_path(&text[..before]) {
+                for pair in &self.pairs {
+                    if let Some(after) = rest[at..].strip_prefix(pair.host.as_str())
+                        && ends_name(after)
+                    {
+                        replaced += &rest[..at];
+                        replaced += pair.container;
+                        replaced += mark;
+                        rest = if mark.is_empty() { after } else { after.strip_prefix('/').unwrap_or(after) };
+                        continue 'next;
+                    }
+                }
+            }
+            replaced += &rest[..=at];
+            rest = &rest[at + 1..];
+        }
+        replaced + rest
+    }
+}
+
+fn replaced_bytes(text: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
+    let mut found = memchr::memmem::find_iter(text, from).peekable();
+    found.peek()?;
+    let mut replaced = Vec::with_capacity(text.len());
+    let mut copied = 0;
+    for at in found {
+        replaced.extend_from_slice(&text[copied..at]);
+        replaced.extend_from_slice(to);
+        copied = at + from.len();
+    }
+    replaced.extend_from_slice(&text[copied..]);
+    Some(replaced)
+}
+
+fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || "_-.".contains(c)
+}
+
+/// Whether a path may begin behind this text: not in the middle of another, but right after `-I` or `-L`.
+fn begins_path(before: &str) -> bool {
+    let mut chars = before.chars().rev();
+    let (last, second, third) = (chars.next(), chars.next(), chars.next());
+    let after_option =
+        last.is_some_and(|c| c.is_ascii_alphabetic()) && second == Some('-') && !third.is_some_and(is_name);
+    !last.is_some_and(|c| is_name(c) || c == '/') || after_option
+}
+
+/// Whether a file's name ends before this text.
+fn ends_name(after: &str) -> bool {
+    !after.chars().next().is_some_and(is_name)
+}
+
+/// The target or build folder around a unit's output: where cargo keeps its notes.
+pub fn target_root(out_dir: &Utf8Path) -> Option<Utf8PathBuf> {
+    let is_root = |dir: &&Utf8Path| [".rustc_info.json", "CACHEDIR.TAG"].iter().any(|name| dir.join(name).exists());
+    out_dir.ancestors().find(is_root).map(Utf8Path::to_owned)
+}
+
+/// Where cargo starts the compiler of a member; its build script is started in its own folder.
+fn workspace_root(unit: &Unit) -> Utf8PathBuf {
+    match unit.work {
+        Work::Compile { .. } => unit.cwd.clone(),
+        Work::BuildScript { .. } => {
+            let with_manifest = unit.package.ancestors().take_while(|dir| dir.join("Cargo.toml").exists());
+            with_manifest.last().unwrap_or(&unit.package).to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(is_common: bool) -> Places {
+        let pairs = [("/h/.cargo", CARGO_HOME), ("/h/w", WORKSPACE), ("/h/w/target", TARGET)];
+        Places::new(pairs.map(|(host, container)| Pair { host: host.into(), container }).to_vec(), is_common)
+    }
+
+    #[test]
+    fn whole_names_are_replaced() {
+        for (text, expected) in [
+            ("/h/.cargo/registry/a.rs", "/cargo-home/registry/a.rs"),
+            ("-Ldependency=/h/w/target/debug", "-Ldependency=/cargo-target/debug"),
+            ("-L/h/w/target", "-L/cargo-target"),
+            ("-I/h/w -I /h/w/src:/h/w/target/x", "-I/cargo-workspace -I /cargo-workspace/src:/cargo-target/x"),
+            ("feature=\"/h/w\"", "feature=\"/cargo-workspace\""),
+            ("/h/wx /h/w-x /h/w.x /x/h/w //h/w", "/h/wx /h/w-x /h/w.x /x/h/w //h/w"),
+            ("/ü/h/w", "/ü/h/w"),
+            ("", ""),
+        ] {
+            assert_eq!(places(true).shown(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_value_is_marked_and_comes_back() {
+        let value = "/h/w/target/debug/out:/h/w/target/:/usr";
+        let marked = places(true).marked(value);
+        assert_eq!(marked, "/cargo-target/./debug/out:/cargo-target/./:/usr");
+        assert_eq!(places(true).marked("/h/w"), "/cargo-workspace/./");
+        assert_eq!(places(true).restored(marked.as_bytes()), value.as_bytes());
+        assert_eq!(places(true).restored(places(true).shown(value).as_bytes()), value.as_bytes());
+    }
+
+    #[test]
+    fn what_others_made_is_named_as_on_the_host() {
+        let hosts = places(false);
+        assert!(hosts.unmarking().is_none() && hosts.marks().is_empty());
+        assert_eq!(hosts.marked("/h/w"), "/h/w");
+        assert_eq!(hosts.restored(b"--> /cargo-home/a.rs:1"), &b"--> /h/.cargo/a.rs:1"[..]);
+    }
+
+    #[test]
+    fn odd_names_stay_where_they_are() {
+        let pairs = vec![Pair { host: "/h/a b".into(), container: TARGET }];
+        assert_eq!(Places::new(pairs, true).shown("/h/a b/c"), "/h/a b/c");
+    }
+}

@@ -1,0 +1,61 @@
+//! What one checkout built serves another: under another folder, with another home of cargo's.
+
+use std::{fs, os::unix::fs::symlink, path::PathBuf};
+
+use crate::project::{By, Project, json_lines};
+
+const BUILD: &str = "build --message-format=json";
+
+/// Cargo's home at a path that no other project has.
+fn with_own_cargo_home(project: Project) -> Project {
+    let home = project.dir().join("cargo");
+    fs::create_dir(&home).unwrap();
+    let default = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cargo");
+    let registry = std::env::var_os("CARGO_HOME").map_or_else(default, PathBuf::from).join("registry");
+    symlink(registry, home.join("registry")).unwrap();
+    project.env("CARGO_HOME", home.to_str().unwrap())
+}
+
+#[test]
+fn dependencies_are_built_once() {
+    let [first, second] = [(); 2].map(|()| with_own_cargo_home(Project::new("registry")));
+    first.ours(BUILD).succeeds();
+    first.calls.take();
+    let ours = second.ours(BUILD).succeeds();
+    let calls = second.calls.take();
+    // The package's build script, its run, its library and its program.
+    assert_eq!(calls.len(), 4, "{calls:#?}");
+    // Cargo is told of the second's paths, and finds all fresh.
+    let plain = second.plain(BUILD).succeeds();
+    let [plain, ours] = [(plain, By::Plain), (ours, By::Ours)].map(|(run, by)| json_lines(&run, &second.target(by)));
+    for (plain, ours) in plain.iter().zip(&ours) {
+        assert_eq!(plain, ours);
+    }
+    assert_eq!(plain.len(), ours.len());
+    second.same(&["run", "test"]);
+}
+
+/// Members too, if asked for, but for packages outside of the workspace: cargo hashes where they are.
+#[test]
+fn all_is_built_once() {
+    let project = || Project::new("workspace").inside("ws").env("RUSTCBUILDX_CANONICAL_PATHS", "all");
+    let [first, second] = [(); 2].map(|()| project().env("CARGO_INCREMENTAL", "0"));
+    let args = "build -p native -p macros";
+    first.ours(args).succeeds();
+    assert!(!first.calls.take().is_empty());
+    second.ours(args).succeeds();
+    let calls = second.calls.take();
+    assert!(calls.is_empty(), "{calls:#?}");
+}
+
+/// A program that looks for its own files finds them, wherever its dependencies were built.
+#[test]
+fn a_path_in_use_is_the_hosts() {
+    let project = Project::new("registry").env("RUSTCBUILDX_CANONICAL_PATHS", "all");
+    project.edit(
+        "src/main.rs",
+        "anyhow::bail!",
+        "println!(\"{}\", std::path::Path::new(env!(\"CARGO_MANIFEST_DIR\")).exists());\n    anyhow::bail!",
+    );
+    project.same(&["run", "run --release"]);
+}
