@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::{
     config::Config,
     delivery,
-    env::{self, Env},
+    env::Env,
     logging, runner,
     session::Session,
     shim::Shim,

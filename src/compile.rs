@@ -8,7 +8,7 @@ use crate::{
     argv::{self, RustcArgs},
     config::Config,
     delivery,
-    env::{self, Env},
+    env::Env,
     logging, quote, runner,
     session::Session,
     unit::{self, Invocation, Tool},

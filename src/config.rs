@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn the_defaults_hold_without_an_environment() {
         let config = Config::load(&Env::with(&[("RUSTCBUILDX_RUNNER", "")])).unwrap();
-        assert!(config.enabled && !config.incremental);
+        assert!(config.enabled && config.incremental);
         assert_eq!(config.store_size, 20_000_000_000);
         assert_eq!(config.runner, RunnerChoice::First);
         assert_eq!(config.base_image, None);

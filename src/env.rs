@@ -37,8 +37,8 @@ pub const VARS: &[Var] = &[
     },
     Var {
         name: "RUSTCBUILDX_INCREMENTAL",
-        default: Some("0"),
-        doc: "1 keeps rustc's incremental state in a cache mount of the engine",
+        default: Some("1"),
+        doc: "whether rustc's incremental state, where cargo asks for it, is kept in the engine; 0 compiles all anew",
     },
     Var {
         name: "RUSTCBUILDX_SET_ENVS",

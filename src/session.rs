@@ -119,13 +119,18 @@ impl<'a> Session<'a> {
         let recipes = self.recipes(unit);
         let cargo_home = self.cargo_home.clone();
         let mut finder = Finder { cache: &self.cache, recipes, cargo_home, send_artifacts };
-        let inputs = finder.inputs(unit).with_context(|| format!("failed to find the inputs of {}", unit.name()))?;
+        let mut inputs =
+            finder.inputs(unit).with_context(|| format!("failed to find the inputs of {}", unit.name()))?;
         let has_stages = !inputs.stages.is_empty();
-        let recipe = self.recipe(unit, inputs, salt);
+        let mut recipe = self.recipe(unit, &inputs, salt);
         if let Some(received) = self.store().get(&recipe.key, unit.out_dir()) {
             log::info!("{} was taken from the store in {} ms", unit.name(), start.elapsed().as_millis());
             let Received { outcome, files } = restored(unit, received)?;
             return Ok(Built { outcome, files, recipe, is_fresh: false, leak: None });
+        }
+        if let Some(state) = self.incremental_state(unit) {
+            inputs.mounts.push(state);
+            recipe = self.recipe(unit, &inputs, salt);
         }
         let plan = plan::unit(&finder.recipes.with_all_below(recipe.clone())?, self.config.syntax.as_deref());
         let nonce = nonce();
@@ -173,22 +178,24 @@ impl<'a> Session<'a> {
         LocalStore::new(&self.cache, self.config.store_size)
     }
 
-    fn recipe(&self, unit: &Unit, mut inputs: Inputs, salt: Option<&str>) -> Recipe {
-        if self.config.incremental
-            && let Work::Compile { args, .. } = &unit.work
-            && let Some(dir) = args.codegen("incremental")
-        {
-            let target = unit.cwd.join(dir).into_string();
-            let id = format!("rustcbuildx-{}", digest([target.as_str(), &unit.name()]));
-            inputs.mounts.push(Mount::Cache { id, target });
-        }
-        let run = stage::run(unit, &self.image, umask(), inputs.mounts, salt);
+    fn recipe(&self, unit: &Unit, inputs: &Inputs, salt: Option<&str>) -> Recipe {
+        let run = stage::run(unit, &self.image, umask(), &inputs.mounts, salt);
         let base = self.image.pinned.clone();
         let text = serde_json::to_string(&run).expect("a step is plain text");
         let key = format!("u{}", digest([&base, &text]));
-        let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates };
-        let origin = Origin::Step { base, run, stages: inputs.stages, contexts: inputs.contexts };
+        let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates.clone() };
+        let origin = Origin::Step { base, run, stages: inputs.stages.clone(), contexts: inputs.contexts.clone() };
         Recipe { key, origin, outputs: vec![], crates }
+    }
+
+    /// A folder of the engine's for what rustc keeps from one compile of a unit to the next. What is made with
+    /// it has a key of its own and is not stored; what was stored without it serves as well.
+    fn incremental_state(&self, unit: &Unit) -> Option<Mount> {
+        let Work::Compile { args, .. } = &unit.work else { return None };
+        let dir = args.codegen("incremental").filter(|_| self.config.incremental)?;
+        let target = unit.cwd.join(dir).into_string();
+        let id = format!("rustcbuildx-{}", digest([target.as_str(), &unit.name()]));
+        Some(Mount::Cache { id, target })
     }
 
     /// Adds the variables asked for, and what the unit was seen to read.

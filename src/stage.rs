@@ -42,8 +42,8 @@ const GATHER_FOLDER: &str = r#"cd / && rmdir /rustcbuildx/files && mv -- "$out" 
 
 /// The step that does the unit's work in an image, with its inputs mounted. A `salt` that was never used
 /// before makes it a step that no cache holds.
-pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: Vec<Mount>, salt: Option<&str>) -> Run {
-    let mut mounts: Vec<Mount> = mounts.into_iter().map(|mount| shown(mount, unit)).collect();
+pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Option<&str>) -> Run {
+    let mut mounts: Vec<Mount> = mounts.iter().map(|mount| shown(mount, unit)).collect();
     mounts.push(Mount::Secret { id: NONCE.to_owned() });
     let gather = match unit.work {
         Work::Compile { .. } => GATHER_ARTIFACTS,
@@ -64,14 +64,12 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: Vec<Mount>, salt: Opt
 }
 
 /// A mount at the place where the unit's container has it.
-fn shown(mount: Mount, unit: &Unit) -> Mount {
-    match mount {
-        Mount::Bind { from, source, target, writable } => {
-            Mount::Bind { from, source, target: unit.places.shown(&target), writable }
-        }
-        Mount::Cache { id, target } => Mount::Cache { id, target: unit.places.shown(&target) },
-        secret @ Mount::Secret { .. } => secret,
+fn shown(mount: &Mount, unit: &Unit) -> Mount {
+    let mut mount = mount.clone();
+    if let Mount::Bind { target, .. } | Mount::Cache { target, .. } = &mut mount {
+        *target = unit.places.shown(target);
     }
+    mount
 }
 
 /// The program and its arguments, with the image's compiler in place of the host's.

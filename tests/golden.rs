@@ -46,7 +46,7 @@ fn dockerfile(unit: &Unit) -> String {
     };
     let (from, source) = ("s0".to_owned(), "/p".to_owned());
     let mounts = vec![Mount::Bind { from, source, target: unit.package.to_string(), writable: false }];
-    let run = stage::run(unit, &image, 0o022, mounts, None);
+    let run = stage::run(unit, &image, 0o022, &mounts, None);
     let origin = Origin::Step { base: image.pinned, run, stages: vec![], contexts: Default::default() };
     let recipe = Recipe { key: "u0".into(), origin, outputs: vec![], crates: vec![] };
     plan::unit(&[recipe], None).dockerfile
