@@ -5,15 +5,7 @@ use std::{ffi::OsString, process::ExitCode};
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::{
-    config::Config,
-    delivery,
-    env::Env,
-    logging, runner,
-    session::Session,
-    shim::Shim,
-    unit,
-};
+use crate::{config::Config, delivery, env::Env, logging, runner, session::Session, shim::Shim, unit};
 
 /// The word that a shim puts before its own path when it calls the wrapper.
 pub const COMMAND: &str = "--run-build-script";

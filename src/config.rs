@@ -44,10 +44,17 @@ pub struct Config {
     pub syntax: Option<String>,
     pub canonical_paths: CanonicalPaths,
     pub incremental: bool,
-    pub set_envs: Vec<String>,
+    pub set_envs: Vec<SetEnv>,
     /// In bytes.
     pub store_size: u64,
     pub log: Log,
+}
+
+/// A variable to give to the units of a package, or of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetEnv {
+    pub package: Option<String>,
+    pub name: String,
 }
 
 #[derive(Clone, Debug)]
@@ -158,15 +165,23 @@ fn size(env: &Env, name: &str) -> Result<u64> {
     bytes.with_context(|| format!("failed to read {name}=`{value}`: not a size (hint: a number and KB, MB, GB or TB)"))
 }
 
-fn set_envs(env: &Env) -> Result<Vec<String>> {
+fn set_envs(env: &Env) -> Result<Vec<SetEnv>> {
     let list = value(env, "RUSTCBUILDX_SET_ENVS").unwrap_or_default();
-    let names: Vec<String> = list.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    if let Some(name) = names.iter().find(|name| is_secret(name)) {
-        bail!(
-            "failed to read RUSTCBUILDX_SET_ENVS=`{list}`: `{name}` looks like a secret, and its value would be written into a Dockerfile"
-        );
+    let mut set_envs = Vec::new();
+    for item in list.split([',', ' ']).filter(|item| !item.is_empty()) {
+        let (package, name) = match item.split_once(':') {
+            Some((package, name)) => (Some(package.to_owned()), name.to_owned()),
+            None => (None, item.to_owned()),
+        };
+        // A shell reads the names of secrets.
+        if name.is_empty() || is_secret(&name) && name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+            bail!(
+                "failed to read RUSTCBUILDX_SET_ENVS=`{list}`: `{item}` names no variable (hint: NAME or PACKAGE:NAME)"
+            );
+        }
+        set_envs.push(SetEnv { package, name });
     }
-    Ok(names)
+    Ok(set_envs)
 }
 
 #[cfg(test)]
@@ -193,12 +208,14 @@ mod tests {
         let config = Config::load(&Env::with(&[
             ("RUSTCBUILDX", "0"),
             ("RUSTCBUILDX_BASE_IMAGE", "docker-image://host:5000/rust:1@sha256:0"),
-            ("RUSTCBUILDX_SET_ENVS", "A, B"),
+            ("RUSTCBUILDX_SET_ENVS", "A, p:MY_TOKEN"),
         ]))
         .unwrap();
         assert!(config.is_local());
         assert_eq!(config.base_image.as_deref(), Some("host:5000/rust:1@sha256:0"));
-        assert_eq!(config.set_envs, ["A", "B"]);
+        let set_env =
+            |package: Option<&str>, name: &str| SetEnv { package: package.map(str::to_owned), name: name.to_owned() };
+        assert_eq!(config.set_envs, [set_env(None, "A"), set_env(Some("p"), "MY_TOKEN")]);
     }
 
     #[test]
@@ -208,7 +225,8 @@ mod tests {
         refused("RUSTCBUILDX_CANONICAL_PATHS", "some", "dependencies, all or none");
         refused("RUSTCBUILDX_STORE_SIZE", "much", "not a size");
         refused("RUSTCBUILDX_STORE_SIZE", "99999999TB", "not a size");
-        refused("RUSTCBUILDX_SET_ENVS", "A,MY_TOKEN", "`MY_TOKEN` looks like a secret");
+        refused("RUSTCBUILDX_SET_ENVS", "A,p:", "`p:` names no variable");
+        refused("RUSTCBUILDX_SET_ENVS", "$(x)_TOKEN", "names no variable");
         refused("RUSTCBUILDX_BASE_IMAGE", "https://x", "scheme `https`");
         refused("RUSTCBUILDX_BASE_IMAGE", "docker-image://a b", "not an image's name");
     }

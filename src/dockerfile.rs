@@ -86,6 +86,10 @@ impl Display for Run {
 }
 
 impl Mount {
+    pub fn secret(id: &str) -> Self {
+        Self::Secret { id: id.to_owned() }
+    }
+
     /// The value of `--mount`. BuildKit reads it byte by byte, so what is not ASCII goes to `arguments`, whose
     /// values it expands.
     fn text<'a>(&'a self, arguments: &mut Vec<&'a str>) -> String {

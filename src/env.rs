@@ -43,7 +43,7 @@ pub const VARS: &[Var] = &[
     Var {
         name: "RUSTCBUILDX_SET_ENVS",
         default: None,
-        doc: "names, separated by commas, of further variables to give to every unit",
+        doc: "further variables to give to units: NAME or PACKAGE:NAME, separated by commas",
     },
     Var {
         name: "RUSTCBUILDX_STORE_SIZE",

@@ -132,8 +132,8 @@ fn probe(name: &str, pinned: &str, engine: &Engine) -> Result<Image> {
             },
         ],
     };
-    let plan = Plan { dockerfile: dockerfile.to_string(), contexts: Default::default() };
-    let cmd = engine.build(&plan, "probe")?;
+    let plan = Plan { dockerfile: dockerfile.to_string(), ..Plan::default() };
+    let cmd = engine.build(&plan, vec![])?;
     log::debug!("asking the image what it holds: {cmd}");
     let finished = runner::run(&cmd)?;
     if !finished.status.success() {

@@ -115,7 +115,7 @@ mod tests {
         };
         let package = root.join("member");
         let cwd = if compile { root.to_owned() } else { package.clone() };
-        let unit = Unit { work, cwd, package, env: Default::default(), paths: vec![], places: Default::default() };
+        let unit = Unit::new(work, cwd, package);
         let said = said.as_bytes().to_vec();
         let outcome = Outcome { status, stdout: said.clone(), stderr: said, nonce: String::new() };
         Learned::from(&unit, &outcome, "# env-dep:A\n", &Env::with(&[("A", "1"), ("B", "2"), ("PATH", "/")]))

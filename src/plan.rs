@@ -1,19 +1,22 @@
 //! Recipes as one Dockerfile: the stages below a unit, the unit's own, and what is taken out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
 
 use crate::{
-    dockerfile::{Dockerfile, Instruction, Run, Stage},
+    dockerfile::{Dockerfile, Instruction, Mount, Run, Stage},
     recipe::{Origin, Recipe},
     stage::OUT,
 };
 
 /// A Dockerfile's text and the folders it names.
+#[derive(Default)]
 pub struct Plan {
     pub dockerfile: String,
     pub contexts: BTreeMap<String, Utf8PathBuf>,
+    /// The names of the secrets it mounts.
+    pub secrets: BTreeSet<String>,
 }
 
 /// The stage that holds only what the client gets.
@@ -21,12 +24,16 @@ const RESULT: &str = "result";
 
 /// Plans one unit: the last of `recipes`, after all that it is made from.
 pub fn unit(recipes: &[Recipe], syntax: Option<&str>) -> Plan {
-    let mut contexts = BTreeMap::new();
+    let (mut contexts, mut secrets) = (BTreeMap::new(), BTreeSet::new());
     let mut bases: BTreeMap<&str, String> = BTreeMap::new();
     let mut steps: Vec<(&str, &str, &Run)> = Vec::new();
     for recipe in recipes {
         let Origin::Step { base, run, contexts: own, .. } = &recipe.origin else { continue };
         contexts.extend(own.clone());
+        secrets.extend(run.mounts.iter().filter_map(|mount| match mount {
+            Mount::Secret { id } => Some(id.clone()),
+            _ => None,
+        }));
         let count = bases.len();
         bases.entry(base).or_insert_with(|| format!("base{count}"));
         steps.push((base, &recipe.key, run));
@@ -40,5 +47,5 @@ pub fn unit(recipes: &[Recipe], syntax: Option<&str>) -> Plan {
         let copy = Instruction::Copy { from: &recipe.key, source: OUT, target: "/" };
         stages.push(Stage { from: "scratch", name: RESULT, instruction: Some(copy) });
     }
-    Plan { dockerfile: Dockerfile { syntax, stages }.to_string(), contexts }
+    Plan { dockerfile: Dockerfile { syntax, stages }.to_string(), contexts, secrets }
 }

@@ -13,7 +13,7 @@ use camino::Utf8PathBuf;
 use crate::{
     artifacts::{Archive, Outcome, Received, Unpacked},
     cache::{Cache, digest},
-    config::Config,
+    config::{Config, SetEnv},
     dep_info,
     dockerfile::Mount,
     engine::Engine,
@@ -25,10 +25,11 @@ use crate::{
     places::{Places, target_root},
     plan,
     recipe::{Origin, Recipe, Recipes},
-    runner, stage,
+    runner,
+    stage::{self, NONCE_SECRET},
     store::{LocalStore, Store},
     toolchain::Version,
-    unit::{Unit, Work},
+    unit::{NUM_JOBS, Unit, Work, is_secret},
 };
 
 /// What all units of one process share.
@@ -71,7 +72,7 @@ impl<'a> Session<'a> {
         unit.places = Places::of(&unit, self.config.canonical_paths, &self.cargo_home);
         let learned_name = learned_name(&unit);
         let mut learned: Learned = self.cache.read(&learned_name).unwrap_or_default();
-        self.add_learned(&mut unit, &learned);
+        self.add_learned(&mut unit, &learned)?;
         let mut built = self.build_trusted(&unit)?;
         let known = learned.clone();
         // A few rounds: what the first finds may lead to code that reads more.
@@ -83,7 +84,7 @@ impl<'a> Session<'a> {
             }
             log::info!("{} reads more than cargo declares: again with {more:?}", unit.name());
             learned.extend(more);
-            self.add_learned(&mut unit, &learned);
+            self.add_learned(&mut unit, &learned)?;
             built = self.build_trusted(&unit)?;
         }
         // A failure may have looked for what no unit needs.
@@ -134,7 +135,9 @@ impl<'a> Session<'a> {
         }
         let plan = plan::unit(&finder.recipes.with_all_below(recipe.clone())?, self.config.syntax.as_deref());
         let nonce = nonce();
-        let cmd = self.engine.build(&plan, &nonce)?;
+        let jobs = self.env.get(NUM_JOBS).unwrap_or("1").to_owned();
+        let secrets = [(NONCE_SECRET, nonce.clone()), (NUM_JOBS, jobs)];
+        let cmd = self.engine.build(&plan, secrets.map(|(name, value)| (name.to_owned(), value)).to_vec())?;
         log::debug!("{}: inputs found in {} ms\n{cmd}", unit.name(), start.elapsed().as_millis());
 
         let start = Instant::now();
@@ -199,9 +202,16 @@ impl<'a> Session<'a> {
     }
 
     /// Adds the variables asked for, and what the unit was seen to read.
-    fn add_learned(&self, unit: &mut Unit, learned: &Learned) {
-        for name in self.config.set_envs.iter().chain(&learned.variables) {
-            if let Some(value) = self.env.get(name) {
+    fn add_learned(&self, unit: &mut Unit, learned: &Learned) -> Result<()> {
+        for name in &learned.variables {
+            unit.env.extend(self.env.get(name).map(|value| (name.clone(), value.to_owned())));
+        }
+        let is_meant = |asked: &&SetEnv| asked.package.as_deref().is_none_or(|package| package == unit.package_name());
+        for SetEnv { name, .. } in self.config.set_envs.iter().filter(is_meant).collect::<Vec<_>>() {
+            let Some(value) = self.env.get(name) else { continue };
+            if is_secret(name) {
+                unit.hidden.insert(name.clone(), Some(self.cache.keyed_digest(value)?));
+            } else {
                 unit.env.insert(name.clone(), value.to_owned());
             }
         }
@@ -209,6 +219,7 @@ impl<'a> Session<'a> {
             unit.places = std::mem::take(&mut unit.places).as_host();
         }
         unit.paths = learned.paths.iter().filter(|path| path.exists()).cloned().collect();
+        Ok(())
     }
 }
 

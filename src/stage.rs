@@ -21,16 +21,23 @@ pub const STDOUT: &str = "stdout";
 pub const STDERR: &str = "stderr";
 /// Under [`OUT`]: the process's exit status as a shell gives it.
 pub const STATUS: &str = "status";
-/// Under [`OUT`], and the secret it comes from: a number each build makes anew. Since a secret is no part
-/// of the cache key, finding another build's number means that the engine reused that build's outcome.
+/// Under [`OUT`]: a number each build makes anew. It comes from the secret [`NONCE_SECRET`], which is no part of the
+/// cache key: finding another build's number means that the engine reused that build's outcome.
 pub const NONCE: &str = "nonce";
+pub const NONCE_SECRET: &str = "RUSTCBUILDX_NONCE";
 
 /// Runs a process so that the build step succeeds whatever its status: a failed step would leave neither
 /// its files nor more than a clipped log. In a shell of its own, lest the shell's word of how it was killed get
-/// into its standard error. Arguments: umask, working folder, output folder, then the words.
+/// into its standard error. An explicit environment: dash drops variables whose names are no identifiers, and
+/// the image's own are no input of the unit. Arguments: umask, working folder, output folder, hidden variables as
+/// `NAME:` and what is left, then the others and the words.
 const PROLOGUE: &str = r#"umask "$1" && mkdir -p /rustcbuildx/files "$2" "$3" && cd "$2" || exit
-out=$3; shift 3; cp /run/secrets/nonce /rustcbuildx/nonce || exit
-(exec "$@" </dev/null >/rustcbuildx/stdout 2>/rustcbuildx/stderr)
+out=$3; hidden=$4; shift 4; cp /run/secrets/RUSTCBUILDX_NONCE /rustcbuildx/nonce || exit
+for item in $hidden; do
+  name=${item%%:*}; value=$(cat "/run/secrets/$name" && echo .) || exit
+  set -- "$name=${value%.}" "$@"
+done
+(exec env -i "$@" </dev/null >/rustcbuildx/stdout 2>/rustcbuildx/stderr)
 echo $? >/rustcbuildx/status
 "#;
 
@@ -44,7 +51,7 @@ const GATHER_FOLDER: &str = r#"cd / && rmdir /rustcbuildx/files && mv -- "$out" 
 /// before makes it a step that no cache holds.
 pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Option<&str>) -> Run {
     let mut mounts: Vec<Mount> = mounts.iter().map(|mount| shown(mount, unit)).collect();
-    mounts.push(Mount::Secret { id: NONCE.to_owned() });
+    mounts.extend([NONCE_SECRET].into_iter().chain(unit.hidden.keys().map(String::as_str)).map(Mount::secret));
     let gather = match unit.work {
         Work::Compile { .. } => GATHER_ARTIFACTS,
         Work::BuildScript { .. } => GATHER_FOLDER,
@@ -54,9 +61,8 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Optio
     argv.push(format!("{umask:04o}"));
     argv.push(unit.places.shown(unit.cwd.as_str()));
     argv.push(unit.places.shown(unit.out_dir().as_str()));
-    // An explicit environment: dash drops variables whose names are no identifiers, and the image's own
-    // variables are no input of the unit.
-    argv.extend(["env".to_owned(), "-i".to_owned()]);
+    let hidden = unit.hidden.iter().map(|(name, rest)| format!("{name}:{}", rest.as_deref().unwrap_or_default()));
+    argv.push(hidden.collect::<Vec<_>>().join(" "));
     argv.extend(container_variables(unit, image));
     argv.extend(unit.env.iter().map(|(name, value)| format!("{name}={}", unit.places.marked(value))));
     argv.extend(program(unit, image));

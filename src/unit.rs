@@ -32,6 +32,8 @@ pub struct Unit {
     pub package: Utf8PathBuf,
     /// The variables that may decide its output.
     pub env: BTreeMap<String, String>,
+    /// Variables whose values no Dockerfile may hold, each with what of it decides the output, if anything.
+    pub hidden: BTreeMap<String, Option<String>>,
     /// Files and folders outside the package that it reads.
     pub paths: Vec<Utf8PathBuf>,
     /// Where the container shows all of these.
@@ -75,10 +77,19 @@ impl Tool {
     }
 }
 
+/// How many processes a build script may run at once.
+pub const NUM_JOBS: &str = "NUM_JOBS";
+
 impl Unit {
+    /// One that reads nothing but its package.
+    pub fn new(work: Work, cwd: Utf8PathBuf, package: Utf8PathBuf) -> Self {
+        let (env, hidden, paths, places) = Default::default();
+        Self { work, cwd, package, env, hidden, paths, places }
+    }
+
     /// Name and version of the package, and the crate: for messages.
     pub fn name(&self) -> String {
-        let package = self.env.get("CARGO_PKG_NAME").map_or("?", String::as_str);
+        let package = self.package_name();
         let version = self.env.get("CARGO_PKG_VERSION").map_or("?", String::as_str);
         match &self.work {
             Work::Compile { args, .. } => {
@@ -87,6 +98,10 @@ impl Unit {
             }
             Work::BuildScript { .. } => format!("{package} {version} (build script)"),
         }
+    }
+
+    pub fn package_name(&self) -> &str {
+        self.env.get("CARGO_PKG_NAME").map_or("?", String::as_str)
     }
 
     /// Whether a path is among the files it is given of the package and beyond.
@@ -150,7 +165,7 @@ pub fn invocation(tool: Tool, args: RustcArgs, cwd: Utf8PathBuf, env: &Env) -> I
     let env = declared_variables(env, &COMPILE);
     let package = Utf8PathBuf::from(package);
     let work = Work::Compile { tool, args, out_dir };
-    Invocation::Compile(Unit { work, cwd, package, env, paths: vec![], places: Places::default() })
+    Invocation::Compile(Unit { env, ..Unit::new(work, cwd, package) })
 }
 
 /// A run of the build script at `program`, as cargo starts it; `None` if cargo does not.
@@ -158,9 +173,12 @@ pub fn build_script(program: Utf8PathBuf, cwd: Utf8PathBuf, env: &Env) -> Option
     let out_dir = Utf8PathBuf::from(env.get("OUT_DIR")?);
     let package = Utf8PathBuf::from(env.get("CARGO_MANIFEST_DIR")?);
     let library_path = env.added_by_parent("LD_LIBRARY_PATH");
+    let mut hidden = BTreeMap::new();
+    // Another machine has another number of processors, and the same output.
+    hidden.insert(NUM_JOBS.to_owned(), None);
     let env = declared_variables(env, &BUILD_SCRIPT);
     let work = Work::BuildScript { program, out_dir, library_path };
-    Some(Unit { work, cwd, package, env, paths: vec![], places: Places::default() })
+    Some(Unit { env, hidden, ..Unit::new(work, cwd, package) })
 }
 
 /// `--print` kinds that go with a compile; every other is answered instead of compiling.
@@ -224,7 +242,6 @@ const BUILD_SCRIPT: Declared = Declared {
         "CRATE_CC_NO_DEFAULTS",
         "DEBUG",
         "HOST",
-        "NUM_JOBS",
         "OPT_LEVEL",
         "OUT_DIR",
         "PROFILE",
@@ -255,6 +272,7 @@ const BUILD_SCRIPT: Declared = Declared {
 
 /// Names that cargo sets for its own ends, or that mean something else in a container.
 const NEVER: &[&str] = &[
+    NUM_JOBS,
     "CARGO_HOME",
     "CARGO_MAKEFLAGS",
     "DYLD_FALLBACK_LIBRARY_PATH",

@@ -80,19 +80,19 @@ impl Engine {
         &self.address
     }
 
-    /// Builds a plan and writes its result to standard output as a tar file.
-    pub fn build(&self, plan: &Plan, nonce: &str) -> Result<Cmd> {
+    /// Builds a plan and writes its result to standard output as a tar file. Its secrets are variables of
+    /// the command's environment; those in `env` are added to it.
+    pub fn build(&self, plan: &Plan, env: Vec<(String, String)>) -> Result<Cmd> {
         let mut args = self.build[1..].to_vec();
         args.extend(match self.kind {
             Kind::Docker => docker::build_options(),
             Kind::Podman => podman::build_options(),
         });
-        args.push(format!("--secret=id={},env=RUSTCBUILDX_NONCE", crate::stage::NONCE));
+        args.extend(plan.secrets.iter().map(|id| format!("--secret=id={id},env={id}")));
         for (name, path) in &plan.contexts {
             args.push(format!("--build-context={name}={path}"));
         }
         args.push("-".to_owned());
-        let env = vec![("RUSTCBUILDX_NONCE".to_owned(), nonce.to_owned())];
         Ok(Cmd { program: self.build[0].clone(), args, env, stdin: plan.dockerfile.clone() })
     }
 

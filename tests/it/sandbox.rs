@@ -68,3 +68,26 @@ fn variables_that_macros_read() {
     };
     assert_eq!(run(By::Plain), run(By::Ours));
 }
+
+/// A secret reaches who is meant to have it, whole, and leaves no trace; another value is another unit.
+#[test]
+fn secrets_that_are_asked_for() {
+    let project = Project::new("broken").env("RUSTCBUILDX_SET_ENVS", "broken:IT_TOKEN");
+    let log = project.dir().join("trace.log");
+    let project = project.env("RUSTCBUILDX_LOG", "trace").env("RUSTCBUILDX_LOG_PATH", log.to_str().unwrap());
+    project.edit("src/main.rs", "// HERE", "println!(\"[{}]\", env!(\"IT_TOKEN\"));");
+    let script = "println!(\"cargo:rustc-env=IT_SCRIPT={}\", std::env::var(\"IT_TOKEN\").is_ok());";
+    project.edit("build.rs", "// HERE", script);
+    for value in ["s3cr3t 'two'\n\"$HOME\"\n\n", "s3cr3t"] {
+        let run = |by| {
+            let mut cargo = project.cargo(by, "run");
+            cargo.env("IT_TOKEN", value);
+            crate::command::start(cargo, "cargo run").finish().succeeds().stdout
+        };
+        let (plain, ours) = (run(By::Plain), run(By::Ours));
+        assert!(plain.contains(&format!("[{value}]")), "{plain}");
+        assert_eq!(plain, ours);
+    }
+    let trace = std::fs::read_to_string(&log).unwrap();
+    assert!(trace.contains("IT_TOKEN") && !trace.contains("s3cr3t"), "{trace}");
+}
