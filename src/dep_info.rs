@@ -22,6 +22,12 @@ pub fn unreadable_files(diagnostics: &str) -> Vec<String> {
     parts.filter_map(|part| Some(part.split_once("`:")?.0.to_owned())).collect()
 }
 
+/// The files that rustc's JSON messages point into.
+pub fn pointed_at(diagnostics: &str) -> Vec<String> {
+    let parts = diagnostics.split("\"file_name\":").skip(1);
+    parts.filter_map(|part| serde_json::Deserializer::from_str(part).into_iter().next()?.ok()).collect()
+}
+
 /// The values of a directive that a build script gave to cargo: `cargo::NAME=VALUE`, with one colon or two.
 pub fn directives(stdout: &str, name: &str) -> Vec<String> {
     let directive = |line: &str| {
@@ -58,6 +64,13 @@ mod tests {
         let text = "t/x.d: src/lib.rs\n\nsrc/lib.rs:\n\n# env-dep:A=1=2\n# env-dep:B\n# env-dep:C\\\\D\n";
         assert_eq!(missing_variables(text), ["B", "C\\D"]);
         assert!(missing_variables("x: y\n# checksum:blake3=0 file_len:1 src/a.rs\n").is_empty());
+    }
+
+    #[test]
+    fn spans_name_their_files() {
+        let text = r#"{"message":"x","spans":[{"file_name":"/a \"b\".rs","line":1},{"file_name":"src/c.rs"}]}"#;
+        assert_eq!(pointed_at(text), ["/a \"b\".rs", "src/c.rs"]);
+        assert!(pointed_at("\"file_name\": 1").is_empty());
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Finder<'_> {
         match &unit.work {
             Work::Compile { tool, args, .. } => {
                 self.crates(unit, args, &mut inputs)?;
-                self.linked_folders(args, &mut inputs)?;
+                self.named_by_options(unit, args, &mut inputs)?;
                 if *tool == Tool::Clippy {
                     self.clippy_config(unit, &mut inputs)?;
                 }
@@ -110,11 +110,22 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// Folders of `-L` that a build script filled, or that lie in another package.
-    fn linked_folders(&mut self, args: &RustcArgs, inputs: &mut Inputs) -> Result<()> {
-        for (kind, dir) in args.library_paths() {
-            if kind != "dependency" && kind != "crate" {
-                self.named_path(Utf8Path::new(dir), inputs)?;
+    /// Folders of `-L` that a build script filled, or that lie in another package or somewhere else; files that
+    /// go to a linker or a code generator: scripts, objects, profiles, a target's description.
+    fn named_by_options(&mut self, unit: &Unit, args: &RustcArgs, inputs: &mut Inputs) -> Result<()> {
+        for (kind, dir) in args.library_paths().filter(|(kind, _)| !matches!(*kind, "dependency" | "crate")) {
+            let dir = unit.cwd.join(dir);
+            let is_known = self.named_path(&dir, inputs)?;
+            if !is_known && dir.is_dir() && !is_of_system(&dir) {
+                log::debug!("the {kind} folder `{dir}` is sent as it is");
+                inputs.roots.push(dir);
+            }
+        }
+        for value in [Flag::Codegen, Flag::Target, Flag::Unstable].into_iter().flat_map(|flag| args.values(flag)) {
+            for path in paths_in(value).map(|path| unit.cwd.join(path)) {
+                if path.is_file() && !is_of_system(&path) {
+                    inputs.roots.push(normalised(&path));
+                }
             }
         }
         Ok(())
@@ -131,21 +142,22 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// A path that somebody else made: the output of a build script, or a file of another package.
-    fn named_path(&mut self, path: &Utf8Path, inputs: &mut Inputs) -> Result<()> {
+    /// A path that somebody else made: the output of a build script, or a file of another package. Gives whether
+    /// it is one of these.
+    fn named_path(&mut self, path: &Utf8Path, inputs: &mut Inputs) -> Result<bool> {
         if !path.is_absolute() || !path.exists() {
-            return Ok(());
+            return Ok(false);
         }
         for dir in path.ancestors() {
             if dir.file_name() == Some("out") && (self.recipes.of_path(dir).is_some() || is_out_dir(dir)) {
-                return self.artifact(dir, inputs);
+                return self.artifact(dir, inputs).map(|()| true);
             }
             if dir.join("Cargo.toml").exists() {
                 inputs.roots.push(dir.to_owned());
-                return Ok(());
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Mounts a file or folder of the target folder where the host has it.
@@ -240,6 +252,9 @@ impl Finder<'_> {
             } else {
                 let recipe = self.copy_file(&root)?;
                 inputs.mount(&recipe, &recipe.outputs[0], writable);
+                // What a dependency says of its sources names them as it saw them.
+                let host = Utf8PathBuf::from(unit.places.common(root.as_str()));
+                inputs.mount(&recipe, &Output { host, ..recipe.outputs[0].clone() }, writable);
             }
         }
         Ok(())
@@ -304,6 +319,19 @@ fn is_wanted(output: &Output, recipe: &Recipe, links: bool, named: &[Utf8PathBuf
     }
 }
 
+/// What in an option's value may be a path, as in `link-arg=-Wl,--version-script=/w/a.map`.
+fn paths_in(value: &str) -> impl Iterator<Item = &str> {
+    let whole = value.split([',', '=']);
+    let words = value.split([',', '=', ' ']).map(|word| word.trim_start_matches("-T").trim_start_matches('@'));
+    whole.chain(words).filter(|word| word.contains(['/', '.']))
+}
+
+/// Whether a path belongs to the operating system: the image has its own.
+fn is_of_system(path: &Utf8Path) -> bool {
+    let folders = ["/bin", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"];
+    folders.iter().any(|folder| path.starts_with(folder))
+}
+
 /// The folder of a crate's root file that lies outside its package.
 fn input_outside(unit: &Unit) -> Option<Utf8PathBuf> {
     let Work::Compile { args, .. } = &unit.work else { return None };
@@ -339,6 +367,15 @@ mod tests {
     fn a_folder_stands_for_all_below_it() {
         let paths = ["/w/a/x", "/w/ab", "/w/a", "/w/a"].map(Utf8PathBuf::from).to_vec();
         assert_eq!(outermost(paths), ["/w/a", "/w/ab"]);
+    }
+
+    #[test]
+    fn options_name_files() {
+        let paths = |value| paths_in(value).map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+        assert!(paths("link-arg=-Wl,--version-script=/a b/x.map").contains("/a b/x.map"));
+        assert!(paths("link-args=-T/w/x.ld @/w/y").is_superset(&["/w/x.ld", "/w/y"].map(str::to_owned).into()));
+        assert!(paths("opt-level=3").is_empty());
+        assert!(is_of_system(Utf8Path::new("/usr/lib/x.o")) && !is_of_system(Utf8Path::new("/usrlocal/x.o")));
     }
 
     #[test]

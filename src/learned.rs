@@ -46,6 +46,9 @@ impl Learned {
         let surroundings = surroundings(&unit.package, env.get("HOME"));
         let mut paths: BTreeSet<Utf8PathBuf> = paths.drain(..).map(|path| normalised(&unit.cwd.join(path))).collect();
         paths.retain(|path| path.starts_with(&surroundings) && !unit.sees(path) && path.exists());
+        if matches!(unit.work, Work::Compile { .. }) {
+            paths.extend(quoted_sources(unit, &stderr, &surroundings, env));
+        }
         if outcome.status != 0 && paths.is_empty() && misses_a_file(&stdout, &stderr) && !unit.sees(&surroundings) {
             paths.insert(surroundings);
         }
@@ -61,6 +64,15 @@ impl Learned {
         self.paths.extend(other.paths);
         self.own_paths |= other.own_paths;
     }
+}
+
+/// The sources of other packages, in the same tree or from a registry, that rustc would quote if it had them.
+fn quoted_sources(unit: &Unit, stderr: &str, surroundings: &Utf8Path, env: &Env) -> BTreeSet<Utf8PathBuf> {
+    let mut roots = vec![surroundings.to_owned()];
+    roots.extend(env.cargo_home().into_iter().flat_map(|home| [home.join("registry/src"), home.join("git/checkouts")]));
+    let named = dep_info::pointed_at(stderr).into_iter().map(|name| normalised(&unit.cwd.join(name)));
+    let is_source = |path: &Utf8PathBuf| roots.iter().any(|root| path.starts_with(root)) && path.is_file();
+    named.filter(|path| !unit.sees(path)).filter(is_source).collect()
 }
 
 /// Whether a failure may come from a file that is not there.

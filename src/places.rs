@@ -80,6 +80,11 @@ impl Places {
         self.replaced(text, "")
     }
 
+    /// A path as units see it that have the common places.
+    pub fn common(&self, path: &str) -> String {
+        Self { is_common: true, ..self.clone() }.shown(path)
+    }
+
     /// A variable's value as the container has it, its paths marked.
     pub fn marked(&self, value: &str) -> String {
         self.replaced(value, MARK)

@@ -86,7 +86,12 @@ fn program(unit: &Unit, image: &Image) -> Vec<String> {
                 Tool::Rustc => vec![image.tool("rustc")],
                 Tool::Clippy => vec![image.tool("clippy-driver"), image.tool("rustc")],
             };
-            words.extend(args.words().iter().map(|word| unit.places.shown(word)));
+            // Only the input's path names a source file; others may end up in the output and be used from there.
+            let is_input = |word: &str| args.inputs().any(|input| input == word);
+            words.extend(args.words().iter().map(|word| match is_input(word) {
+                true => unit.places.shown(word),
+                false => unit.places.marked(word),
+            }));
             words.extend(unit.places.unmarking());
             words
         }
@@ -102,7 +107,9 @@ fn program(unit: &Unit, image: &Image) -> Vec<String> {
 
 /// What cargo gives a process of the machine it runs on: here the container.
 fn container_variables(unit: &Unit, image: &Image) -> Vec<String> {
-    let mut variables = vec![format!("PATH={}/bin:{}", image.sysroot, image.path)];
+    // Macros and build scripts that are instrumented, too, would try to leave their profile beside the sources.
+    let profile = "LLVM_PROFILE_FILE=/dev/null".to_owned();
+    let mut variables = vec![format!("PATH={}/bin:{}", image.sysroot, image.path), profile];
     if let Work::BuildScript { library_path, .. } = &unit.work {
         let mut folders = vec![format!("{0}/lib/rustlib/{1}/lib:{0}/lib", image.sysroot, image.host())];
         folders.extend(library_path.iter().map(|folder| unit.places.shown(folder)));

@@ -136,3 +136,21 @@ fn build_script_declares_a_variable() {
         assert_eq!(run(By::Plain), run(By::Ours), "{value}");
     }
 }
+
+/// rustc quotes the sources of dependencies, from a registry and from the same workspace.
+#[test]
+fn sources_of_dependencies() {
+    let project = Project::new("registry");
+    project.edit("src/lib.rs", "buffer.format(add(2, 3))", "buffer.format(\"a text\")");
+    project.fails_alike("check").says("required by this bound in `Buffer::format`");
+
+    let project = Project::new("workspace").inside("ws");
+    for (file, text) in [
+        ("ws/middle/src/lib.rs", "\n/// More.\npub fn shown<T: Copy>(_: T) {}\n"),
+        ("ws/app/src/lib.rs", "\n/// More.\npub fn show() {\n    renamed::shown(String::new());\n}\n"),
+    ] {
+        let path = project.root.join(file);
+        std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + text).unwrap();
+    }
+    project.fails_alike("check -p app --lib").says("required by this bound in `shown`");
+}

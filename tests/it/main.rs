@@ -18,6 +18,7 @@ mod differential;
 mod failures;
 mod interrupted;
 mod lost_engine;
+mod modes;
 mod odd;
 mod other_engines;
 mod sandbox;
