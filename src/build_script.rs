@@ -28,7 +28,8 @@ pub fn run(program: &str) -> Result<ExitCode> {
         .with_context(|| format!("failed to run `{program}`: it is no build script of rustcbuildx"))?;
     let env = Env::current();
     let config = Config::load(&env)?;
-    if config.is_local() {
+    let is_local = config.local_scripts.iter().any(|package| Some(package.as_str()) == env.get("CARGO_PKG_NAME"));
+    if config.is_local() || is_local {
         match shim.exec(vec![])? {}
     }
     logging::start(&config.log)?;

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fs, process::ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::{
     argv::{self, RustcArgs},
@@ -43,6 +43,9 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
             let session = Session::open(&env, &config, rustc(&texts[..count]))?;
             let built = session.build(unit.clone())?;
             delivery::deliver(built, &unit, session.recipes(&unit))
+        }
+        Err(reason) if config.strict => {
+            bail!("failed to compile in a container: {reason} (hint: RUSTCBUILDX_STRICT=0 compiles locally)")
         }
         Err(reason) => {
             eprintln!("rustcbuildx: compiled locally: {reason}");

@@ -45,6 +45,10 @@ pub struct Config {
     pub canonical_paths: CanonicalPaths,
     pub incremental: bool,
     pub set_envs: Vec<SetEnv>,
+    /// Packages whose build scripts run on this machine.
+    pub local_scripts: Vec<String>,
+    /// Whether nothing is compiled locally unless all is.
+    pub strict: bool,
     /// In bytes.
     pub store_size: u64,
     pub log: Log,
@@ -75,6 +79,8 @@ impl Config {
             canonical_paths: canonical_paths(env)?,
             incremental: switch(env, "RUSTCBUILDX_INCREMENTAL")?,
             set_envs: set_envs(env)?,
+            local_scripts: list(env, "RUSTCBUILDX_LOCAL_SCRIPTS").map(str::to_owned).collect(),
+            strict: switch(env, "RUSTCBUILDX_STRICT")?,
             store_size: size(env, "RUSTCBUILDX_STORE_SIZE")?,
             log: Log {
                 filter: value(env, "RUSTCBUILDX_LOG").map(str::to_owned),
@@ -165,19 +171,20 @@ fn size(env: &Env, name: &str) -> Result<u64> {
     bytes.with_context(|| format!("failed to read {name}=`{value}`: not a size (hint: a number and KB, MB, GB or TB)"))
 }
 
+fn list<'a>(env: &'a Env, name: &str) -> impl Iterator<Item = &'a str> {
+    value(env, name).unwrap_or_default().split([',', ' ']).filter(|item| !item.is_empty())
+}
+
 fn set_envs(env: &Env) -> Result<Vec<SetEnv>> {
-    let list = value(env, "RUSTCBUILDX_SET_ENVS").unwrap_or_default();
     let mut set_envs = Vec::new();
-    for item in list.split([',', ' ']).filter(|item| !item.is_empty()) {
+    for item in list(env, "RUSTCBUILDX_SET_ENVS") {
         let (package, name) = match item.split_once(':') {
             Some((package, name)) => (Some(package.to_owned()), name.to_owned()),
             None => (None, item.to_owned()),
         };
         // A shell reads the names of secrets.
         if name.is_empty() || is_secret(&name) && name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
-            bail!(
-                "failed to read RUSTCBUILDX_SET_ENVS=`{list}`: `{item}` names no variable (hint: NAME or PACKAGE:NAME)"
-            );
+            bail!("failed to read RUSTCBUILDX_SET_ENVS: `{item}` names no variable (hint: NAME or PACKAGE:NAME)");
         }
         set_envs.push(SetEnv { package, name });
     }

@@ -38,6 +38,9 @@ pub fn deliver(mut built: Built, unit: &Unit, mut recipes: Recipes<'_>) -> Resul
         }
     }
     artifacts::replay(&built.outcome)?;
+    if let Some(complaint) = &built.complaint {
+        eprintln!("rustcbuildx: error: {complaint}");
+    }
     // Its folder is temporary, and an end by a signal drops nothing.
     drop(built.files);
     Ok(runner::end_like(status))

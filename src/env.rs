@@ -46,6 +46,16 @@ pub const VARS: &[Var] = &[
         doc: "further variables to give to units: NAME or PACKAGE:NAME, separated by commas",
     },
     Var {
+        name: "RUSTCBUILDX_LOCAL_SCRIPTS",
+        default: None,
+        doc: "packages, separated by commas, whose build scripts run on this machine, outside of any sandbox",
+    },
+    Var {
+        name: "RUSTCBUILDX_STRICT",
+        default: Some("0"),
+        doc: "1 makes it an error where a unit would be compiled locally, because no container can do it faithfully",
+    },
+    Var {
         name: "RUSTCBUILDX_STORE_SIZE",
         default: Some("20GB"),
         doc: "the most that stored outcomes take of this machine's disk, such as 500MB or 50GB; 0 keeps none",

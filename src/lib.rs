@@ -62,6 +62,7 @@ pub mod cache;
 pub mod inputs;
 pub mod leak;
 pub mod learned;
+pub mod missing;
 pub mod places;
 pub mod recipe;
 pub mod shim;

@@ -22,6 +22,7 @@ use crate::{
     inputs::{Finder, Inputs},
     leak,
     learned::Learned,
+    missing::{self, Missing},
     places::{Places, target_root},
     plan,
     recipe::{Origin, Recipe, Recipes},
@@ -52,6 +53,8 @@ pub struct Built {
     is_fresh: bool,
     /// A file that names a place which only its container had.
     leak: Option<Utf8PathBuf>,
+    /// Why it failed although the local compiler might not.
+    pub complaint: Option<String>,
 }
 
 impl<'a> Session<'a> {
@@ -91,6 +94,9 @@ impl<'a> Session<'a> {
         if built.outcome.status == 0 && learned != known {
             self.cache.write(&learned_name, &learned)?;
         }
+        if built.outcome.status != 0 {
+            built.complaint = self.complaint(&unit, &built.outcome);
+        }
         log::info!("{} ended with {} after {} ms", unit.name(), built.outcome.status, start.elapsed().as_millis());
         Ok(built)
     }
@@ -127,7 +133,7 @@ impl<'a> Session<'a> {
         if let Some(received) = self.store().get(&recipe.key, unit.out_dir()) {
             log::info!("{} was taken from the store in {} ms", unit.name(), start.elapsed().as_millis());
             let Received { outcome, files } = restored(unit, received)?;
-            return Ok(Built { outcome, files, recipe, is_fresh: false, leak: None });
+            return Ok(Built { outcome, files, recipe, is_fresh: false, leak: None, complaint: None });
         }
         if let Some(state) = self.incremental_state(unit) {
             inputs.mounts.push(state);
@@ -169,7 +175,24 @@ impl<'a> Session<'a> {
             let kept = self.store().put(&recipe.key, &mut finished.stdout);
             kept.unwrap_or_else(|error| log::warn!("{error:#}"));
         }
-        Ok(Built { outcome, files, recipe, is_fresh, leak })
+        Ok(Built { outcome, files, recipe, is_fresh, leak, complaint: None })
+    }
+
+    /// What a failed unit missed that this machine has.
+    fn complaint(&self, unit: &Unit, outcome: &Outcome) -> Option<String> {
+        let output = [&outcome.stdout[..], &outcome.stderr[..]].concat();
+        let missing = missing::find(&String::from_utf8_lossy(&output)).into_iter().find(Missing::is_here)?;
+        let instead = match unit.work {
+            Work::BuildScript { .. } => {
+                format!(", or RUSTCBUILDX_LOCAL_SCRIPTS={} to run this script here", unit.package_name())
+            }
+            Work::Compile { .. } => String::new(),
+        };
+        Some(format!(
+            "failed to find {missing} for {} in the image `{}`; this machine has it (hint: RUSTCBUILDX_BASE_IMAGE=docker-image://NAME for an image that has it, too{instead})",
+            unit.name(),
+            self.image.name
+        ))
     }
 
     /// The recipes of the target folder that a unit writes to.

@@ -154,3 +154,30 @@ fn sources_of_dependencies() {
     }
     project.fails_alike("check -p app --lib").says("required by this bound in `shown`");
 }
+
+/// What the image lacks and this machine has is named, and the script may run here instead.
+#[test]
+fn a_program_that_only_the_host_has() {
+    let project = project();
+    let host_only = project.dir().join("it-host-only");
+    std::fs::write(&host_only, "#!/bin/sh\necho cargo:rustc-env=IT_RAN=here\n").unwrap();
+    std::fs::set_permissions(&host_only, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", project.dir().display(), std::env::var("PATH").unwrap());
+    let project = project.env("PATH", &path);
+    let script =
+        "assert!(std::process::Command::new(\"sh\").args([\"-c\", \"it-host-only\"]).status().unwrap().success());";
+    project.edit("build.rs", "// HERE", script);
+    project.edit("src/main.rs", "// HERE", "println!(\"{}\", env!(\"IT_RAN\"));");
+    let ours = project.ours("run").fails().says("failed to find the program `it-host-only`");
+    ours.says("RUSTCBUILDX_LOCAL_SCRIPTS=broken");
+    project.env("RUSTCBUILDX_LOCAL_SCRIPTS", "broken").same(&["run"]);
+}
+
+#[test]
+fn strictly_nothing_is_compiled_locally() {
+    let project = project().env("RUSTFLAGS", "-Ctarget-cpu=native");
+    project.ours("check").succeeds().says("compiled locally: target-cpu=native");
+    let project = project.env("RUSTCBUILDX_STRICT", "1");
+    project.edit("src/main.rs", "// HERE", "");
+    project.ours("check").fails().says("failed to compile in a container: target-cpu=native");
+}

@@ -1,0 +1,121 @@
+//! What a failed unit looked for and did not find in its container: a program, or a library.
+//!
+//! Source of the texts: rustc and the linkers it calls, the `cc`, `cmake`, `pkg-config`, `bindgen` and
+//! `prost-build` crates, and shells.
+
+use std::fmt;
+
+use camino::Utf8Path;
+
+/// Something a machine has or has not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    Program(String),
+    /// A library by its name for a linker.
+    Library(String),
+    /// A library by its name for pkg-config.
+    Package(String),
+}
+
+impl Missing {
+    /// Whether this machine has it in one of the usual places: then the image is at fault.
+    pub fn is_here(&self) -> bool {
+        let in_folders = |names: &[String]| {
+            let folders = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share"];
+            let triples = Utf8Path::new("/usr/lib").read_dir_utf8().into_iter().flatten().flatten();
+            let triples = triples.map(|entry| entry.into_path()).filter(|path| path.as_str().contains("-linux-"));
+            let mut folders = folders.iter().map(|folder| Utf8Path::new(folder).to_owned()).chain(triples);
+            folders.any(|folder| names.iter().any(|name| folder.join(name).exists()))
+        };
+        match self {
+            Self::Program(name) => which::which(name).is_ok(),
+            Self::Library(name) => in_folders(&[format!("lib{name}.so"), format!("lib{name}.a")]),
+            Self::Package(name) => in_folders(&[format!("pkgconfig/{name}.pc")]),
+        }
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Program(name) => write!(f, "the program `{name}`"),
+            Self::Library(name) | Self::Package(name) => write!(f, "the library `{name}`"),
+        }
+    }
+}
+
+/// What comes before a name, and what behind it.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("linker `", "` not found"),
+    ("failed to find tool \"", "\""),
+    ("Failed to find tool. Is `", "` installed?"),
+    ("is `", "` not installed?"),
+    ("sh: 1: ", ": not found"),
+    ("Could not find `", "`"),
+];
+const LIBRARIES: &[(&str, &str)] = &[("cannot find -l", ":"), ("unable to find library -l", "\n")];
+const PACKAGES: &[(&str, &str)] = &[("The system library `", "` required by crate")];
+/// Words that name no program, and the program they mean.
+const WORDS: &[(&str, &str)] =
+    &[("The pkg-config command could not be found", "pkg-config"), ("Unable to find libclang", "clang")];
+
+/// What the output of a failed unit says it misses, in the order of their kinds.
+pub fn find(output: &str) -> Vec<Missing> {
+    // Inside of rustc's JSON messages, lines end with an escape.
+    let output = output.replace("\\n", "\n").replace("\\\"", "\"") + "\n";
+    let mut missing = Vec::new();
+    let kinds: [(&[(&str, &str)], fn(String) -> Missing); 3] =
+        [(PROGRAMS, Missing::Program), (LIBRARIES, Missing::Library), (PACKAGES, Missing::Package)];
+    for (texts, kind) in kinds {
+        for name in texts.iter().flat_map(|text| names(&output, *text)) {
+            push_new(&mut missing, kind(name));
+        }
+    }
+    for (_, program) in WORDS.iter().filter(|(words, _)| output.contains(words)) {
+        push_new(&mut missing, Missing::Program(program.to_string()));
+    }
+    missing
+}
+
+fn names(output: &str, (before, behind): (&str, &str)) -> Vec<String> {
+    let parts = output.split(before).skip(1);
+    let is_name = |name: &&str| !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '/');
+    parts.filter_map(|part| Some(part.split_once(behind)?.0)).filter(is_name).map(str::to_owned).collect()
+}
+
+fn push_new(all: &mut Vec<Missing>, one: Missing) {
+    if !all.contains(&one) {
+        all.push(one);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn case(output: &str, expected: Missing) {
+        assert_eq!(find(output), [expected]);
+    }
+
+    #[test]
+    fn what_tools_say_of_what_they_miss() {
+        let program = |name: &str| Missing::Program(name.to_owned());
+        case("error: linker `clang` not found\n  |\n", program("clang"));
+        case("error occurred in cc-rs: failed to find tool \"c++\": No such file", program("c++"));
+        case(
+            "failed to execute command: No such file or directory (os error 2)\nis `cmake` not installed?",
+            program("cmake"),
+        );
+        case("sh: 1: git: not found", program("git"));
+        case("Could not find `protoc`. If `protoc` is installed, try", program("protoc"));
+        case("panicked: Unable to find libclang: \"couldn't find", program("clang"));
+        case("/usr/bin/ld: cannot find -lpq: No such file or directory", Missing::Library("pq".into()));
+        case(r#"{"rendered":"rust-lld: error: unable to find library -lpq\ncollect2"}"#, Missing::Library("pq".into()));
+        case(
+            "The system library `openssl` required by crate `openssl-sys` was not found.",
+            Missing::Package("openssl".into()),
+        );
+        assert!(find("error[E0308]: mismatched types\nCould not find `a b` in c").is_empty());
+    }
+}
