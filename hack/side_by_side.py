@@ -1,0 +1,130 @@
+"""Plain cargo and rustcbuildx on the same projects: what hack/projects and hack/crater/run have in common."""
+
+import hashlib
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+HOUR = 3600
+
+
+def say(text):
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
+
+
+# Environments
+
+
+def plain_environment():
+    """The caller's, without what would make plain cargo anything but plain."""
+    strange = re.compile(r"RUSTC|RUSTFLAGS|RUSTDOCFLAGS|CARGO_(?!HOME$)")
+    environment = {name: value for name, value in os.environ.items() if not strange.match(name)}
+    # Not the caller's, even of the configuration; incremental state belongs to one machine, so neither has it.
+    return environment | {"RUSTC_WRAPPER": "", "RUSTC_WORKSPACE_WRAPPER": "", "CARGO_INCREMENTAL": "0", "CARGO_TERM_COLOR": "never"}
+
+
+def build_wrapper(state):
+    """Installs the wrapper of this checkout into `state`; gives its path and its commit."""
+    say("rustcbuildx itself")
+    command = ["cargo", "install", "--locked", "--quiet", "--force", "--path", str(REPOSITORY), "--root", str(state)]
+    commit = ask("git", "describe", "--always", "--dirty", "--exclude=*")
+    subprocess.run(command, env=plain_environment(), check=True, cwd="/")
+    return state / "bin/rustcbuildx", commit
+
+
+def engine_environment(engine, full):
+    """What cargo needs to reach an engine of hack/engine, which is brought up."""
+    subprocess.run([REPOSITORY / "hack/engine", "up", engine], check=True, stderr=subprocess.DEVNULL)
+    script = f'exports=$(hack/engine env {engine}{" --full" * full}) && eval "$exports" && env -0'
+    output = subprocess.run(["bash", "-c", script], cwd=REPOSITORY, env=plain_environment(), check=True, stdout=subprocess.PIPE)
+    return dict(pair.split("=", 1) for pair in output.stdout.decode().split("\0") if pair)
+
+
+# One command
+
+
+class Failure(Exception):
+    pass
+
+
+def step(what, command, environment, source, logs, may_fail=False, timeout=HOUR):
+    """Runs a command in a source folder; gives its time and what its logs, in `logs`, tell."""
+    output, log = logs / f"{what}.txt", logs / f"{what}.log"
+    began = time.monotonic()
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            command,
+            env=environment | {"RUSTCBUILDX_LOG_PATH": str(log)},
+            cwd=source,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            status = process.wait(timeout=timeout)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            status = "hangs"
+    seconds = round(time.monotonic() - began, 1)
+    say(f"  {what}: {seconds} s, status {status}")
+    text = output.read_text(errors="replace")
+    if status and not may_fail:
+        raise Failure(f"{what} ended with {status}: {last_error(text)}")
+    return {"seconds": seconds, "status": status} | counts(log) | tests(text)
+
+
+def published_source(name, version, environment):
+    """The folder of a published crate, and its version: the newest one if none is given."""
+    # Not in a package's folder, which would limit the versions to what that package's Rust compiles.
+    wanted = f"{name}@{version}" if version else name
+    info = subprocess.run(["cargo", "info", "--quiet", wanted], cwd="/", env=environment, capture_output=True, text=True)
+    found = re.search(r"^version: (\S+)", info.stdout, re.M)
+    if not found:
+        raise Failure(f"cargo info: {info.stderr.strip()}")
+    home = pathlib.Path(os.environ.get("CARGO_HOME", pathlib.Path.home() / ".cargo"))
+    return next((home / "registry/src").glob(f"*/{name}-{found[1]}")), found[1]
+
+
+# What output tells
+
+
+def counts(log):
+    """Units and engine calls, of the wrapper's log."""
+    text = log.read_text() if log.exists() else ""
+    ran, cached = text.count(" was run now by "), text.count(" was taken from the engine's cache by ")
+    stored = text.count(" was taken from the store ")
+    again = text.count(": again with all artifacts sent")
+    return {"units": text.count(" ended with "), "calls": ran + cached + again, "ran": ran, "cached": cached, "stored": stored}
+
+
+def tests(text):
+    found = re.findall(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", text, re.M)
+    if not found:
+        return {}
+    return dict(zip(["passed", "failed", "ignored"], [sum(map(int, column)) for column in zip(*found)]))
+
+
+def last_error(text):
+    errors = [line for line in text.splitlines() if re.search(r"\berror\b", line)]
+    return " | ".join((errors or text.splitlines())[-3:])[:500]
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def machine():
+    return {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1), "rustc": ask("rustc", "-V").split(" (")[0]}
+
+
+def ask(*command):
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()
