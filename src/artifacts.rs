@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{Read, Write},
+    fs::{self, File},
+    io::{Read, Seek, Write},
+    path::PathBuf,
 };
 
 use anyhow::{Context, Result, bail};
@@ -53,33 +54,105 @@ impl<R: Read> Archive<R> {
         bail!("{DAMAGED}: no `{name}` in it")
     }
 
+    /// The outcome of a unit, without its files.
+    pub fn outcome(mut self) -> Result<Outcome> {
+        let mut said = Said::default();
+        for entry in self.tar.entries().context(DAMAGED)? {
+            let mut entry = entry.context(DAMAGED)?;
+            let path = entry.path().context(DAMAGED)?.to_string_lossy().into_owned();
+            if !Utf8Path::new(&path).starts_with(FILES) {
+                said.read(path, &mut entry)?;
+            }
+        }
+        said.outcome()
+    }
+
     /// The outcome of a unit, its files unpacked beside `out_dir`, whose folder is made where it is missing.
     pub fn receive(mut self, out_dir: &Utf8Path) -> Result<Received> {
-        let parent = out_dir.parent().unwrap_or(out_dir);
-        let temp = fs::create_dir_all(parent)
-            .and_then(|()| tempfile::Builder::new().prefix(".rustcbuildx").tempdir_in(parent))
-            .with_context(|| format!("failed to make a folder in `{parent}` (hint: is the disk full?)"))?;
+        let (temp, parent) = beside(out_dir)?;
         self.tar.set_preserve_permissions(true);
         self.tar.set_preserve_mtime(false);
-        let mut said: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        let mut said = Said::default();
         for entry in self.tar.entries().context(DAMAGED)? {
             let mut entry = entry.context(DAMAGED)?;
             let path = entry.path().context(DAMAGED)?.to_string_lossy().into_owned();
             if Utf8Path::new(&path).starts_with(FILES) {
                 entry.unpack_in(temp.path()).with_context(|| format!("failed to unpack `{path}` into `{parent}`"))?;
             } else {
-                let bytes = said.entry(path).or_default();
-                entry.read_to_end(bytes).context(DAMAGED)?;
+                said.read(path, &mut entry)?;
             }
         }
-        let mut said = |name: &str| said.remove(name).with_context(|| format!("{DAMAGED}: no `{name}` in it"));
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
-        let status = text(said(STATUS)?);
-        let status = status.parse().with_context(|| format!("failed to read the exit status `{status}`"))?;
-        let outcome = Outcome { status, stdout: said(STDOUT)?, stderr: said(STDERR)?, nonce: text(said(NONCE)?) };
+        let outcome = said.outcome()?;
         let root = Utf8Path::from_path(temp.path()).context("the target folder's name is not UTF-8")?.join(FILES);
         Ok(Received { outcome, files: Unpacked { _temp: temp, root } })
     }
+}
+
+/// Takes an archive with a folder for each unit apart: `each` gets a folder's name and an archive of what is in it.
+pub fn split(archive: &mut File, mut each: impl FnMut(&str, File) -> Result<()>) -> Result<()> {
+    let mut current: Option<(String, tar::Builder<File>)> = None;
+    let mut finish = |current: Option<(String, tar::Builder<File>)>| -> Result<()> {
+        let Some((name, builder)) = current else { return Ok(()) };
+        let mut file = builder.into_inner().context("failed to write a temporary file (hint: is the disk full?)")?;
+        file.rewind()?;
+        each(&name, file)
+    };
+    let mut tar = tar::Archive::new(archive);
+    for entry in tar.entries().context(DAMAGED)? {
+        let mut entry = entry.context(DAMAGED)?;
+        let path = entry.path().context(DAMAGED)?.into_owned();
+        let mut parts = path.components();
+        let name = parts.next().map(|part| part.as_os_str().to_string_lossy().into_owned()).unwrap_or_default();
+        let below = parts.as_path().to_owned();
+        if current.as_ref().is_none_or(|(current, _)| *current != name) {
+            finish(current.take())?;
+            current = Some((name, tar::Builder::new(tempfile::tempfile()?)));
+        }
+        if let Some((_, builder)) = &mut current
+            && !below.as_os_str().is_empty()
+        {
+            let mut header = entry.header().clone();
+            let is_hard = header.entry_type().is_hard_link();
+            match entry.link_name().context(DAMAGED)? {
+                // That of a hard link begins with the unit's folder, too.
+                Some(target) if is_hard => {
+                    builder.append_link(&mut header, below, target.components().skip(1).collect::<PathBuf>())
+                }
+                Some(target) => builder.append_link(&mut header, below, target.into_owned()),
+                None => builder.append_data(&mut header, below, &mut entry),
+            }
+            .context("failed to write a temporary file (hint: is the disk full?)")?;
+        }
+    }
+    finish(current)
+}
+
+/// The files of an archive beside those of the unit.
+#[derive(Default)]
+struct Said(BTreeMap<String, Vec<u8>>);
+
+impl Said {
+    fn read(&mut self, path: String, entry: &mut impl Read) -> Result<()> {
+        entry.read_to_end(self.0.entry(path).or_default()).context(DAMAGED)?;
+        Ok(())
+    }
+
+    fn outcome(mut self) -> Result<Outcome> {
+        let mut said = |name: &str| self.0.remove(name).with_context(|| format!("{DAMAGED}: no `{name}` in it"));
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
+        let status = text(said(STATUS)?);
+        let status = status.parse().with_context(|| format!("failed to read the exit status `{status}`"))?;
+        Ok(Outcome { status, stdout: said(STDOUT)?, stderr: said(STDERR)?, nonce: text(said(NONCE)?) })
+    }
+}
+
+/// A folder on the same file system as `out_dir`, and the folder it is in.
+fn beside(out_dir: &Utf8Path) -> Result<(TempDir, &Utf8Path)> {
+    let parent = out_dir.parent().unwrap_or(out_dir);
+    let temp = fs::create_dir_all(parent)
+        .and_then(|()| tempfile::Builder::new().prefix(".rustcbuildx").tempdir_in(parent))
+        .with_context(|| format!("failed to make a folder in `{parent}` (hint: is the disk full?)"))?;
+    Ok((temp, parent))
 }
 
 const DAMAGED: &str = "failed to read the archive of a unit's outcome";
@@ -92,6 +165,14 @@ pub struct Unpacked {
 }
 
 impl Unpacked {
+    /// No files, for `out_dir`.
+    pub fn empty(out_dir: &Utf8Path) -> Result<Self> {
+        let (temp, _) = beside(out_dir)?;
+        let root = Utf8Path::from_path(temp.path()).context("the target folder's name is not UTF-8")?.join(FILES);
+        fs::create_dir(&root).with_context(|| format!("failed to make `{root}`"))?;
+        Ok(Self { _temp: temp, root })
+    }
+
     /// The names of the files, sorted.
     pub fn names(&self) -> Result<Vec<String>> {
         if !self.root.exists() {
@@ -103,12 +184,15 @@ impl Unpacked {
         Ok(names)
     }
 
-    /// Drops the object files that a failed link leaves: rustc removes them in its next run, which will see
-    /// another folder.
-    pub fn drop_objects(&self) -> Result<()> {
-        for name in self.names()?.iter().filter(|name| name.ends_with(".o")) {
-            let path = self.root.join(name);
-            fs::remove_file(&path).with_context(|| format!("failed to remove `{path}`"))?;
+    /// Drops what a failure leaves and the local compiler would not: the object files of a link, which rustc
+    /// removes in its next run, which will see another folder, and the empty files for other steps.
+    pub fn drop_leftovers(&self) -> Result<()> {
+        for name in self.names()? {
+            let path = self.root.join(&name);
+            let is_empty = fs::metadata(&path).is_ok_and(|data| data.is_file() && data.len() == 0);
+            if is_empty || name.ends_with(".o") {
+                fs::remove_file(&path).with_context(|| format!("failed to remove `{path}`"))?;
+            }
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ pub fn deliver(mut built: Built, unit: &Unit, mut recipes: Recipes<'_>) -> Resul
         match &unit.work {
             Work::Compile { out_dir, .. } => {
                 if status != 0 {
-                    built.files.drop_objects()?;
+                    built.files.drop_leftovers()?;
                 } else if unit.makes_build_script() {
                     wrap_programs(&built.files.root, &names, out_dir)?;
                 }

@@ -18,7 +18,7 @@ pub struct Stage<'a> {
     /// An image, a stage above, or `scratch`.
     pub from: &'a str,
     pub name: &'a str,
-    pub instruction: Option<Instruction<'a>>,
+    pub instructions: Vec<Instruction<'a>>,
 }
 
 pub enum Instruction<'a> {
@@ -56,11 +56,10 @@ impl Display for Dockerfile<'_> {
 impl Display for Stage<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "FROM {} AS {}", self.from, self.name)?;
-        match &self.instruction {
-            Some(Instruction::Run(run)) => write!(f, "{run}"),
-            Some(Instruction::Copy { from, source, target }) => writeln!(f, "COPY --from={from} {source} {target}"),
-            None => Ok(()),
-        }
+        self.instructions.iter().try_for_each(|instruction| match instruction {
+            Instruction::Run(run) => write!(f, "{run}"),
+            Instruction::Copy { from, source, target } => writeln!(f, "COPY --from={from} {source} {target}"),
+        })
     }
 }
 
@@ -221,12 +220,12 @@ mod tests {
         let file = Dockerfile {
             syntax: Some("docker/dockerfile:1"),
             stages: vec![
-                Stage { from: "img", name: "base", instruction: None },
-                Stage { from: "base", name: "u", instruction: Some(Instruction::Run(&run)) },
+                Stage { from: "img", name: "base", instructions: vec![] },
+                Stage { from: "base", name: "u", instructions: vec![Instruction::Run(&run)] },
                 Stage {
                     from: "scratch",
                     name: "out",
-                    instruction: Some(Instruction::Copy { from: "u", source: "/o", target: "/" }),
+                    instructions: vec![Instruction::Copy { from: "u", source: "/o", target: "/" }],
                 },
             ],
         };

@@ -124,11 +124,11 @@ fn probe(name: &str, pinned: &str, engine: &Engine) -> Result<Image> {
     let dockerfile = Dockerfile {
         syntax: None,
         stages: vec![
-            Stage { from: pinned, name: "probe", instruction: Some(Instruction::Run(&run)) },
+            Stage { from: pinned, name: "probe", instructions: vec![Instruction::Run(&run)] },
             Stage {
                 from: "scratch",
                 name: "result",
-                instruction: Some(Instruction::Copy { from: "probe", source: OUT, target: "/" }),
+                instructions: vec![Instruction::Copy { from: "probe", source: OUT, target: "/" }],
             },
         ],
     };

@@ -26,7 +26,15 @@ pub struct Places {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pair {
     host: Utf8PathBuf,
-    container: &'static str,
+    container: String,
+    /// Whether every unit sees it there, and no output has to be looked through for it.
+    is_for_all: bool,
+}
+
+impl Pair {
+    fn new(host: Utf8PathBuf, container: &str) -> Self {
+        Self { host, container: container.to_owned(), is_for_all: false }
+    }
 }
 
 const CARGO_HOME: &str = "/cargo-home";
@@ -39,12 +47,12 @@ const MARK: &str = "/./";
 impl Places {
     /// The places for a unit, by the folders it names and what cargo left in them.
     pub fn of(unit: &Unit, choice: CanonicalPaths, cargo_home: &Utf8Path) -> Self {
-        let mut pairs = vec![Pair { host: cargo_home.to_owned(), container: CARGO_HOME }];
-        pairs.extend(target_root(unit.out_dir()).map(|host| Pair { host, container: TARGET }));
+        let mut pairs = vec![Pair::new(cargo_home.to_owned(), CARGO_HOME)];
+        pairs.extend(target_root(unit.out_dir()).map(|host| Pair::new(host, TARGET)));
         let is_dependency =
             ["registry/src", "git/checkouts"].iter().any(|dir| unit.package.starts_with(cargo_home.join(dir)));
         if choice == CanonicalPaths::All && !is_dependency {
-            pairs.push(Pair { host: workspace_root(unit), container: WORKSPACE });
+            pairs.push(Pair::new(workspace_root(unit), WORKSPACE));
         }
         let is_common = match choice {
             CanonicalPaths::Dependencies => is_dependency,
@@ -63,6 +71,16 @@ impl Places {
         // The innermost folder decides.
         pairs.sort_by_key(|pair| std::cmp::Reverse(pair.host.as_str().len()));
         Self { pairs, is_common }
+    }
+
+    /// The same with a folder in the place of another of the host's: for a unit that sees the host's folders.
+    pub fn standing_in(mut self, folder: Utf8PathBuf, host: &Utf8Path) -> Self {
+        if !self.is_common {
+            self.pairs.retain(|pair| pair.host != folder);
+            self.pairs.push(Pair { host: folder, container: host.to_string(), is_for_all: true });
+            self.pairs.sort_by_key(|pair| std::cmp::Reverse(pair.host.as_str().len()));
+        }
+        self
     }
 
     /// The same for a unit that must see all where the host has it.
@@ -99,8 +117,13 @@ impl Places {
 
     /// The marks to look for in an output.
     pub fn marks(&self) -> Vec<String> {
-        let pairs = self.pairs.iter().filter(|_| self.is_common);
+        let pairs = self.pairs.iter().filter(|pair| self.is_common && !pair.is_for_all);
         pairs.map(|pair| format!("{}{MARK}", pair.container)).collect()
+    }
+
+    /// The marks of all common places.
+    pub fn all_marks() -> Vec<String> {
+        [CARGO_HOME, TARGET, WORKSPACE].map(|place| format!("{place}{MARK}")).to_vec()
     }
 
     /// Text from the container as the host has it.
@@ -108,7 +131,7 @@ impl Places {
         let mut text = Cow::Borrowed(text);
         for pair in &self.pairs {
             let (marked, host) = (format!("{}{MARK}", pair.container), pair.host.as_str());
-            for (place, host) in [(marked.as_str(), format!("{host}/")), (pair.container, host.to_owned())] {
+            for (place, host) in [(marked.as_str(), format!("{host}/")), (&pair.container, host.to_owned())] {
                 if let Some(replaced) = replaced_bytes(&text, place.as_bytes(), host.as_bytes()) {
                     text = Cow::Owned(replaced);
                 }
@@ -118,7 +141,9 @@ impl Places {
     }
 
     fn replaced(&self, text: &str, mark: &str) -> String {
-        if !self.is_common {
+        let is_seen = |pair: &&Pair| self.is_common || pair.is_for_all;
+        let pairs: Vec<&Pair> = self.pairs.iter().filter(is_seen).collect();
+        if pairs.is_empty() {
             return text.to_owned();
         }
         let mut replaced = String::with_capacity(text.len());
@@ -126,12 +151,13 @@ impl Places {
         'next: while let Some(at) = rest.find('/') {
             let before = text.len() - rest.len() + at;
             if begins_path(&text[..before]) {
-                for pair in &self.pairs {
+                for pair in &pairs {
+                    let mark = if pair.is_for_all { "" } else { mark };
                     if let Some(after) = rest[at..].strip_prefix(pair.host.as_str())
                         && ends_name(after)
                     {
                         replaced += &rest[..at];
-                        replaced += pair.container;
+                        replaced += &pair.container;
                         replaced += mark;
                         rest = if mark.is_empty() { after } else { after.strip_prefix('/').unwrap_or(after) };
                         continue 'next;
@@ -200,7 +226,7 @@ mod tests {
 
     fn places(is_common: bool) -> Places {
         let pairs = [("/h/.cargo", CARGO_HOME), ("/h/w", WORKSPACE), ("/h/w/target", TARGET)];
-        Places::new(pairs.map(|(host, container)| Pair { host: host.into(), container }).to_vec(), is_common)
+        Places::new(pairs.map(|(host, container)| Pair::new(host.into(), container)).to_vec(), is_common)
     }
 
     #[test]
@@ -238,8 +264,16 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_stands_in_for_another() {
+        let places = places(false).standing_in("/tmp/r/target".into(), Utf8Path::new("/h/w/target"));
+        assert_eq!(places.marked("-L/tmp/r/target/debug /h/w/target"), "-L/h/w/target/debug /h/w/target");
+        assert_eq!(places.restored(b"/h/w/target/debug/out"), &b"/tmp/r/target/debug/out"[..]);
+        assert!(places.marks().is_empty());
+    }
+
+    #[test]
     fn odd_names_stay_where_they_are() {
-        let pairs = vec![Pair { host: "/h/a b".into(), container: TARGET }];
+        let pairs = vec![Pair::new("/h/a b".into(), TARGET)];
         assert_eq!(Places::new(pairs, true).shown("/h/a b/c"), "/h/a b/c");
     }
 }

@@ -131,6 +131,18 @@ impl<'a> Recipes<'a> {
         Ok(order)
     }
 
+    /// The recipes of these keys and all that they are made from, each before what it is used in.
+    pub fn all_with_below(&mut self, keys: &[&str]) -> Result<Vec<Recipe>> {
+        let (mut order, mut visited) = (Vec::new(), HashSet::new());
+        for key in keys {
+            if visited.insert(key.to_string()) {
+                let recipe = self.known(key)?.clone();
+                self.visit(recipe, &mut visited, &mut order)?;
+            }
+        }
+        Ok(order)
+    }
+
     fn visit(&mut self, recipe: Recipe, visited: &mut HashSet<Key>, order: &mut Vec<Recipe>) -> Result<()> {
         if let Origin::Step { stages, .. } = &recipe.origin {
             for key in stages {

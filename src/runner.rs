@@ -108,6 +108,17 @@ pub fn exec(program: &OsStr, args: impl IntoIterator<Item = OsString>) -> Result
     Err(anyhow!(error).context(format!("failed to run `{}`", program.display())))
 }
 
+/// Becomes another program with a variable set; returns only on failure.
+pub fn exec_with(
+    program: &OsStr,
+    args: impl IntoIterator<Item = OsString>,
+    name: &str,
+    value: &str,
+) -> Result<Infallible> {
+    let error = std::process::Command::new(program).args(args).env(name, value).exec();
+    Err(anyhow!(error).context(format!("failed to run `{}`", program.display())))
+}
+
 /// Ends this process as another one ended: with its status, or by the signal that ended it.
 pub fn end_like(status: i32) -> std::process::ExitCode {
     let signal = status.checked_sub(128).filter(|signal| *signal > 0);

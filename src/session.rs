@@ -7,11 +7,11 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use camino::Utf8PathBuf;
 
 use crate::{
-    artifacts::{Archive, Outcome, Received, Unpacked},
+    artifacts::{self, Archive, Outcome, Received, Unpacked},
     cache::{Cache, digest},
     config::{Config, SetEnv},
     dep_info,
@@ -26,6 +26,7 @@ use crate::{
     places::{Places, target_root},
     plan,
     recipe::{Origin, Recipe, Recipes},
+    recording::{self, Recorded, Recording},
     runner,
     stage::{self, NONCE_SECRET},
     store::{LocalStore, Store},
@@ -41,6 +42,7 @@ pub struct Session<'a> {
     cargo_home: Utf8PathBuf,
     engine: Engine,
     image: Image,
+    recording: Option<Recording>,
 }
 
 /// A unit's outcome, its files still to be put in their place.
@@ -66,7 +68,8 @@ impl<'a> Session<'a> {
         let image = Image::resolve(config, &engine, &local, &cache)?;
         // The build is right without it.
         cache.sweep().unwrap_or_else(|error| log::warn!("{error:#}"));
-        Ok(Self { env, config, cache, cargo_home: env.cargo_home()?, engine, image })
+        let recording = Recording::current(env)?;
+        Ok(Self { env, config, cache, cargo_home: env.cargo_home()?, engine, image, recording })
     }
 
     /// Does a unit's work. Fails only if the engine does: how the unit's process ended is in the outcome.
@@ -76,6 +79,9 @@ impl<'a> Session<'a> {
         let learned_name = learned_name(&unit);
         let mut learned: Learned = self.cache.read(&learned_name).unwrap_or_default();
         self.add_learned(&mut unit, &learned)?;
+        if let Some(recording) = &self.recording {
+            return self.record(recording, unit);
+        }
         let mut built = self.build_trusted(&unit)?;
         let known = learned.clone();
         // A few rounds: what the first finds may lead to code that reads more.
@@ -101,6 +107,24 @@ impl<'a> Session<'a> {
         Ok(built)
     }
 
+    /// Writes a unit down, and answers from the store or with stand-ins.
+    fn record(&self, recording: &Recording, mut unit: Unit) -> Result<Built> {
+        unit.places = std::mem::take(&mut unit.places).standing_in(recording.stand_in(), &recording.target);
+        let mut finder = self.finder(&unit, false);
+        let inputs = finder.inputs(&unit).with_context(|| format!("failed to find the inputs of {}", unit.name()))?;
+        let recipe = self.recipe(&unit, &inputs, None);
+        let (files, mut outcome) = recording::stand_ins(&unit)?;
+        let is_stored = match unit.work {
+            Work::Compile { .. } => self.store().has(&recipe.key),
+            Work::BuildScript { .. } => self.store().outcome(&recipe.key).is_some_and(|stored| {
+                outcome.stdout = unit.places.restored(&stored.stdout).into_owned();
+                true
+            }),
+        };
+        recording.add(&unit, &recipe, &inputs, is_stored)?;
+        Ok(Built { outcome, files, recipe, is_fresh: false, leak: None, complaint: None })
+    }
+
     /// Builds, and again if the engine's own cache is in the way: a failure it remembers may be one that
     /// would not happen now, and a stage below that it lost and cannot make again is replaced by what is here.
     fn build_trusted(&self, unit: &Unit) -> Result<Built> {
@@ -123,9 +147,7 @@ impl<'a> Session<'a> {
     /// One look into the store, and if need be one call of the engine. `salt` makes the step one that no cache holds.
     fn build_once(&self, unit: &Unit, salt: Option<&str>, send_artifacts: bool) -> Result<Built, Failure> {
         let start = Instant::now();
-        let recipes = self.recipes(unit);
-        let cargo_home = self.cargo_home.clone();
-        let mut finder = Finder { cache: &self.cache, recipes, cargo_home, send_artifacts };
+        let mut finder = self.finder(unit, send_artifacts);
         let mut inputs =
             finder.inputs(unit).with_context(|| format!("failed to find the inputs of {}", unit.name()))?;
         let has_stages = !inputs.stages.is_empty();
@@ -141,9 +163,7 @@ impl<'a> Session<'a> {
         }
         let plan = plan::unit(&finder.recipes.with_all_below(recipe.clone())?, self.config.syntax.as_deref());
         let nonce = nonce();
-        let jobs = self.env.get(NUM_JOBS).unwrap_or("1").to_owned();
-        let secrets = [(NONCE_SECRET, nonce.clone()), (NUM_JOBS, jobs)];
-        let cmd = self.engine.build(&plan, secrets.map(|(name, value)| (name.to_owned(), value)).to_vec())?;
+        let cmd = self.engine.build(&plan, self.secrets(&nonce))?;
         log::debug!("{}: inputs found in {} ms\n{cmd}", unit.name(), start.elapsed().as_millis());
 
         let start = Instant::now();
@@ -197,7 +217,46 @@ impl<'a> Session<'a> {
 
     /// The recipes of the target folder that a unit writes to.
     pub fn recipes(&self, unit: &Unit) -> Recipes<'_> {
-        Recipes::new(&self.cache, target_root(unit.out_dir()).unwrap_or_default())
+        let cache = self.recording.as_ref().map_or(&self.cache, |recording| &recording.cache);
+        Recipes::new(cache, target_root(unit.out_dir()).unwrap_or_default())
+    }
+
+    fn finder(&self, unit: &Unit, send_artifacts: bool) -> Finder<'_> {
+        let (recipes, cargo_home) = (self.recipes(unit), self.cargo_home.clone());
+        Finder { cache: &self.cache, recipes, cargo_home, send_artifacts }
+    }
+
+    /// Builds units of a recording in one call of the engine and stores those that end well; gives how many do.
+    pub fn build_together(&self, recording: &Recording, units: &[Recorded]) -> Result<usize> {
+        let mut recipes = Recipes::new(&recording.cache, recording.stand_in());
+        let wanted: Vec<&str> = units.iter().map(|unit| unit.recipe.key.as_str()).collect();
+        let plan = plan::units(&recipes.all_with_below(&wanted)?, &wanted, self.config.syntax.as_deref());
+        let cmd = self.engine.build(&plan, self.secrets(&nonce()))?;
+        log::debug!("{} units together\n{cmd}", units.len());
+        let mut finished = runner::run(&cmd)?;
+        log::debug!("engine done\n{}", finished.stderr);
+        if !finished.status.success() {
+            bail!("{} {}", self.engine.complaint(&finished.stderr), self.engine.hint(&finished.stderr));
+        }
+        let mut stored = 0;
+        artifacts::split(&mut finished.stdout, |key, mut archive| {
+            let Some(unit) = units.iter().find(|unit| unit.recipe.key == key) else { return Ok(()) };
+            let received = Archive::new(&mut archive).receive(&recording.stand_in().join("outcome"))?;
+            let is_success = received.outcome.status == 0
+                && (unit.script.is_none() || !reports_error(&received.outcome))
+                && leak::find(&received.files.root, &Places::all_marks())?.is_none();
+            if is_success && is_storable(&unit.recipe) {
+                self.store().put(key, &mut archive)?;
+                stored += 1;
+            }
+            Ok(())
+        })?;
+        Ok(stored)
+    }
+
+    fn secrets(&self, nonce: &str) -> Vec<(String, String)> {
+        let jobs = self.env.get(NUM_JOBS).unwrap_or("1");
+        [(NONCE_SECRET, nonce), (NUM_JOBS, jobs)].map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
     }
 
     fn store(&self) -> LocalStore<'_> {
@@ -301,13 +360,14 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// Whether cargo takes an outcome for a success: a build script may end well and still report an error.
+/// Whether cargo takes an outcome for a success.
 fn is_success(unit: &Unit, outcome: &Outcome) -> bool {
-    let reports_error = || {
-        let stdout = String::from_utf8_lossy(&outcome.stdout);
-        matches!(unit.work, Work::BuildScript { .. }) && !dep_info::directives(&stdout, "error").is_empty()
-    };
-    outcome.status == 0 && !reports_error()
+    outcome.status == 0 && !(matches!(unit.work, Work::BuildScript { .. }) && reports_error(outcome))
+}
+
+/// Whether a build script reports an error, which it may do and still end well.
+fn reports_error(outcome: &Outcome) -> bool {
+    !dep_info::directives(&String::from_utf8_lossy(&outcome.stdout), "error").is_empty()
 }
 
 /// Whether a recipe says all that its outcome depends on: a base without a digest may change under its name,

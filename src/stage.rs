@@ -7,6 +7,7 @@
 use crate::{
     dockerfile::{Mount, Run},
     image::Image,
+    output_names,
     recipe::Output,
     unit::{Tool, Unit, Work},
 };
@@ -30,9 +31,9 @@ pub const NONCE_SECRET: &str = "RUSTCBUILDX_NONCE";
 /// its files nor more than a clipped log. In a shell of its own, lest the shell's word of how it was killed get
 /// into its standard error. An explicit environment: dash drops variables whose names are no identifiers, and
 /// the image's own are no input of the unit. Arguments: umask, working folder, output folder, hidden variables as
-/// `NAME:` and what is left, then the others and the words.
+/// `NAME:` and what is left, the names of the files expected, then the other variables and the words.
 const PROLOGUE: &str = r#"umask "$1" && mkdir -p /rustcbuildx/files "$2" "$3" && cd "$2" || exit
-out=$3; hidden=$4; shift 4; cp /run/secrets/RUSTCBUILDX_NONCE /rustcbuildx/nonce || exit
+out=$3; hidden=$4; expected=$5; shift 5; cp /run/secrets/RUSTCBUILDX_NONCE /rustcbuildx/nonce || exit
 for item in $hidden; do
   name=${item%%:*}; value=$(cat "/run/secrets/$name" && echo .) || exit
   set -- "$name=${value%.}" "$@"
@@ -41,8 +42,11 @@ done
 echo $? >/rustcbuildx/status
 "#;
 
-/// Moves what rustc wrote; the mounted artifacts in the same folder refuse to be moved (EBUSY) and stay.
-const GATHER_ARTIFACTS: &str = r#"mv -- "$out"/* /rustcbuildx/files/ 2>/dev/null; exit 0"#;
+/// Moves what rustc wrote; the mounted artifacts in the same folder refuse to be moved (EBUSY) and stay. Where a
+/// failure left none, empty files serve the steps that mount them, so that these fail by themselves and not the
+/// whole build.
+const GATHER_ARTIFACTS: &str = r#"mv -- "$out"/* /rustcbuildx/files/ 2>/dev/null; cd /rustcbuildx/files && [ "$(cat ../status)" != 0 ] || exit 0
+for name in $expected; do [ -e "$name" ] || : >"$name"; done"#;
 
 /// Moves the whole output folder of a build script, hidden files and all.
 const GATHER_FOLDER: &str = r#"cd / && rmdir /rustcbuildx/files && mv -- "$out" /rustcbuildx/files"#;
@@ -63,6 +67,12 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Optio
     argv.push(unit.places.shown(unit.out_dir().as_str()));
     let hidden = unit.hidden.iter().map(|(name, rest)| format!("{name}:{}", rest.as_deref().unwrap_or_default()));
     argv.push(hidden.collect::<Vec<_>>().join(" "));
+    let expected = match &unit.work {
+        Work::Compile { args, .. } => output_names::of(args),
+        Work::BuildScript { .. } => vec![],
+    };
+    let names = expected.into_iter().map(|(name, _)| name).filter(|name| !name.contains(char::is_whitespace));
+    argv.push(names.collect::<Vec<_>>().join(" "));
     argv.extend(container_variables(unit, image));
     argv.extend(unit.env.iter().map(|(name, value)| format!("{name}={}", unit.places.marked(value))));
     argv.extend(program(unit, image));

@@ -16,7 +16,7 @@ use lz4_flex::frame::{FrameDecoder, FrameEncoder};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    artifacts::{Archive, Received},
+    artifacts::{Archive, Outcome, Received},
     cache::Cache,
 };
 
@@ -24,6 +24,12 @@ use crate::{
 pub trait Store {
     /// The outcome of the unit with this key, its files unpacked beside `out_dir`; `None` if there is none.
     fn get(&self, key: &str, out_dir: &Utf8Path) -> Option<Received>;
+
+    /// Whether there seems to be one: its bytes are not looked at.
+    fn has(&self, key: &str) -> bool;
+
+    /// What the unit with this key said; `None` if it is not there.
+    fn outcome(&self, key: &str) -> Option<Outcome>;
 
     /// Keeps the archive of a success.
     fn put(&self, key: &str, archive: &mut File) -> Result<()>;
@@ -99,6 +105,16 @@ impl Store for LocalStore<'_> {
                 None
             }
         }
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.path(key).exists()
+    }
+
+    fn outcome(&self, key: &str) -> Option<Outcome> {
+        let file = File::open(self.path(key)).ok()?;
+        let length = file.metadata().ok()?.len().checked_sub(DIGEST)?;
+        Archive::new(FrameDecoder::new(file.take(length))).outcome().ok()
     }
 
     fn put(&self, key: &str, archive: &mut File) -> Result<()> {

@@ -21,6 +21,7 @@ mod lost_engine;
 mod modes;
 mod odd;
 mod other_engines;
+mod planned;
 mod sandbox;
 mod sharing;
 mod untouched;

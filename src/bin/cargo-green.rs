@@ -1,0 +1,12 @@
+//! `cargo green`, as cargo finds it.
+
+use std::process::ExitCode;
+
+use rustcbuildx::{env, green};
+
+fn main() -> ExitCode {
+    green::run(env::arguments()).unwrap_or_else(|error| {
+        eprintln!("rustcbuildx: error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,61 @@
+//! `cargo green`: what plain cargo does, in few calls of the engine.
+
+use std::path::Path;
+
+use crate::command::{Finished, start};
+use crate::engine::WRAPPER;
+use crate::project::{By, Project, json_lines};
+
+/// A project for which `cargo green` is found.
+fn project(fixture: &str) -> Project {
+    let programs = Path::new(WRAPPER).parent().unwrap().display();
+    let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
+    Project::new(fixture).env("PATH", &path).env("CARGO_INCREMENTAL", "0")
+}
+
+fn green(project: &Project, args: &str) -> Finished {
+    let mut cargo = project.cargo(By::Ours, &format!("green {args}"));
+    cargo.env_remove("RUSTC_WRAPPER");
+    start(cargo, &format!("cargo green {args}")).finish()
+}
+
+#[test]
+fn many_units_in_few_calls() {
+    let project = project("registry").env("RUSTCBUILDX_SET_ENVS", "IT_PLANNED").env("IT_PLANNED", "1");
+    let args = "build --message-format=json";
+    let ours = green(&project, args).succeeds();
+    let calls = project.calls.take();
+    let units = ours.units_compiled() + ours.build_scripts();
+    assert!(units > 20 && calls.len() <= 3, "{units} units: {calls:#?}");
+    let plain = project.plain(args).succeeds();
+    assert_eq!(json_lines(&plain, &project.target(By::Plain)), json_lines(&ours, &project.target(By::Ours)));
+    project.assert_same_tree();
+    // The wrapper alone finds all fresh, and goes on from there.
+    project.same(&["run", "test"]);
+}
+
+#[test]
+fn a_mistake_is_reported_as_ever() {
+    let project = project("broken").env("CARGO_BUILD_JOBS", "1");
+    for (file, wrong) in [("macros/src/lib.rs", "let _: u32 = \"\";"), ("build.rs", "panic!(\"wrong\");")] {
+        project.edit(file, "// HERE", wrong);
+        let (plain, ours) = (project.plain("build").fails(), green(&project, "build").fails());
+        assert_eq!(plain.status, ours.status);
+        let said = if file == "build.rs" { "panicked at build.rs" } else { "E0308" };
+        (plain.says(said), ours.says(said));
+        project.edit(file, wrong, "// HERE");
+    }
+    project.plain("run").succeeds();
+    assert_eq!(green(&project, "run -- and its arguments").succeeds().stdout, "one is 1\n");
+    project.assert_same_tree();
+}
+
+/// Members that are compiled incrementally, with build scripts, variables and files that are found out.
+#[test]
+fn a_workspace() {
+    let project = project("workspace").inside("ws").env("CARGO_INCREMENTAL", "1");
+    project.plain("test --workspace").succeeds();
+    green(&project, "test --workspace").succeeds();
+    project.assert_same_tree();
+    project.same(&["test --workspace"]);
+}
