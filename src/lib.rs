@@ -17,10 +17,14 @@
 //! program with the real one behind it. When cargo starts it, it calls the wrapper, and [`build_script`]
 //! sends the run the same way; without the wrapper it starts the real program.
 //!
+//! `cargo green` ([`green`]) goes this way twice: in a rehearsal, where [`session`] only writes a unit and its
+//! recipe down ([`recording`]), then, when the missing recipes were built as one plan, for good.
+//!
 //! # Decisions
 //!
-//! - **Host paths are kept.** The container shows sources and artifacts where the host has them, so argv,
-//!   diagnostics, dep-info, debug information and bytes need no rewriting.
+//! - **Members keep the host's paths, dependencies have common ones** ([`places`]). What needs no rewriting is not
+//!   rewritten: a member's argv, diagnostics, dep-info, debug information and bytes are plain cargo's. What others
+//!   can share is the same everywhere, unless its output uses the path ([`leak`]).
 //! - **A dependency is mounted from the stage that made it** ([`recipe`]): nothing already known to the engine
 //!   is sent again. An artifact of unknown making, from plain cargo say, is sent as a file.
 //! - **A stage's outcome is a folder, not a scratch stage of its own.** File mounts out of that folder cost
@@ -36,7 +40,7 @@
 //!
 //! # Absences
 //!
-//! `argv`, `crate_type`, `emit`, `unit`, `dep_info`, `dockerfile`, `stage`, `plan`, `quote` and `role` touch
+//! `argv`, `crate_type`, `emit`, `output_names`, `unit`, `dep_info`, `dockerfile`, `stage`, `plan`, `quote` and `role` touch
 //! neither files nor processes. `dockerfile` knows no rustc, `argv` and `unit` no containers, `stage` no
 //! engine, `artifacts` no Dockerfile. Only `env` reads the environment, only `runner` starts processes and
 //! a runtime, only `engine` knows docker from podman. `tests/tidy.rs` holds them to it.
