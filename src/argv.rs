@@ -295,6 +295,15 @@ mod tests {
         assert_eq!(parsed.words(), line);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_command_line_comes_back(words in proptest::collection::vec("-{0,2}[^\\x00]{0,20}", 0..12)) {
+            let args = RustcArgs::parse(words.clone());
+            assert_eq!(args.words(), words);
+            assert_eq!(shlex::split(&args.to_string()), Some(words));
+        }
+    }
+
     #[test]
     fn values_are_joined_or_the_next_word() {
         for line in [&["-C", "lto=thin"][..], &["-Clto=thin"], &["--codegen", "lto=thin"], &["--codegen=lto=thin"]] {

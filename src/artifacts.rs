@@ -118,7 +118,7 @@ pub fn split(archive: &mut File, mut each: impl FnMut(&str, File) -> Result<()>)
                 Some(target) if is_hard => {
                     builder.append_link(&mut header, below, target.components().skip(1).collect::<PathBuf>())
                 }
-                Some(target) => builder.append_link(&mut header, below, target.into_owned()),
+                Some(target) => builder.append_link(&mut header, below, &target),
                 None => builder.append_data(&mut header, below, &mut entry),
             }
             .context("failed to write a temporary file (hint: is the disk full?)")?;

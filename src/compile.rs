@@ -29,7 +29,7 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let args = RustcArgs::parse(args.context("failed to read an @file of arguments")?);
     let unit = match unit::invocation(tool, args, env.current_dir()?, &env) {
         Invocation::Passthrough => return local(words),
-        Invocation::Compile(unit) => Ok(unit),
+        Invocation::Compile(unit) => Ok(*unit),
         Invocation::Local(reason) => Err(reason),
     };
     let config = Config::load(&env)?;

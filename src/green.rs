@@ -5,7 +5,11 @@
 //! What a build script says is not known before it ran, so there is a rehearsal after each build, until none
 //! brings up anything new. A unit that is not stored in the end is built by itself, as without all this.
 
-use std::{collections::HashSet, ffi::OsString, process::ExitCode};
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::OsString,
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -15,7 +19,7 @@ use crate::{
     config::Config,
     env::{self, Env},
     logging,
-    recipe::{Key, Origin},
+    recipe::Key,
     recording::{Recorded, Recording, VARIABLE},
     runner::{self, Cmd},
     session::Session,
@@ -96,16 +100,15 @@ impl Green<'_> {
             let recording = Recording::begin(folder, &target)?;
             self.rehearse(rehearsal, &recording)?;
             let all = recording.all()?;
-            let count = all.len();
-            let missing = buildable(all, &tried);
-            log::info!("rehearsal {round}: {count} units, {} to build", missing.len());
+            let missing = buildable(&all, &tried);
+            log::info!("rehearsal {round}: {} units, {} to build", all.len(), missing.len());
             if missing.is_empty() {
                 break;
             }
-            eprintln!("rustcbuildx: building {} of {count} units together", missing.len());
+            eprintln!("rustcbuildx: building {} of {} units together", missing.len(), all.len());
             let stored = session.build_together(&recording, &missing)?;
             log::info!("{stored} of {} units built together are stored", missing.len());
-            tried.extend(missing.into_iter().map(|unit| unit.recipe.key));
+            tried.extend(missing.iter().map(|unit| unit.recipe.key.clone()));
         }
         Ok(())
     }
@@ -143,36 +146,69 @@ impl Green<'_> {
     }
 }
 
-/// The units to build: the store lacks them, and all they are made from is known.
-fn buildable(all: Vec<Recorded>, tried: &HashSet<Key>) -> Vec<Recorded> {
-    // A package's script is told what the scripts of its dependencies with a `links` value say.
-    let unanswered = |unit: &&Recorded| unit.is_unanswered() && matches!(unit.script, Some((_, Some(_))));
-    let silent: HashSet<Utf8PathBuf> =
-        all.iter().filter(unanswered).filter_map(|unit| Some(unit.script.clone()?.0)).collect();
-    let package_of: std::collections::HashMap<&str, &Utf8PathBuf> =
-        all.iter().filter_map(|unit| Some((unit.recipe.key.as_str(), unit.package.as_ref()?))).collect();
-    let needs_silent = |unit: &Recorded| {
-        let dependencies = unit.recipe.crates.iter().filter_map(|key| package_of.get(key.as_str()));
-        dependencies.into_iter().any(|package| silent.contains(*package))
-    };
-    let waiting: HashSet<Utf8PathBuf> =
-        all.iter().filter(|unit| needs_silent(unit)).filter_map(|unit| unit.package.clone()).collect();
-    let is_told = |unit: &Recorded| unit.script.as_ref().is_none_or(|(package, _)| !waiting.contains(package));
-    let is_step = |unit: &Recorded| matches!(unit.recipe.origin, Origin::Step { .. });
-    let wanted =
-        all.into_iter().filter(|unit| !unit.is_stored && !unit.is_uncertain && !tried.contains(&unit.recipe.key));
-    let wanted: Vec<Recorded> = wanted.collect();
-    wanted.into_iter().filter(|unit| is_step(unit) && is_told(unit)).collect()
+/// The units to build: the store lacks them, and all that decides them is known.
+fn buildable<'a>(all: &'a [Recorded], tried: &HashSet<Key>) -> Vec<&'a Recorded> {
+    let waiting = waiting(all);
+    let is_told = |unit: &Recorded| unit.script.as_ref().is_none_or(|script| !waiting.contains(&*script.package));
+    let is_ready = |unit: &&Recorded| !unit.is_stored && !unit.is_uncertain && is_told(unit);
+    all.iter().filter(is_ready).filter(|unit| !tried.contains(&unit.recipe.key)).collect()
+}
+
+/// The packages whose build scripts are yet to be told something: a script learns in `DEP_*` variables what those
+/// of its dependencies say that have a `links` value.
+fn waiting(all: &[Recorded]) -> HashSet<&Utf8Path> {
+    let silent = all.iter().filter(|unit| unit.is_unanswered()).filter_map(|unit| unit.script.as_ref());
+    let silent: HashSet<&Utf8Path> = silent.filter(|script| script.has_links).map(|script| &*script.package).collect();
+    let package_of: HashMap<&str, &Utf8Path> =
+        all.iter().filter_map(|unit| Some((unit.recipe.key.as_str(), unit.package.as_deref()?))).collect();
+    let is_silent = |key: &Key| package_of.get(key.as_str()).is_some_and(|package| silent.contains(package));
+    let dependents = all.iter().filter(|unit| unit.recipe.crates.iter().any(is_silent));
+    dependents.filter_map(|unit| unit.package.as_deref()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        recipe::{Origin, Recipe},
+        recording::Script,
+    };
 
     #[track_caller]
     fn case(line: &str, expected: Option<&str>) {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         assert_eq!(rehearsal(&words).map(|words| words.join(" ")).as_deref(), expected);
+    }
+
+    fn recorded(key: &str, crates: &[&str], package: &str, script: Option<bool>) -> Recorded {
+        let origin = Origin::Copy { context: "/c".into() };
+        let crates = crates.iter().map(|key| key.to_string()).collect();
+        Recorded {
+            name: key.to_owned(),
+            recipe: Recipe { key: key.to_owned(), origin, outputs: vec![], crates },
+            is_stored: false,
+            is_uncertain: false,
+            package: script.is_none().then(|| package.into()),
+            script: script.map(|has_links| Script { package: package.into(), has_links }),
+        }
+    }
+
+    /// `b` depends on `a`, whose build script has something to say to that of `b`.
+    #[test]
+    fn a_script_waits_for_those_it_hears_of() {
+        let mut all = [
+            recorded("a-run", &[], "/a", Some(true)),
+            recorded("a", &[], "/a", None),
+            recorded("b-run", &[], "/b", Some(false)),
+            recorded("b", &["a"], "/b", None),
+        ];
+        (all[1].is_uncertain, all[3].is_uncertain) = (true, true);
+        let keys = |all: &[Recorded]| -> Vec<String> {
+            buildable(all, &HashSet::new()).iter().map(|unit| unit.recipe.key.clone()).collect()
+        };
+        assert_eq!(keys(&all), ["a-run"]);
+        all[0].is_stored = true;
+        assert_eq!(keys(&all), ["b-run"]);
     }
 
     #[test]

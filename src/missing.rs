@@ -64,13 +64,11 @@ pub fn find(output: &str) -> Vec<Missing> {
     // Inside of rustc's JSON messages, lines end with an escape.
     let output = output.replace("\\n", "\n").replace("\\\"", "\"") + "\n";
     let mut missing = Vec::new();
-    let kinds: [(&[(&str, &str)], fn(String) -> Missing); 3] =
-        [(PROGRAMS, Missing::Program), (LIBRARIES, Missing::Library), (PACKAGES, Missing::Package)];
-    for (texts, kind) in kinds {
-        for name in texts.iter().flat_map(|text| names(&output, *text)) {
-            push_new(&mut missing, kind(name));
-        }
-    }
+    let all_of =
+        |texts: &[(&str, &str)]| -> Vec<String> { texts.iter().flat_map(|text| names(&output, *text)).collect() };
+    all_of(PROGRAMS).into_iter().for_each(|name| push_new(&mut missing, Missing::Program(name)));
+    all_of(LIBRARIES).into_iter().for_each(|name| push_new(&mut missing, Missing::Library(name)));
+    all_of(PACKAGES).into_iter().for_each(|name| push_new(&mut missing, Missing::Package(name)));
     for (_, program) in WORDS.iter().filter(|(words, _)| output.contains(words)) {
         push_new(&mut missing, Missing::Program(program.to_string()));
     }

@@ -40,10 +40,17 @@ pub struct Recorded {
     pub is_stored: bool,
     /// Whether something upstream is not known, so that this is not the unit that the real run will have.
     pub is_uncertain: bool,
-    /// Of the run of a build script: its package's folder, and the `links` value of its manifest.
-    pub script: Option<(Utf8PathBuf, Option<String>)>,
+    /// Of the run of a build script.
+    pub script: Option<Script>,
     /// Of a compile: its package's folder.
     pub package: Option<Utf8PathBuf>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Script {
+    pub package: Utf8PathBuf,
+    /// Whether it speaks to the build scripts of dependents.
+    pub has_links: bool,
 }
 
 impl Recorded {
@@ -78,9 +85,11 @@ impl Recording {
     pub fn add(&self, unit: &Unit, recipe: &Recipe, inputs: &Inputs, is_stored: bool) -> Result<()> {
         let is_incremental = matches!(&unit.work, Work::Compile { args, .. } if args.codegen("incremental").is_some());
         let is_open = |key: &Key| self.get(key).is_none_or(|below| below.is_uncertain || below.is_unanswered());
-        let script = matches!(unit.work, Work::BuildScript { .. })
-            .then(|| (unit.package.clone(), unit.env.get("CARGO_MANIFEST_LINKS").cloned()));
-        let package = matches!(unit.work, Work::Compile { .. }).then(|| unit.package.clone());
+        let has_links = unit.env.contains_key("CARGO_MANIFEST_LINKS");
+        let (script, package) = match unit.work {
+            Work::BuildScript { .. } => (Some(Script { package: unit.package.clone(), has_links }), None),
+            Work::Compile { .. } => (None, Some(unit.package.clone())),
+        };
         let is_uncertain = is_incremental || inputs.stages.iter().any(is_open);
         let recorded = Recorded { name: unit.name(), recipe: recipe.clone(), is_stored, is_uncertain, script, package };
         self.cache.write(&format!("units/{}", recipe.key), &recorded)

@@ -227,7 +227,7 @@ impl<'a> Session<'a> {
     }
 
     /// Builds units of a recording in one call of the engine and stores those that end well; gives how many do.
-    pub fn build_together(&self, recording: &Recording, units: &[Recorded]) -> Result<usize> {
+    pub fn build_together(&self, recording: &Recording, units: &[&Recorded]) -> Result<usize> {
         let mut recipes = Recipes::new(&recording.cache, recording.stand_in());
         let wanted: Vec<&str> = units.iter().map(|unit| unit.recipe.key.as_str()).collect();
         let plan = plan::units(&recipes.all_with_below(&wanted)?, &wanted, self.config.syntax.as_deref());

@@ -15,7 +15,7 @@ use crate::{
 /// What cargo wants of one call.
 #[derive(Debug)]
 pub enum Invocation {
-    Compile(Unit),
+    Compile(Box<Unit>),
     /// A question to the compiler, or a compile that says nothing worth a container.
     Passthrough,
     /// A compile that cannot be served faithfully, and why.
@@ -165,7 +165,7 @@ pub fn invocation(tool: Tool, args: RustcArgs, cwd: Utf8PathBuf, env: &Env) -> I
     let env = declared_variables(env, &COMPILE);
     let package = Utf8PathBuf::from(package);
     let work = Work::Compile { tool, args, out_dir };
-    Invocation::Compile(Unit { env, ..Unit::new(work, cwd, package) })
+    Invocation::Compile(Box::new(Unit { env, ..Unit::new(work, cwd, package) }))
 }
 
 /// A run of the build script at `program`, as cargo starts it; `None` if cargo does not.
@@ -340,7 +340,7 @@ mod tests {
     #[track_caller]
     fn compile(line: &str) -> Unit {
         match sort(line, CARGO) {
-            Invocation::Compile(unit) => unit,
+            Invocation::Compile(unit) => *unit,
             other => panic!("{line}: {other:?}"),
         }
     }

@@ -30,7 +30,7 @@ fn unit(dir: &Path) -> Unit {
         return unit::build_script(words[0].as_str().into(), cwd, &env).expect("cargo's variables are in `env`");
     };
     match unit::invocation(tool, RustcArgs::parse(words[count..].to_vec()), cwd, &env) {
-        Invocation::Compile(unit) => unit,
+        Invocation::Compile(unit) => *unit,
         other => panic!("{}: {other:?}", dir.display()),
     }
 }

@@ -22,6 +22,7 @@ mod modes;
 mod odd;
 mod other_engines;
 mod planned;
+mod properties;
 mod sandbox;
 mod sharing;
 mod untouched;

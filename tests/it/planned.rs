@@ -42,7 +42,8 @@ fn a_mistake_is_reported_as_ever() {
         let (plain, ours) = (project.plain("build").fails(), green(&project, "build").fails());
         assert_eq!(plain.status, ours.status);
         let said = if file == "build.rs" { "panicked at build.rs" } else { "E0308" };
-        (plain.says(said), ours.says(said));
+        plain.says(said);
+        ours.says(said);
         project.edit(file, wrong, "// HERE");
     }
     project.plain("run").succeeds();
