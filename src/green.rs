@@ -45,7 +45,12 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     if let Some(rehearsal) = words.as_deref().and_then(rehearsal) {
         let green = Green { env: &env, config: &config, cargo: &cargo, wrapper: &wrapper };
         // The command is right without it.
-        green.plan(&rehearsal).unwrap_or_else(|error| eprintln!("rustcbuildx: not planned: {error:#}"));
+        green.plan(&rehearsal).unwrap_or_else(|error| {
+            log::warn!("{error:#}");
+            eprintln!(
+                "rustcbuildx: not planned, so each unit is built by itself (hint: RUSTCBUILDX_LOG=warn says why)"
+            );
+        });
     }
     match runner::exec_with(cargo.as_ref(), args, "RUSTC_WRAPPER", wrapper.as_str())? {}
 }

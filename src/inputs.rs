@@ -237,9 +237,9 @@ impl Finder<'_> {
     /// The files of the unit's own package, and those outside of it that the unit reads.
     fn package(&mut self, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
         let writable = matches!(unit.work, Work::BuildScript { .. });
-        let mut holes = vec![unit.out_dir().to_owned()];
+        let mut holes = vec![unit.places.meant(unit.out_dir())];
         holes.extend(inputs.mounts.iter().filter_map(|mount| match mount {
-            Mount::Bind { target, .. } => Some(Utf8PathBuf::from(target)),
+            Mount::Bind { target, .. } => Some(unit.places.meant(Utf8Path::new(target))),
             _ => None,
         }));
         let mut roots = std::mem::take(&mut inputs.roots);

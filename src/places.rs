@@ -21,19 +21,19 @@ pub struct Places {
     pairs: Vec<Pair>,
     /// Whether the unit sees the common places; otherwise all is where the host has it.
     is_common: bool,
+    /// A folder in the place of another one of the host's: a rehearsal's target folder, for the real one.
+    stand_in: Option<Pair>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pair {
     host: Utf8PathBuf,
     container: String,
-    /// Whether every unit sees it there, and no output has to be looked through for it.
-    is_for_all: bool,
 }
 
 impl Pair {
     fn new(host: Utf8PathBuf, container: &str) -> Self {
-        Self { host, container: container.to_owned(), is_for_all: false }
+        Self { host, container: container.to_owned() }
     }
 }
 
@@ -70,17 +70,17 @@ impl Places {
         }
         // The innermost folder decides.
         pairs.sort_by_key(|pair| std::cmp::Reverse(pair.host.as_str().len()));
-        Self { pairs, is_common }
+        Self { pairs, is_common, stand_in: None }
     }
 
-    /// The same with a folder in the place of another of the host's: for a unit that sees the host's folders.
-    pub fn standing_in(mut self, folder: Utf8PathBuf, host: &Utf8Path) -> Self {
-        if !self.is_common {
-            self.pairs.retain(|pair| pair.host != folder);
-            self.pairs.push(Pair { host: folder, container: host.to_string(), is_for_all: true });
-            self.pairs.sort_by_key(|pair| std::cmp::Reverse(pair.host.as_str().len()));
-        }
-        self
+    /// The same with a folder in the place of another one of the host's.
+    pub fn standing_in(self, folder: Utf8PathBuf, host: &Utf8Path) -> Self {
+        Self { stand_in: Some(Pair::new(folder, host.as_str())), ..self }
+    }
+
+    /// The path that a path below a stand-in stands for.
+    pub fn meant(&self, path: &Utf8Path) -> Utf8PathBuf {
+        replaced(path.as_str(), self.stand_in.as_slice(), "").into()
     }
 
     /// The same for a unit that must see all where the host has it.
@@ -95,7 +95,7 @@ impl Places {
 
     /// A path, or an argument with paths in it, as the container has it.
     pub fn shown(&self, text: &str) -> String {
-        self.replaced(text, "")
+        replaced(text, self.seen(), "")
     }
 
     /// A path as units see it that have the common places.
@@ -105,7 +105,12 @@ impl Places {
 
     /// A variable's value as the container has it, its paths marked.
     pub fn marked(&self, value: &str) -> String {
-        self.replaced(value, MARK)
+        replaced(value, self.seen(), if self.is_common { MARK } else { "" })
+    }
+
+    /// What a unit sees elsewhere than on this disk.
+    fn seen(&self) -> &[Pair] {
+        if self.is_common { &self.pairs } else { self.stand_in.as_slice() }
     }
 
     /// What keeps the mark out of the names of source files that a build script made: options for rustc.
@@ -117,7 +122,7 @@ impl Places {
 
     /// The marks to look for in an output.
     pub fn marks(&self) -> Vec<String> {
-        let pairs = self.pairs.iter().filter(|pair| self.is_common && !pair.is_for_all);
+        let pairs = self.pairs.iter().filter(|_| self.is_common);
         pairs.map(|pair| format!("{}{MARK}", pair.container)).collect()
     }
 
@@ -129,7 +134,8 @@ impl Places {
     /// Text from the container as the host has it.
     pub fn restored<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
         let mut text = Cow::Borrowed(text);
-        for pair in &self.pairs {
+        let stand_in = self.stand_in.iter().filter(|_| !self.is_common);
+        for pair in stand_in.chain(&self.pairs) {
             let (marked, host) = (format!("{}{MARK}", pair.container), pair.host.as_str());
             for (place, host) in [(marked.as_str(), format!("{host}/")), (&pair.container, host.to_owned())] {
                 if let Some(replaced) = replaced_bytes(&text, place.as_bytes(), host.as_bytes()) {
@@ -139,36 +145,34 @@ impl Places {
         }
         text
     }
+}
 
-    fn replaced(&self, text: &str, mark: &str) -> String {
-        let is_seen = |pair: &&Pair| self.is_common || pair.is_for_all;
-        let pairs: Vec<&Pair> = self.pairs.iter().filter(is_seen).collect();
-        if pairs.is_empty() {
-            return text.to_owned();
-        }
-        let mut replaced = String::with_capacity(text.len());
-        let mut rest = text;
-        'next: while let Some(at) = rest.find('/') {
-            let before = text.len() - rest.len() + at;
-            if begins_path(&text[..before]) {
-                for pair in &pairs {
-                    let mark = if pair.is_for_all { "" } else { mark };
-                    if let Some(after) = rest[at..].strip_prefix(pair.host.as_str())
-                        && ends_name(after)
-                    {
-                        replaced += &rest[..at];
-                        replaced += &pair.container;
-                        replaced += mark;
-                        rest = if mark.is_empty() { after } else { after.strip_prefix('/').unwrap_or(after) };
-                        continue 'next;
-                    }
+/// Text with the folders of `pairs` replaced, the first that fits deciding.
+fn replaced(text: &str, pairs: &[Pair], mark: &str) -> String {
+    if pairs.is_empty() {
+        return text.to_owned();
+    }
+    let mut replaced = String::with_capacity(text.len());
+    let mut rest = text;
+    'next: while let Some(at) = rest.find('/') {
+        let before = text.len() - rest.len() + at;
+        if begins_path(&text[..before]) {
+            for pair in pairs {
+                if let Some(after) = rest[at..].strip_prefix(pair.host.as_str())
+                    && ends_name(after)
+                {
+                    replaced += &rest[..at];
+                    replaced += &pair.container;
+                    replaced += mark;
+                    rest = if mark.is_empty() { after } else { after.strip_prefix('/').unwrap_or(after) };
+                    continue 'next;
                 }
             }
-            replaced += &rest[..=at];
-            rest = &rest[at + 1..];
         }
-        replaced + rest
+        replaced += &rest[..=at];
+        rest = &rest[at + 1..];
     }
+    replaced + rest
 }
 
 fn replaced_bytes(text: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {

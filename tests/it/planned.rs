@@ -34,6 +34,19 @@ fn many_units_in_few_calls() {
     project.same(&["run", "test"]);
 }
 
+/// The folder that cargo uses by itself, inside of the package: the rehearsal's is elsewhere.
+#[test]
+fn a_target_folder_in_the_package() {
+    let project = project("broken");
+    let mut cargo = project.cargo(By::Ours, "green run");
+    cargo.env_remove("RUSTC_WRAPPER").env_remove("CARGO_TARGET_DIR");
+    let ours = start(cargo, "cargo green run").finish().succeeds();
+    assert_eq!(ours.stdout, "one is 1\n");
+    assert!(project.root.join("target/debug/broken").exists());
+    let calls = project.calls.take();
+    assert!(calls.len() <= 2, "{calls:#?}");
+}
+
 #[test]
 fn a_mistake_is_reported_as_ever() {
     let project = project("broken").env("CARGO_BUILD_JOBS", "1");
