@@ -1,6 +1,7 @@
 """Plain cargo and rustcbuildx on the same projects: what hack/projects and hack/crater/run have in common."""
 
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -43,6 +44,16 @@ def engine_environment(engine, full):
     script = f'exports=$(hack/engine env {engine}{" --full" * full}) && eval "$exports" && env -0'
     output = subprocess.run(["bash", "-c", script], cwd=REPOSITORY, env=plain_environment(), check=True, stdout=subprocess.PIPE)
     return dict(pair.split("=", 1) for pair in output.stdout.decode().split("\0") if pair)
+
+
+# Files
+
+
+def save(path, value):
+    """Writes JSON; a reader sees the old file or the new one."""
+    new = path.with_suffix(f".{os.getpid()}")
+    new.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+    new.replace(path)
 
 
 # One command

@@ -55,16 +55,8 @@ impl<R: Read> Archive<R> {
     }
 
     /// The outcome of a unit, without its files.
-    pub fn outcome(mut self) -> Result<Outcome> {
-        let mut said = Said::default();
-        for entry in self.tar.entries().context(DAMAGED)? {
-            let mut entry = entry.context(DAMAGED)?;
-            let path = entry.path().context(DAMAGED)?.to_string_lossy().into_owned();
-            if !Utf8Path::new(&path).starts_with(FILES) {
-                said.read(path, &mut entry)?;
-            }
-        }
-        said.outcome()
+    pub fn outcome(self) -> Result<Outcome> {
+        self.read(|_, _| Ok(()))
     }
 
     /// The outcome of a unit, its files unpacked beside `out_dir`, whose folder is made where it is missing.
@@ -72,19 +64,30 @@ impl<R: Read> Archive<R> {
         let (temp, parent) = beside(out_dir)?;
         self.tar.set_preserve_permissions(true);
         self.tar.set_preserve_mtime(false);
-        let mut said = Said::default();
+        let outcome = self.read(|entry, path| {
+            let unpacked = entry.unpack_in(temp.path());
+            unpacked.map(drop).with_context(|| format!("failed to unpack `{path}` into `{parent}`"))
+        })?;
+        Ok(Received { outcome, files: Unpacked::in_folder(temp)? })
+    }
+
+    /// The outcome; `each` gets the unit's files, and their paths.
+    fn read(mut self, mut each: impl FnMut(&mut tar::Entry<'_, R>, &str) -> Result<()>) -> Result<Outcome> {
+        let mut said: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         for entry in self.tar.entries().context(DAMAGED)? {
             let mut entry = entry.context(DAMAGED)?;
             let path = entry.path().context(DAMAGED)?.to_string_lossy().into_owned();
             if Utf8Path::new(&path).starts_with(FILES) {
-                entry.unpack_in(temp.path()).with_context(|| format!("failed to unpack `{path}` into `{parent}`"))?;
+                each(&mut entry, &path)?;
             } else {
-                said.read(path, &mut entry)?;
+                entry.read_to_end(said.entry(path).or_default()).context(DAMAGED)?;
             }
         }
-        let outcome = said.outcome()?;
-        let root = Utf8Path::from_path(temp.path()).context("the target folder's name is not UTF-8")?.join(FILES);
-        Ok(Received { outcome, files: Unpacked { _temp: temp, root } })
+        let mut said = |name: &str| said.remove(name).with_context(|| format!("{DAMAGED}: no `{name}` in it"));
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
+        let status = text(said(STATUS)?);
+        let status = status.parse().with_context(|| format!("failed to read the exit status `{status}`"))?;
+        Ok(Outcome { status, stdout: said(STDOUT)?, stderr: said(STDERR)?, nonce: text(said(NONCE)?) })
     }
 }
 
@@ -127,25 +130,6 @@ pub fn split(archive: &mut File, mut each: impl FnMut(&str, File) -> Result<()>)
     finish(current)
 }
 
-/// The files of an archive beside those of the unit.
-#[derive(Default)]
-struct Said(BTreeMap<String, Vec<u8>>);
-
-impl Said {
-    fn read(&mut self, path: String, entry: &mut impl Read) -> Result<()> {
-        entry.read_to_end(self.0.entry(path).or_default()).context(DAMAGED)?;
-        Ok(())
-    }
-
-    fn outcome(mut self) -> Result<Outcome> {
-        let mut said = |name: &str| self.0.remove(name).with_context(|| format!("{DAMAGED}: no `{name}` in it"));
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
-        let status = text(said(STATUS)?);
-        let status = status.parse().with_context(|| format!("failed to read the exit status `{status}`"))?;
-        Ok(Outcome { status, stdout: said(STDOUT)?, stderr: said(STDERR)?, nonce: text(said(NONCE)?) })
-    }
-}
-
 /// A folder on the same file system as `out_dir`, and the folder it is in.
 fn beside(out_dir: &Utf8Path) -> Result<(TempDir, &Utf8Path)> {
     let parent = out_dir.parent().unwrap_or(out_dir);
@@ -168,8 +152,13 @@ impl Unpacked {
     /// No files, for `out_dir`.
     pub fn empty(out_dir: &Utf8Path) -> Result<Self> {
         let (temp, _) = beside(out_dir)?;
+        let files = Self::in_folder(temp)?;
+        fs::create_dir(&files.root).with_context(|| format!("failed to make `{}`", files.root))?;
+        Ok(files)
+    }
+
+    fn in_folder(temp: TempDir) -> Result<Self> {
         let root = Utf8Path::from_path(temp.path()).context("the target folder's name is not UTF-8")?.join(FILES);
-        fs::create_dir(&root).with_context(|| format!("failed to make `{root}`"))?;
         Ok(Self { _temp: temp, root })
     }
 

@@ -63,20 +63,15 @@ impl Cache {
 
     /// A digest that tells nobody the value: it depends on a number that only this cache has.
     pub fn keyed_digest(&self, value: &str) -> Result<String> {
+        let _lock = self.lock("digest-key.lock")?;
         let key: String = match self.read("digest-key") {
             Some(key) => key,
             None => {
                 let mut bytes = [0; 32];
                 File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes))?;
-                let _lock = self.lock("digest-key.lock")?;
-                match self.read("digest-key") {
-                    Some(key) => key,
-                    None => {
-                        let key = hex(&bytes);
-                        self.write("digest-key", &key)?;
-                        key
-                    }
-                }
+                let key = hex(&bytes);
+                self.write("digest-key", &key)?;
+                key
             }
         };
         Ok(digest([key.as_str(), value]))

@@ -52,7 +52,7 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
             );
         });
     }
-    match runner::exec_with(cargo.as_ref(), args, "RUSTC_WRAPPER", wrapper.as_str())? {}
+    match runner::exec_with(cargo.as_ref(), args, &[("RUSTC_WRAPPER", wrapper.as_str())])? {}
 }
 
 /// This package's other program.
@@ -76,8 +76,8 @@ fn rehearsal(words: &[String]) -> Option<Vec<String>> {
         _ => return None,
     };
     let options = words[at + 1..end].iter().map(String::as_str);
-    let asks = |option: &str| ["--help", "-h", "--target-dir", "--no-run"].iter().any(|word| option.starts_with(word));
-    if options.clone().any(|option| asks(option) && option != "--no-run") {
+    let asks = |option: &str| ["--help", "-h", "--target-dir"].iter().any(|word| option.starts_with(word));
+    if options.clone().any(asks) {
         return None;
     }
     let options = options.filter(|option| *option != "--no-run" && !option.starts_with("--message-format"));
@@ -189,7 +189,6 @@ mod tests {
         let origin = Origin::Copy { context: "/c".into() };
         let crates = crates.iter().map(|key| key.to_string()).collect();
         Recorded {
-            name: key.to_owned(),
             recipe: Recipe { key: key.to_owned(), origin, outputs: vec![], crates },
             is_stored: false,
             is_uncertain: false,

@@ -42,6 +42,10 @@ pub struct Finder<'a> {
 impl Finder<'_> {
     /// Finds the inputs of a unit; fails if one of them cannot be read.
     pub fn inputs(&mut self, unit: &Unit) -> Result<Inputs> {
+        self.find(unit).with_context(|| format!("failed to find the inputs of {}", unit.name()))
+    }
+
+    fn find(&mut self, unit: &Unit) -> Result<Inputs> {
         let mut inputs = Inputs::default();
         match &unit.work {
             Work::Compile { tool, args, .. } => {

@@ -63,28 +63,17 @@ const WORDS: &[(&str, &str)] =
 pub fn find(output: &str) -> Vec<Missing> {
     // Inside of rustc's JSON messages, lines end with an escape.
     let output = output.replace("\\n", "\n").replace("\\\"", "\"") + "\n";
-    let mut missing = Vec::new();
-    let all_of =
-        |texts: &[(&str, &str)]| -> Vec<String> { texts.iter().flat_map(|text| names(&output, *text)).collect() };
-    all_of(PROGRAMS).into_iter().for_each(|name| push_new(&mut missing, Missing::Program(name)));
-    all_of(LIBRARIES).into_iter().for_each(|name| push_new(&mut missing, Missing::Library(name)));
-    all_of(PACKAGES).into_iter().for_each(|name| push_new(&mut missing, Missing::Package(name)));
-    for (_, program) in WORDS.iter().filter(|(words, _)| output.contains(words)) {
-        push_new(&mut missing, Missing::Program(program.to_string()));
-    }
-    missing
+    let named = |texts: &'static [(&str, &str)]| texts.iter().flat_map(|text| names(&output, *text));
+    let meant = WORDS.iter().filter(|(words, _)| output.contains(words)).map(|(_, program)| program.to_string());
+    let programs = named(PROGRAMS).map(Missing::Program);
+    let libraries = named(LIBRARIES).map(Missing::Library).chain(named(PACKAGES).map(Missing::Package));
+    programs.chain(libraries).chain(meant.map(Missing::Program)).collect()
 }
 
 fn names(output: &str, (before, behind): (&str, &str)) -> Vec<String> {
     let parts = output.split(before).skip(1);
     let is_name = |name: &&str| !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '/');
     parts.filter_map(|part| Some(part.split_once(behind)?.0)).filter(is_name).map(str::to_owned).collect()
-}
-
-fn push_new(all: &mut Vec<Missing>, one: Missing) {
-    if !all.contains(&one) {
-        all.push(one);
-    }
 }
 
 #[cfg(test)]

@@ -122,8 +122,7 @@ impl Places {
 
     /// The marks to look for in an output.
     pub fn marks(&self) -> Vec<String> {
-        let pairs = self.pairs.iter().filter(|_| self.is_common);
-        pairs.map(|pair| format!("{}{MARK}", pair.container)).collect()
+        if self.is_common { Self::all_marks() } else { vec![] }
     }
 
     /// The marks of all common places.

@@ -35,7 +35,6 @@ pub struct Recording {
 /// One unit of a recording.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Recorded {
-    pub name: String,
     pub recipe: Recipe,
     pub is_stored: bool,
     /// Whether something upstream is not known, so that this is not the unit that the real run will have.
@@ -91,7 +90,7 @@ impl Recording {
             Work::Compile { .. } => (None, Some(unit.package.clone())),
         };
         let is_uncertain = is_incremental || inputs.stages.iter().any(is_open);
-        let recorded = Recorded { name: unit.name(), recipe: recipe.clone(), is_stored, is_uncertain, script, package };
+        let recorded = Recorded { recipe: recipe.clone(), is_stored, is_uncertain, script, package };
         self.cache.write(&format!("units/{}", recipe.key), &recorded)
     }
 

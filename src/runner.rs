@@ -104,18 +104,16 @@ pub fn run_visibly(cmd: &Cmd) -> Result<ExitStatus> {
 
 /// Becomes another program; returns only on failure.
 pub fn exec(program: &OsStr, args: impl IntoIterator<Item = OsString>) -> Result<Infallible> {
-    let error = std::process::Command::new(program).args(args).exec();
-    Err(anyhow!(error).context(format!("failed to run `{}`", program.display())))
+    exec_with(program, args, &[])
 }
 
-/// Becomes another program with a variable set; returns only on failure.
+/// Becomes another program, with variables added to this one's; returns only on failure.
 pub fn exec_with(
     program: &OsStr,
     args: impl IntoIterator<Item = OsString>,
-    name: &str,
-    value: &str,
+    env: &[(&str, &str)],
 ) -> Result<Infallible> {
-    let error = std::process::Command::new(program).args(args).env(name, value).exec();
+    let error = std::process::Command::new(program).args(args).envs(env.iter().copied()).exec();
     Err(anyhow!(error).context(format!("failed to run `{}`", program.display())))
 }
 

@@ -111,7 +111,7 @@ impl<'a> Session<'a> {
     fn record(&self, recording: &Recording, mut unit: Unit) -> Result<Built> {
         unit.places = std::mem::take(&mut unit.places).standing_in(recording.stand_in(), &recording.target);
         let mut finder = self.finder(&unit, false);
-        let inputs = finder.inputs(&unit).with_context(|| format!("failed to find the inputs of {}", unit.name()))?;
+        let inputs = finder.inputs(&unit)?;
         let recipe = self.recipe(&unit, &inputs, None);
         let (files, mut outcome) = recording::stand_ins(&unit)?;
         let is_stored = match unit.work {
@@ -137,7 +137,7 @@ impl<'a> Session<'a> {
                 self.build_once(unit, None, true).map_err(Failure::into_error)?
             }
         };
-        if is_success(unit, &built.outcome) || built.is_fresh {
+        if is_success(unit.is_build_script(), &built.outcome) || built.is_fresh {
             return Ok(built);
         }
         log::info!("{} failed in an earlier build: again", unit.name());
@@ -148,8 +148,7 @@ impl<'a> Session<'a> {
     fn build_once(&self, unit: &Unit, salt: Option<&str>, send_artifacts: bool) -> Result<Built, Failure> {
         let start = Instant::now();
         let mut finder = self.finder(unit, send_artifacts);
-        let mut inputs =
-            finder.inputs(unit).with_context(|| format!("failed to find the inputs of {}", unit.name()))?;
+        let mut inputs = finder.inputs(unit)?;
         let has_stages = !inputs.stages.is_empty();
         let mut recipe = self.recipe(unit, &inputs, salt);
         if let Some(received) = self.store().get(&recipe.key, unit.out_dir()) {
@@ -190,7 +189,7 @@ impl<'a> Session<'a> {
         if let Some(path) = &leak {
             log::info!("{} has its own place in `{path}`", unit.name());
         }
-        if is_success(unit, &outcome) && is_storable(&recipe) && leak.is_none() {
+        if is_success(unit.is_build_script(), &outcome) && is_storable(&recipe) && leak.is_none() {
             // The build is right without it.
             let kept = self.store().put(&recipe.key, &mut finished.stdout);
             kept.unwrap_or_else(|error| log::warn!("{error:#}"));
@@ -242,10 +241,8 @@ impl<'a> Session<'a> {
         artifacts::split(&mut finished.stdout, |key, mut archive| {
             let Some(unit) = units.iter().find(|unit| unit.recipe.key == key) else { return Ok(()) };
             let received = Archive::new(&mut archive).receive(&recording.stand_in().join("outcome"))?;
-            let is_success = received.outcome.status == 0
-                && (unit.script.is_none() || !reports_error(&received.outcome))
-                && leak::find(&received.files.root, &Places::all_marks())?.is_none();
-            if is_success && is_storable(&unit.recipe) {
+            let has_leak = || leak::find(&received.files.root, &Places::all_marks()).map(|found| found.is_some());
+            if is_success(unit.script.is_some(), &received.outcome) && !has_leak()? && is_storable(&unit.recipe) {
                 self.store().put(key, &mut archive)?;
                 stored += 1;
             }
@@ -288,8 +285,9 @@ impl<'a> Session<'a> {
         for name in &learned.variables {
             unit.env.extend(self.env.get(name).map(|value| (name.clone(), value.to_owned())));
         }
-        let is_meant = |asked: &&SetEnv| asked.package.as_deref().is_none_or(|package| package == unit.package_name());
-        for SetEnv { name, .. } in self.config.set_envs.iter().filter(is_meant).collect::<Vec<_>>() {
+        let package = unit.package_name().to_owned();
+        let is_meant = |asked: &&SetEnv| asked.package.as_ref().is_none_or(|meant| *meant == package);
+        for SetEnv { name, .. } in self.config.set_envs.iter().filter(is_meant) {
             let Some(value) = self.env.get(name) else { continue };
             if is_secret(name) {
                 unit.hidden.insert(name.clone(), Some(self.cache.keyed_digest(value)?));
@@ -360,14 +358,10 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// Whether cargo takes an outcome for a success.
-fn is_success(unit: &Unit, outcome: &Outcome) -> bool {
-    outcome.status == 0 && !(matches!(unit.work, Work::BuildScript { .. }) && reports_error(outcome))
-}
-
-/// Whether a build script reports an error, which it may do and still end well.
-fn reports_error(outcome: &Outcome) -> bool {
-    !dep_info::directives(&String::from_utf8_lossy(&outcome.stdout), "error").is_empty()
+/// Whether cargo takes an outcome for a success: a build script may end well and still report an error.
+fn is_success(is_build_script: bool, outcome: &Outcome) -> bool {
+    let reports_error = || !dep_info::directives(&String::from_utf8_lossy(&outcome.stdout), "error").is_empty();
+    outcome.status == 0 && !(is_build_script && reports_error())
 }
 
 /// Whether a recipe says all that its outcome depends on: a base without a digest may change under its name,

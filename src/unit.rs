@@ -137,6 +137,10 @@ impl Unit {
         (makes_program || args.has(Flag::Test)) && args.emits().iter().any(|emit| emit.kind == EmitKind::Link)
     }
 
+    pub fn is_build_script(&self) -> bool {
+        matches!(self.work, Work::BuildScript { .. })
+    }
+
     pub fn is_proc_macro(&self) -> bool {
         let Work::Compile { args, .. } = &self.work else { return false };
         args.crate_types() == [CrateType::ProcMacro]
