@@ -109,7 +109,7 @@ impl Cache {
         if !self.is_due("swept", DAY)? {
             return Ok(());
         }
-        for (name, age) in [("sources", 30 * DAY), ("artifacts", 30 * DAY), ("tmp", DAY)] {
+        for (name, age) in [("sources", 30 * DAY), ("artifacts", 30 * DAY), ("kept", 30 * DAY), ("tmp", DAY)] {
             let Ok(entries) = self.path(name).read_dir_utf8() else { continue };
             for entry in entries {
                 let entry = entry?;

@@ -38,8 +38,10 @@ pub struct Run {
 pub enum Mount {
     /// A file or folder of a stage or context; what is written there is lost.
     Bind { from: String, source: String, target: String, writable: bool },
-    /// A folder that outlives the build, in the engine.
-    Cache { id: String, target: String },
+    /// A folder that outlives the build, in the engine, or a file or folder in it.
+    Cache { id: String, source: String, target: String, writable: bool },
+    /// A cache folder that is named after the stage: [`Stage`] knows its name.
+    Keep { target: String },
     /// A file under `/run/secrets` that is no part of the cache key.
     Secret { id: String },
 }
@@ -57,17 +59,17 @@ impl Display for Stage<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "FROM {} AS {}", self.from, self.name)?;
         self.instructions.iter().try_for_each(|instruction| match instruction {
-            Instruction::Run(run) => write!(f, "{run}"),
+            Instruction::Run(run) => run.write(self.name, f),
             Instruction::Copy { from, source, target } => writeln!(f, "COPY --from={from} {source} {target}"),
         })
     }
 }
 
-impl Display for Run {
+impl Run {
     /// One mount and one word a line: the parser takes no line over 64 KiB.
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+    fn write(&self, stage: &str, f: &mut Formatter<'_>) -> fmt::Result {
         let mut arguments = Vec::new();
-        let mounts: Vec<String> = self.mounts.iter().map(|mount| mount.text(&mut arguments)).collect();
+        let mounts: Vec<String> = self.mounts.iter().map(|mount| mount.text(stage, &mut arguments)).collect();
         for (at, value) in arguments.iter().enumerate() {
             writeln!(f, "ARG P{at}=\"{}\"", escape(value, &['\\', '"', '$']))?;
         }
@@ -85,22 +87,37 @@ impl Display for Run {
 }
 
 impl Mount {
+    /// What the stage of this name put into its [`Mount::Keep`] folder in an earlier build.
+    pub fn kept(stage: &str, source: &str, target: &str) -> Self {
+        Self::Cache { id: keep_id(stage), source: source.to_owned(), target: target.to_owned(), writable: false }
+    }
+
     pub fn secret(id: &str) -> Self {
         Self::Secret { id: id.to_owned() }
     }
 
     /// The value of `--mount`. BuildKit reads it byte by byte, so what is not ASCII goes to `arguments`, whose
     /// values it expands.
-    fn text<'a>(&'a self, arguments: &mut Vec<&'a str>) -> String {
+    fn text<'a>(&'a self, stage: &str, arguments: &mut Vec<&'a str>) -> String {
         match self {
             Self::Bind { from, source, target, writable } => {
                 let (source, target) = (field("source", source, arguments), field("target", target, arguments));
                 format!("type=bind,from={from},{source},{target}{}", if *writable { ",rw" } else { "" })
             }
-            Self::Cache { id, target } => format!("type=cache,id={id},{}", field("target", target, arguments)),
+            Self::Cache { id, source, target, writable } => {
+                let (source, target) = (field("source", source, arguments), field("target", target, arguments));
+                format!("type=cache,id={id},{source},{target}{}", if *writable { "" } else { ",ro" })
+            }
+            Self::Keep { target } => {
+                format!("type=cache,id={},{}", keep_id(stage), field("target", target, arguments))
+            }
             Self::Secret { id } => format!("type=secret,id={id}"),
         }
     }
+}
+
+fn keep_id(stage: &str) -> String {
+    format!("rustcbuildx-{stage}")
 }
 
 /// `key=value` of a mount: a CSV field, whose value is then read like a shell word.
@@ -164,10 +181,15 @@ impl Display for JsonString<'_> {
 mod tests {
     use super::*;
 
+    fn text(run: Run) -> String {
+        let stage = Stage { from: "b", name: "s", instructions: vec![Instruction::Run(&run)] };
+        stage.to_string().strip_prefix("FROM b AS s\n").unwrap().to_owned()
+    }
+
     #[track_caller]
     fn bind(target: &str, expected: &str) {
         let mount = Mount::Bind { from: "a".into(), source: "/s".into(), target: target.into(), writable: false };
-        let text = Run { mounts: vec![mount], argv: vec![] }.to_string();
+        let text = text(Run { mounts: vec![mount], argv: vec![] });
         assert_eq!(text.lines().nth(1).unwrap(), format!("  --mount=type=bind,from=a,source=/s,{expected} \\"));
     }
 
@@ -183,7 +205,7 @@ mod tests {
     #[test]
     fn letters_beyond_ascii_go_through_arguments() {
         let mount = Mount::Bind { from: "a".into(), source: "/s".into(), target: "/ü $x".into(), writable: false };
-        let text = Run { mounts: vec![mount], argv: vec![] }.to_string();
+        let text = text(Run { mounts: vec![mount], argv: vec![] });
         assert!(text.starts_with("ARG P0=\"/ü \\$x\"\nRUN"), "{text}");
         assert!(text.contains("target=${P0} \\"), "{text}");
     }
@@ -191,7 +213,7 @@ mod tests {
     #[test]
     fn words_survive_the_line_parser() {
         let word = "#!a\n# b <<EOF \"q\" \\ é\u{1}".to_owned();
-        let text = Run { mounts: vec![], argv: vec![word.clone()] }.to_string();
+        let text = text(Run { mounts: vec![], argv: vec![word.clone()] });
         assert!(!text.lines().any(|line| line.trim_start().starts_with('#')) && !text.contains("<<"));
         let json = text.trim_start_matches("RUN --network=none \\\n").trim();
         assert_eq!(serde_json::from_str::<Vec<String>>(json).unwrap(), [word]);
@@ -212,7 +234,8 @@ mod tests {
         let run = Run {
             mounts: vec![
                 Mount::Secret { id: "n".into() },
-                Mount::Cache { id: "c".into(), target: "/c".into() },
+                Mount::Cache { id: "c".into(), source: "/a".into(), target: "/c".into(), writable: false },
+                Mount::Keep { target: "/k".into() },
                 Mount::Bind { from: "s".into(), source: "/".into(), target: "/w".into(), writable: true },
             ],
             argv: vec!["rustc".into(), "-vV".into()],
@@ -232,8 +255,8 @@ mod tests {
         assert_eq!(
             file.to_string(),
             "# syntax=docker/dockerfile:1\nFROM img AS base\n\nFROM base AS u\nRUN --network=none \\\n  \
-             --mount=type=secret,id=n \\\n  --mount=type=cache,id=c,target=/c \\\n  \
-             --mount=type=bind,from=s,source=/,target=/w,rw \\\n  [\"rustc\", \\\n   \"-vV\"]\n\n\
+             --mount=type=secret,id=n \\\n  --mount=type=cache,id=c,source=/a,target=/c,ro \\\n  \
+             --mount=type=cache,id=rustcbuildx-u,target=/k \\\n  --mount=type=bind,from=s,source=/,target=/w,rw \\\n  [\"rustc\", \\\n   \"-vV\"]\n\n\
              FROM scratch AS out\nCOPY --from=u /o /\n\n"
         );
     }

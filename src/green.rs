@@ -18,7 +18,9 @@ use serde::Deserialize;
 use crate::{
     config::Config,
     env::{self, Env},
+    jobs::Jobs,
     logging,
+    progress::Progress,
     recipe::Key,
     recording::{Recorded, Recording, VARIABLE},
     runner::{self, Cmd},
@@ -42,8 +44,10 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     logging::start(&config.log)?;
     let wrapper = wrapper()?;
     let words: Option<Vec<String>> = args.iter().map(|arg| arg.to_str().map(str::to_owned)).collect();
-    if let Some(rehearsal) = words.as_deref().and_then(rehearsal) {
-        let green = Green { env: &env, config: &config, cargo: &cargo, wrapper: &wrapper };
+    if let Some(words) = words
+        && let Some(rehearsal) = rehearsal(&words)
+    {
+        let green = Green { env: &env, config: &config, cargo: &cargo, wrapper: &wrapper, words: &words };
         // The command is right without it.
         green.plan(&rehearsal).unwrap_or_else(|error| {
             log::warn!("{error:#}");
@@ -91,6 +95,8 @@ struct Green<'a> {
     config: &'a Config,
     cargo: &'a str,
     wrapper: &'a Utf8Path,
+    /// Cargo's arguments.
+    words: &'a [String],
 }
 
 impl Green<'_> {
@@ -110,12 +116,24 @@ impl Green<'_> {
             if missing.is_empty() {
                 break;
             }
-            eprintln!("rustcbuildx: building {} of {} units together", missing.len(), all.len());
-            let stored = session.build_together(&recording, &missing)?;
-            log::info!("{stored} of {} units built together are stored", missing.len());
+            let names = missing.iter().map(|unit| (unit.recipe.key.clone(), unit.name.clone())).collect();
+            let mut progress = Progress::new(names, self.is_quiet());
+            let jobs = self.jobs(&recording);
+            session.build_together(&recording, &missing, jobs, |event| progress.add(event))?;
+            progress.finish();
             tried.extend(missing.iter().map(|unit| unit.recipe.key.clone()));
         }
         Ok(())
+    }
+
+    fn is_quiet(&self) -> bool {
+        let options = self.words.iter().take_while(|word| *word != "--");
+        options.into_iter().any(|word| ["-q", "--quiet"].contains(&word.as_str()))
+    }
+
+    fn jobs(&self, recording: &Recording) -> Jobs {
+        let told = || recording.jobs().map(|number| Jobs::told(&number));
+        Jobs::asked(self.words, self.env).or_else(told).unwrap_or(Jobs::All)
     }
 
     /// Where cargo will put what it builds; `None` if intermediate files belong elsewhere.
@@ -189,6 +207,7 @@ mod tests {
         let origin = Origin::Copy { context: "/c".into() };
         let crates = crates.iter().map(|key| key.to_string()).collect();
         Recorded {
+            name: key.to_owned(),
             recipe: Recipe { key: key.to_owned(), origin, outputs: vec![], crates },
             is_stored: false,
             is_uncertain: false,

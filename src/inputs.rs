@@ -13,6 +13,7 @@ use crate::{
     recipe::{Key, Origin, Output, Recipe, Recipes},
     shim::Shim,
     sources::{Extent, Sources, file_digest},
+    stage::OUT,
     unit::{Tool, Unit, Work},
 };
 
@@ -35,14 +36,30 @@ pub struct Finder<'a> {
     pub cache: &'a Cache,
     pub recipes: Recipes<'a>,
     pub cargo_home: Utf8PathBuf,
-    /// Send every artifact, whatever is known of how it was made.
-    pub send_artifacts: bool,
 }
 
 impl Finder<'_> {
     /// Finds the inputs of a unit; fails if one of them cannot be read.
     pub fn inputs(&mut self, unit: &Unit) -> Result<Inputs> {
         self.find(unit).with_context(|| format!("failed to find the inputs of {}", unit.name()))
+    }
+
+    /// The same inputs for a call that names no other stage: what the engine has `kept` of them, the rest as files.
+    pub fn without_stages(&self, inputs: &Inputs, is_kept: impl Fn(&str) -> bool) -> Result<Inputs> {
+        let mut alone = Inputs { contexts: inputs.contexts.clone(), ..Inputs::default() };
+        for mount in &inputs.mounts {
+            let mount = match mount {
+                Mount::Bind { from, source, target, .. } if inputs.stages.contains(from) => {
+                    match source.strip_prefix(OUT).filter(|_| is_kept(from)) {
+                        Some(source) => Mount::kept(from, source, target),
+                        None => alone.sent(self.copy(Utf8Path::new(target))?, target),
+                    }
+                }
+                other => other.clone(),
+            };
+            alone.mounts.push(mount);
+        }
+        Ok(alone)
     }
 
     fn find(&mut self, unit: &Unit) -> Result<Inputs> {
@@ -192,20 +209,23 @@ impl Finder<'_> {
     fn key_of(&mut self, path: &Utf8Path) -> Result<(Key, bool)> {
         let shim = Shim::open(path)?;
         let path = shim.as_ref().map_or(path, |shim| &shim.compiled).to_owned();
-        if !self.send_artifacts
-            && let Some(recipe) = self.recipes.of_path(&path)
-        {
+        if let Some(recipe) = self.recipes.of_path(&path) {
             let known = matches!(recipe.origin, Origin::Step { .. });
             return Ok((recipe.key.clone(), known));
         }
-        let recipe = match shim {
-            Some(shim) => self.copy_program(shim)?,
-            None if path.is_dir() => self.copy_folder(&path)?,
-            None => self.copy_file(&path)?,
-        };
+        let recipe = self.copy(&path)?;
         let key = recipe.key.clone();
         self.recipes.save(recipe)?;
         Ok((key, false))
+    }
+
+    /// An artifact as it is.
+    fn copy(&self, path: &Utf8Path) -> Result<Recipe> {
+        match Shim::open(path)? {
+            Some(shim) => self.copy_program(shim),
+            None if path.is_dir() => self.copy_folder(path),
+            None => self.copy_file(path),
+        }
     }
 
     fn copy_folder(&self, path: &Utf8Path) -> Result<Recipe> {
@@ -287,6 +307,15 @@ impl Finder<'_> {
 }
 
 impl Inputs {
+    /// Adds the context of a copy; gives its mount at `target`.
+    fn sent(&mut self, copy: Recipe, target: &str) -> Mount {
+        if let Origin::Copy { context } = copy.origin {
+            self.contexts.insert(copy.key.clone(), context);
+        }
+        let source = copy.outputs[0].source.clone();
+        Mount::Bind { from: copy.key, source, target: target.to_owned(), writable: false }
+    }
+
     /// Mounts an output where the host has it, unless something is mounted there already.
     fn mount(&mut self, recipe: &Recipe, output: &Output, writable: bool) {
         let is_same = |mount: &Mount| matches!(mount, Mount::Bind { target, .. } if *target == output.host);

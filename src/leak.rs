@@ -3,13 +3,33 @@
 //! What debug information says does not count, nor the name of a C source file, which an assertion prints:
 //! nobody opens those when the program runs.
 
-use std::fs;
+use std::{fs, io::Read};
 
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use memchr::memmem::Finder;
 use object::{Object, ObjectSection, read::archive::ArchiveFile};
 use walkdir::WalkDir;
+
+/// Whether bytes hold one of `marks` anywhere: if not, no file among them does.
+pub fn is_possible(mut bytes: impl Read, marks: &[String]) -> Result<bool> {
+    let finders: Vec<Finder> = marks.iter().map(|mark| Finder::new(mark.as_bytes())).collect();
+    let overlap = marks.iter().map(String::len).max().unwrap_or_default();
+    let (mut buffer, mut kept) = (vec![0; 1 << 20], 0);
+    loop {
+        let count = bytes.read(&mut buffer[kept..]).context("failed to read a temporary file")?;
+        let end = kept + count;
+        if finders.iter().any(|finder| finder.find(&buffer[..end]).is_some()) {
+            return Ok(true);
+        }
+        if count == 0 {
+            return Ok(false);
+        }
+        // A mark may go on in what is read next.
+        kept = end.min(overlap);
+        buffer.copy_within(end - kept..end, 0);
+    }
+}
 
 /// The first file below `root` that holds one of `marks`, each the beginning of such a path.
 pub fn find(root: &Utf8Path, marks: &[String]) -> Result<Option<Utf8PathBuf>> {
@@ -75,6 +95,18 @@ mod tests {
         let root = Utf8Path::from_path(dir.path()).unwrap();
         fs::write(root.join(name), bytes).unwrap();
         find(root, &["/cargo-target/./".to_owned()]).unwrap().is_some()
+    }
+
+    #[test]
+    fn a_mark_is_found_across_reads() {
+        let marks = ["/cargo-target/./".to_owned()];
+        let mut bytes = vec![b'x'; 3 << 20];
+        assert!(!is_possible(&bytes[..], &marks).unwrap());
+        for at in [0, (1 << 20) - 7, (2 << 20) - 23, bytes.len() - 16] {
+            bytes[at..at + 16].copy_from_slice(marks[0].as_bytes());
+            assert!(is_possible(&bytes[..], &marks).unwrap(), "at {at}");
+            bytes[at..at + 16].fill(b'x');
+        }
     }
 
     #[test]

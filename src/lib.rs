@@ -48,6 +48,7 @@
 // What the world says.
 pub mod config;
 pub mod env;
+pub mod jobs;
 pub mod logging;
 pub mod role;
 // Words and units: pure.
@@ -65,6 +66,7 @@ pub mod stage;
 // What is on the disk.
 pub mod cache;
 pub mod inputs;
+pub mod kept;
 pub mod leak;
 pub mod learned;
 pub mod missing;
@@ -87,3 +89,4 @@ pub mod build_script;
 pub mod cmd;
 pub mod compile;
 pub mod green;
+pub mod progress;

@@ -1,4 +1,4 @@
-//! Recipes as one Dockerfile: the stages below a unit, the unit's own, and what is taken out.
+//! Recipes as one Dockerfile: a stage for each, and what is taken out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,40 +22,77 @@ pub struct Plan {
 /// The stage that holds only what the client gets.
 const RESULT: &str = "result";
 
-/// Plans one unit: the last of `recipes`, after all that it is made from. The result is its outcome.
-pub fn unit(recipes: &[Recipe], syntax: Option<&str>) -> Plan {
-    let copies = recipes.last().map(|recipe| (recipe.key.as_str(), "/".to_owned()));
-    plan(recipes, copies.into_iter().collect(), syntax)
+/// The stage in which the outcomes of many units come together.
+const GATHER: &str = "gather";
+
+/// Plans one unit that is made from no other stage. The result is its outcome.
+pub fn unit(recipe: &Recipe, syntax: Option<&str>) -> Plan {
+    let steps = Steps::of(std::slice::from_ref(recipe));
+    steps.plan(vec![], &recipe.key, syntax)
 }
 
 /// Plans many units: those `wanted` among `recipes`, which come after all that they are made from. The result has
 /// a folder for the outcome of each.
 pub fn units(recipes: &[Recipe], wanted: &[&str], syntax: Option<&str>) -> Plan {
-    plan(recipes, wanted.iter().map(|key| (*key, format!("/{key}/"))).collect(), syntax)
+    let steps = Steps::of(recipes);
+    let gather = gather(wanted);
+    let gathering = steps.bases.keys().next().map(|base| (*base, GATHER, &gather));
+    steps.plan(gathering.into_iter().collect(), GATHER, syntax)
 }
 
-/// `copies` are keys, and where in the result their outcomes belong.
-fn plan(recipes: &[Recipe], copies: Vec<(&str, String)>, syntax: Option<&str>) -> Plan {
-    let (mut contexts, mut secrets) = (BTreeMap::new(), BTreeSet::new());
-    let mut bases: BTreeMap<&str, String> = BTreeMap::new();
-    let mut steps: Vec<(&str, &str, &Run)> = Vec::new();
-    for recipe in recipes {
-        let Origin::Step { base, run, contexts: own, .. } = &recipe.origin else { continue };
-        contexts.extend(own.clone());
-        secrets.extend(run.mounts.iter().filter_map(|mount| match mount {
-            Mount::Secret { id } => Some(id.clone()),
-            _ => None,
-        }));
-        let count = bases.len();
-        bases.entry(base).or_insert_with(|| format!("base{count}"));
-        steps.push((base, &recipe.key, run));
+/// One step that copies all outcomes, instead of a `COPY` for each: those take BuildKit three times as long, and
+/// podman hands the result out anew after every instruction of its stage.
+fn gather(wanted: &[&str]) -> Run {
+    let folder = "/rustcbuildx/in";
+    let mount = |key: &&str| Mount::Bind {
+        from: key.to_string(),
+        source: OUT.to_owned(),
+        target: format!("{folder}/{key}"),
+        writable: false,
+    };
+    let script = format!("mkdir -p {OUT} && cp -a {folder}/. {OUT}/");
+    Run { mounts: wanted.iter().map(mount).collect(), argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), script] }
+}
+
+/// Steps, each with its base and name, and all that they need.
+#[derive(Default)]
+struct Steps<'a> {
+    steps: Vec<(&'a str, &'a str, &'a Run)>,
+    /// The stages that the base images are given as.
+    bases: BTreeMap<&'a str, String>,
+    contexts: BTreeMap<String, Utf8PathBuf>,
+    secrets: BTreeSet<String>,
+}
+
+impl<'a> Steps<'a> {
+    fn of(recipes: &'a [Recipe]) -> Self {
+        let mut all = Self::default();
+        for recipe in recipes {
+            let Origin::Step { base, run, contexts, .. } = &recipe.origin else { continue };
+            all.contexts.extend(contexts.clone());
+            all.secrets.extend(run.mounts.iter().filter_map(|mount| match mount {
+                Mount::Secret { id } => Some(id.clone()),
+                _ => None,
+            }));
+            let count = all.bases.len();
+            all.bases.entry(base).or_insert_with(|| format!("base{count}"));
+            all.steps.push((base, &recipe.key, run));
+        }
+        all
     }
-    let mut stages: Vec<Stage> =
-        bases.iter().map(|(base, name)| Stage { from: base, name, instructions: vec![] }).collect();
-    for (base, name, run) in steps {
-        stages.push(Stage { from: &bases[base], name, instructions: vec![Instruction::Run(run)] });
+
+    /// A stage for each base, each step and each of `more`; what the stage `from` left is the result.
+    fn plan(self, more: Vec<(&'a str, &'a str, &'a Run)>, from: &str, syntax: Option<&str>) -> Plan {
+        let bases = self.bases.iter().map(|(base, name)| Stage { from: base, name, instructions: vec![] });
+        let step = |(base, name, run): &(&'a str, &'a str, &'a Run)| Stage {
+            from: &self.bases[base],
+            name,
+            instructions: vec![Instruction::Run(run)],
+        };
+        let copy = Instruction::Copy { from, source: OUT, target: "/" };
+        let result = Stage { from: "scratch", name: RESULT, instructions: vec![copy] };
+        let stages = bases.chain(self.steps.iter().chain(&more).map(step)).chain([result]).collect();
+        let dockerfile = Dockerfile { syntax, stages }.to_string();
+        Plan { dockerfile, contexts: self.contexts, secrets: self.secrets }
     }
-    let copies = copies.iter().map(|(from, target)| Instruction::Copy { from, source: OUT, target });
-    stages.push(Stage { from: "scratch", name: RESULT, instructions: copies.collect() });
-    Plan { dockerfile: Dockerfile { syntax, stages }.to_string(), contexts, secrets }
 }

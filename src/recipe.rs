@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cache::{Cache, digest},
-    dockerfile::Run,
+    dockerfile::{Mount, Run},
     sources::{Extent, file_digest, stamp, tree_digest},
 };
 
@@ -124,13 +124,6 @@ impl<'a> Recipes<'a> {
         Ok(closure)
     }
 
-    /// All that a recipe is made from, each before what it is used in, and the recipe itself at the end.
-    pub fn with_all_below(&mut self, recipe: Recipe) -> Result<Vec<Recipe>> {
-        let (mut order, mut visited) = (Vec::new(), HashSet::new());
-        self.visit(recipe, &mut visited, &mut order)?;
-        Ok(order)
-    }
-
     /// The recipes of these keys and all that they are made from, each before what it is used in.
     pub fn all_with_below(&mut self, keys: &[&str]) -> Result<Vec<Recipe>> {
         let (mut order, mut visited) = (Vec::new(), HashSet::new());
@@ -162,6 +155,12 @@ impl<'a> Recipes<'a> {
 }
 
 impl Recipe {
+    /// Whether its step leaves a copy of its files in the engine.
+    pub fn keeps(&self) -> bool {
+        let Origin::Step { run, .. } = &self.origin else { return false };
+        run.mounts.iter().any(|mount| matches!(mount, Mount::Keep { .. }))
+    }
+
     /// Whether the folders it needs on this machine are still there.
     fn is_usable(&self) -> bool {
         match &self.origin {

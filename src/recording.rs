@@ -35,6 +35,8 @@ pub struct Recording {
 /// One unit of a recording.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Recorded {
+    /// For messages.
+    pub name: String,
     pub recipe: Recipe,
     pub is_stored: bool,
     /// Whether something upstream is not known, so that this is not the unit that the real run will have.
@@ -90,8 +92,18 @@ impl Recording {
             Work::Compile { .. } => (None, Some(unit.package.clone())),
         };
         let is_uncertain = is_incremental || inputs.stages.iter().any(is_open);
-        let recorded = Recorded { recipe: recipe.clone(), is_stored, is_uncertain, script, package };
+        let recorded = Recorded { name: unit.name(), recipe: recipe.clone(), is_stored, is_uncertain, script, package };
         self.cache.write(&format!("units/{}", recipe.key), &recorded)
+    }
+
+    /// Writes down how many processes cargo runs at once.
+    pub fn add_jobs(&self, jobs: &str) -> Result<()> {
+        self.cache.write("jobs", &jobs)
+    }
+
+    /// How many processes cargo runs at once, if it told anyone.
+    pub fn jobs(&self) -> Option<String> {
+        self.cache.read("jobs")
     }
 
     pub fn get(&self, key: &str) -> Option<Recorded> {

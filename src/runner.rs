@@ -5,6 +5,7 @@ use std::{
     ffi::{OsStr, OsString},
     fmt,
     fs::File,
+    io,
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{ExitStatus, Stdio},
     time::Instant,
@@ -12,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::Command,
 };
 
@@ -60,14 +61,20 @@ impl fmt::Display for Cmd {
 ///
 /// Fails if the process cannot be started; a status other than 0 is the caller's to judge.
 pub fn run(cmd: &Cmd) -> Result<Finished> {
+    run_watched(cmd, |_| {})
+}
+
+/// The same; `watch` gets each line of standard error as it comes.
+pub fn run_watched(cmd: &Cmd, watch: impl FnMut(&str)) -> Result<Finished> {
     let start = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("failed to start tokio")?;
-    let finished = runtime.block_on(run_async(cmd)).with_context(|| format!("failed to run `{}`", cmd.program))?;
+    let finished =
+        runtime.block_on(run_async(cmd, watch)).with_context(|| format!("failed to run `{}`", cmd.program))?;
     log::debug!("`{}` took {} ms: {}", cmd.program, start.elapsed().as_millis(), finished.status);
     Ok(finished)
 }
 
-async fn run_async(cmd: &Cmd) -> Result<Finished> {
+async fn run_async(cmd: &Cmd, mut watch: impl FnMut(&str)) -> Result<Finished> {
     let stdout = tempfile::tempfile().context("failed to make a temporary file (hint: is the disk full?)")?;
     let mut command = Command::new(&cmd.program);
     command.args(&cmd.args).envs(cmd.env.iter().map(|(name, value)| (name, value)));
@@ -79,17 +86,26 @@ async fn run_async(cmd: &Cmd) -> Result<Finished> {
         command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?));
     }
     let mut child = command.spawn()?;
-    let (mut stdin, mut stderr) = (child.stdin.take().expect("piped"), child.stderr.take().expect("piped"));
+    let (mut stdin, stderr) = (child.stdin.take().expect("piped"), child.stderr.take().expect("piped"));
     let feed = async move {
         // A process that ends early closes its end: its status says why.
         let _ = stdin.write_all(cmd.stdin.as_bytes()).await;
         let _ = stdin.shutdown().await;
     };
-    let mut messages = Vec::new();
-    let (_, read, status) = tokio::join!(feed, stderr.read_to_end(&mut messages), child.wait());
-    read?;
+    let read = async {
+        let (mut reader, mut messages) = (BufReader::new(stderr), Vec::new());
+        loop {
+            let start = messages.len();
+            if reader.read_until(b'\n', &mut messages).await? == 0 {
+                return io::Result::Ok(messages);
+            }
+            watch(String::from_utf8_lossy(&messages[start..]).trim_end());
+        }
+    };
+    let (_, messages, status) = tokio::join!(feed, read, child.wait());
+    let messages = messages?;
     let mut stdout = stdout;
-    std::io::Seek::rewind(&mut stdout)?;
+    io::Seek::rewind(&mut stdout)?;
     Ok(Finished { status: status?, stdout, stderr: String::from_utf8_lossy(&messages).into_owned() })
 }
 

@@ -13,8 +13,12 @@ use crate::{
 };
 
 /// The folder that holds a unit's outcome in its stage.
-pub const OUT: &str = "/rustcbuildx";
-/// Under [`OUT`]: the files the unit wrote.
+///
+/// Not right below the root: to digest a folder, BuildKit walks all of the folder that it is in.
+pub const OUT: &str = "/rustcbuildx/outcome";
+/// Where a step puts a copy of its files for the steps of later builds; see [`crate::kept`].
+pub const KEPT: &str = "/rustcbuildx/kept";
+/// Under [`OUT`] and [`KEPT`]: the files the unit wrote.
 pub const FILES: &str = "files";
 /// Under [`OUT`]: the process's standard output.
 pub const STDOUT: &str = "stdout";
@@ -22,45 +26,85 @@ pub const STDOUT: &str = "stdout";
 pub const STDERR: &str = "stderr";
 /// Under [`OUT`]: the process's exit status as a shell gives it.
 pub const STATUS: &str = "status";
-/// Under [`OUT`]: a number each build makes anew. It comes from the secret [`NONCE_SECRET`], which is no part of the
-/// cache key: finding another build's number means that the engine reused that build's outcome.
+/// Under [`OUT`]: a number each build makes anew. Finding another build's means that the engine reused that build's
+/// outcome.
 pub const NONCE: &str = "nonce";
-pub const NONCE_SECRET: &str = "RUSTCBUILDX_NONCE";
+/// The secret with the build's number and, where they are bounded, how many of its processes may run at once, or
+/// `all` for one on each processor. A secret is no part of the cache key.
+pub const BUILD_SECRET: &str = "RUSTCBUILDX_BUILD";
+/// Lock files shared by all steps of a build.
+const SLOTS: &str = "/rustcbuildx/slots";
+/// The cache mount at [`SLOTS`]: alone among them it holds nothing that a unit's outcome depends on.
+pub const SLOTS_ID: &str = "rustcbuildx-slots";
 
 /// Runs a process so that the build step succeeds whatever its status: a failed step would leave neither
 /// its files nor more than a clipped log. In a shell of its own, lest the shell's word of how it was killed get
 /// into its standard error. An explicit environment: dash drops variables whose names are no identifiers, and
 /// the image's own are no input of the unit. Arguments: umask, working folder, output folder, hidden variables as
 /// `NAME:` and what is left, the names of the files expected, then the other variables and the words.
-const PROLOGUE: &str = r#"umask "$1" && mkdir -p /rustcbuildx/files "$2" "$3" && cd "$2" || exit
-out=$3; hidden=$4; expected=$5; shift 5; cp /run/secrets/RUSTCBUILDX_NONCE /rustcbuildx/nonce || exit
+const PROLOGUE: &str = r#"umask "$1" && mkdir -p /rustcbuildx/outcome/files "$2" "$3" && cd "$2" || exit
+out=$3; hidden=$4; expected=$5; shift 5; read -r nonce jobs </run/secrets/RUSTCBUILDX_BUILD
+echo "$nonce" >/rustcbuildx/outcome/nonce || exit
 for item in $hidden; do
   name=${item%%:*}; value=$(cat "/run/secrets/$name" && echo .) || exit
   set -- "$name=${value%.}" "$@"
 done
-(exec env -i "$@" </dev/null >/rustcbuildx/stdout 2>/rustcbuildx/stderr)
-echo $? >/rustcbuildx/status
+"#;
+
+/// Waits for one of the build's slots, if it is bounded: BuildKit itself starts all that is ready at once. One
+/// process at a time looks for a free slot, the others wait for it; whoever dies frees what it held.
+const WAIT: &str = r#"if [ "$jobs" ] && command -v flock >/dev/null; then
+  [ "$jobs" != all ] || jobs=$(nproc)
+  slots=/rustcbuildx/slots/$nonce
+  mkdir "$slots" 2>/dev/null && find /rustcbuildx/slots -mindepth 1 -maxdepth 1 -mtime +1 -exec rm -rf {} +
+  exec 8>"$slots/queue" && flock 8
+  until
+    slot=0
+    until [ $slot = "$jobs" ] || { exec 9>"$slots/$slot" && flock -n 9; }; do slot=$((slot + 1)); done
+    [ $slot != "$jobs" ]
+  do sleep 0.02; done
+  exec 8>&-; echo at work
+fi
+"#;
+
+const RUN: &str = r#"(exec env -i "$@" </dev/null >/rustcbuildx/outcome/stdout 2>/rustcbuildx/outcome/stderr 9>&-)
+status=$?; exec 9>&-; echo $status >/rustcbuildx/outcome/status; cd /rustcbuildx/outcome
 "#;
 
 /// Moves what rustc wrote; the mounted artifacts in the same folder refuse to be moved (EBUSY) and stay. Where a
 /// failure left none, empty files serve the steps that mount them, so that these fail by themselves and not the
 /// whole build.
-const GATHER_ARTIFACTS: &str = r#"mv -- "$out"/* /rustcbuildx/files/ 2>/dev/null; cd /rustcbuildx/files && [ "$(cat ../status)" != 0 ] || exit 0
-for name in $expected; do [ -e "$name" ] || : >"$name"; done"#;
+const GATHER_ARTIFACTS: &str = r#"mv -- "$out"/* files/ 2>/dev/null
+if [ $status != 0 ]; then for name in $expected; do [ -e "files/$name" ] || : >"files/$name"; done; fi
+"#;
 
 /// Moves the whole output folder of a build script, hidden files and all.
-const GATHER_FOLDER: &str = r#"cd / && rmdir /rustcbuildx/files && mv -- "$out" /rustcbuildx/files"#;
+const GATHER_FOLDER: &str = r#"rmdir files && mv -- "$out" files || exit
+"#;
+
+/// Copies the files of a success to where later builds find them: whole, or not at all.
+const KEEP: &str = r#"[ $status = 0 ] || exit 0
+new=$(mktemp -d /rustcbuildx/kept/XXXXXX) && cp -a files "$new" && rm -rf /rustcbuildx/kept/files && mv "$new/files" /rustcbuildx/kept/
+rm -rf "$new"; :"#;
 
 /// The step that does the unit's work in an image, with its inputs mounted. A `salt` that was never used
 /// before makes it a step that no cache holds.
 pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Option<&str>) -> Run {
     let mut mounts: Vec<Mount> = mounts.iter().map(|mount| shown(mount, unit)).collect();
-    mounts.extend([NONCE_SECRET].into_iter().chain(unit.hidden.keys().map(String::as_str)).map(Mount::secret));
+    let slots = Mount::Cache { id: SLOTS_ID.into(), source: "/".into(), target: SLOTS.into(), writable: true };
+    mounts.push(slots);
+    mounts.extend([BUILD_SECRET].into_iter().chain(unit.hidden.keys().map(String::as_str)).map(Mount::secret));
+    let keep = if unit.serves_units() {
+        mounts.push(Mount::Keep { target: KEPT.to_owned() });
+        KEEP
+    } else {
+        ""
+    };
     let gather = match unit.work {
         Work::Compile { .. } => GATHER_ARTIFACTS,
         Work::BuildScript { .. } => GATHER_FOLDER,
     };
-    let script = format!("{PROLOGUE}{gather}");
+    let script = format!("{PROLOGUE}{WAIT}{RUN}{gather}{keep}");
     let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, salt.unwrap_or("rustcbuildx").to_owned()];
     argv.push(format!("{umask:04o}"));
     argv.push(unit.places.shown(unit.cwd.as_str()));

@@ -137,6 +137,15 @@ impl Unit {
         (makes_program || args.has(Flag::Test)) && args.emits().iter().any(|emit| emit.kind == EmitKind::Link)
     }
 
+    /// Whether other units are made from what this one makes, as far as one can tell.
+    pub fn serves_units(&self) -> bool {
+        let Work::Compile { args, .. } = &self.work else { return true };
+        let is_library = |kind: &CrateType| {
+            matches!(kind, CrateType::Lib | CrateType::Rlib | CrateType::Dylib | CrateType::ProcMacro)
+        };
+        self.makes_build_script() || !args.has(Flag::Test) && args.crate_types().iter().any(is_library)
+    }
+
     pub fn is_build_script(&self) -> bool {
         matches!(self.work, Work::BuildScript { .. })
     }

@@ -49,7 +49,7 @@ fn dockerfile(unit: &Unit) -> String {
     let run = stage::run(unit, &image, 0o022, &mounts, None);
     let origin = Origin::Step { base: image.pinned, run, stages: vec![], contexts: Default::default() };
     let recipe = Recipe { key: "u0".into(), origin, outputs: vec![], crates: vec![] };
-    plan::unit(&[recipe], None).dockerfile
+    plan::unit(&recipe, None).dockerfile
 }
 
 #[test]

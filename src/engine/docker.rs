@@ -1,11 +1,14 @@
 //! Docker: BuildKit through the buildx plugin.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::{Engine, Kind, text};
+use super::{Engine, Event, Kind, text};
 use crate::env::Env;
 
 /// Where the docker CLI looks for plugins, after its configuration folder.
@@ -50,8 +53,57 @@ pub fn check(engine: Engine) -> Result<Engine> {
     Ok(engine)
 }
 
-pub fn build_options() -> Vec<String> {
-    ["--progress=plain", "--provenance=false", "--output=-"].map(str::to_owned).to_vec()
+pub fn build_options(watched: bool) -> Vec<String> {
+    let progress = if watched { "--progress=rawjson" } else { "--progress=plain" };
+    [progress, "--provenance=false", "--output=-"].map(str::to_owned).to_vec()
+}
+
+/// Reads the progress of a build: BuildKit's `SolveStatus` as JSON, one a line.
+#[derive(Default)]
+pub struct Watch {
+    /// The stages of the vertices seen.
+    stages: HashMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    #[serde(default)]
+    vertexes: Vec<Vertex>,
+    #[serde(default)]
+    logs: Vec<Log>,
+}
+
+#[derive(Deserialize)]
+struct Vertex {
+    digest: String,
+    name: String,
+    completed: Option<String>,
+    #[serde(default)]
+    cached: bool,
+}
+
+#[derive(Deserialize)]
+struct Log {
+    vertex: String,
+}
+
+impl Watch {
+    /// What a line tells of the stages' steps. A step that says something is at work.
+    pub fn events(&mut self, line: &str) -> Vec<Event> {
+        let Ok(status) = serde_json::from_str::<Status>(line) else { return vec![] };
+        let mut events = Vec::new();
+        for Vertex { digest, name, completed, cached } in status.vertexes {
+            let step = name.strip_prefix('[').and_then(|name| name.split_once("] RUN "));
+            let Some(stage) = step.and_then(|(step, _)| step.split(' ').next()) else { continue };
+            if completed.is_some() {
+                events.push(Event::Done { stage: stage.to_owned(), cached });
+            }
+            self.stages.insert(digest, stage.to_owned());
+        }
+        let at_work = status.logs.iter().filter_map(|log| self.stages.get(&log.vertex));
+        events.extend(at_work.map(|stage| Event::AtWork { stage: stage.clone() }));
+        events
+    }
 }
 
 #[derive(Deserialize)]
@@ -77,4 +129,23 @@ pub fn digest(engine: &Engine, image: &str) -> Result<Option<String>> {
     }
     let digests = text(&mut local)?;
     Ok(digests.split(' ').find_map(|name| Some(name.split_once('@')?.1.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines of a real build, shortened.
+    #[test]
+    fn progress_is_read() {
+        let mut watch = Watch::default();
+        let begun = r#"{"vertexes":[{"digest":"sha256:a","inputs":["sha256:b"],"name":"[u1 1/1] RUN --network=none x","started":"2026-11-23T02:03:55Z"},{"digest":"sha256:c","name":"[internal] load .dockerignore"}]}"#;
+        let said = r#"{"logs":[{"vertex":"sha256:a","stream":1,"data":"Lgo=","timestamp":"2026-11-23T02:03:56Z"},{"vertex":"sha256:c","data":""}]}"#;
+        let done = r#"{"vertexes":[{"digest":"sha256:a","name":"[u1 1/1] RUN --network=none x","completed":"2026-11-23T02:03:57Z","cached":true}]}"#;
+        let stage = || "u1".to_owned();
+        assert_eq!(watch.events(begun), []);
+        assert_eq!(watch.events(said), [Event::AtWork { stage: stage() }]);
+        assert_eq!(watch.events(done), [Event::Done { stage: stage(), cached: true }]);
+        assert_eq!(watch.events("ERROR: failed to build"), []);
+    }
 }

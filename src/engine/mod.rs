@@ -28,6 +28,15 @@ pub struct Engine {
     address: String,
 }
 
+/// What an engine tells of a stage's step.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It has a slot.
+    AtWork { stage: String },
+    /// It ran, or the engine remembered what it did.
+    Done { stage: String, cached: bool },
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Kind {
     Docker,
@@ -81,19 +90,38 @@ impl Engine {
     }
 
     /// Builds a plan and writes its result to standard output as a tar file. Its secrets are variables of
-    /// the command's environment; those in `env` are added to it.
-    pub fn build(&self, plan: &Plan, env: Vec<(String, String)>) -> Result<Cmd> {
+    /// the command's environment; those in `env` are added to it. What it says is for people.
+    pub fn build(&self, plan: &Plan, env: Vec<(String, String)>) -> Cmd {
+        self.build_command(plan, env, None)
+    }
+
+    /// The same for a plan of many stages, of which `jobs` are to be built at once if the engine needs to be told;
+    /// [`Engine::watch`] reads what it says.
+    pub fn build_watched(&self, plan: &Plan, env: Vec<(String, String)>, jobs: usize) -> Cmd {
+        self.build_command(plan, env, Some(jobs))
+    }
+
+    /// Gives what each line that a watched build says tells of its steps; podman tells nothing.
+    pub fn watch(&self) -> impl FnMut(&str) -> Vec<Event> + use<> {
+        let mut watch = match self.kind {
+            Kind::Docker => Some(docker::Watch::default()),
+            Kind::Podman => None,
+        };
+        move |line| watch.as_mut().map(|watch| watch.events(line)).unwrap_or_default()
+    }
+
+    fn build_command(&self, plan: &Plan, env: Vec<(String, String)>, watched_jobs: Option<usize>) -> Cmd {
         let mut args = self.build[1..].to_vec();
         args.extend(match self.kind {
-            Kind::Docker => docker::build_options(),
-            Kind::Podman => podman::build_options(),
+            Kind::Docker => docker::build_options(watched_jobs.is_some()),
+            Kind::Podman => podman::build_options(watched_jobs.unwrap_or(1)),
         });
         args.extend(plan.secrets.iter().map(|id| format!("--secret=id={id},env={id}")));
         for (name, path) in &plan.contexts {
             args.push(format!("--build-context={name}={path}"));
         }
         args.push("-".to_owned());
-        Ok(Cmd { program: self.build[0].clone(), args, env, stdin: plan.dockerfile.clone() })
+        Cmd { program: self.build[0].clone(), args, env, stdin: plan.dockerfile.clone() }
     }
 
     /// Pulls an image, showing the engine's own progress; the engine's answer is the error.

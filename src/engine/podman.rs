@@ -40,9 +40,11 @@ fn parse(version: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-pub fn build_options() -> Vec<String> {
+pub fn build_options(jobs: usize) -> Vec<String> {
     // Without --quiet, step lines mix with the tar file on standard output.
-    ["--quiet", "--layers", "--output=-"].map(str::to_owned).to_vec()
+    let mut options = ["--quiet", "--layers", "--output=-"].map(str::to_owned).to_vec();
+    options.push(format!("--jobs={jobs}"));
+    options
 }
 
 pub fn digest(engine: &Engine, image: &str) -> Result<Option<String>> {

@@ -1,17 +1,19 @@
 //! One unit's way through the engine: inputs, stage, build, outcome, and again where the first answer is
 //! not to be trusted.
 
+mod together;
+
 use std::{
     borrow::Cow,
-    fs,
+    fs::{self},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use camino::Utf8PathBuf;
 
 use crate::{
-    artifacts::{self, Archive, Outcome, Received, Unpacked},
+    artifacts::{Archive, Outcome, Received, Unpacked},
     cache::{Cache, digest},
     config::{Config, SetEnv},
     dep_info,
@@ -20,15 +22,16 @@ use crate::{
     env::Env,
     image::Image,
     inputs::{Finder, Inputs},
+    kept::Kept,
     leak,
     learned::Learned,
     missing::{self, Missing},
     places::{Places, target_root},
     plan,
-    recipe::{Origin, Recipe, Recipes},
-    recording::{self, Recorded, Recording},
+    recipe::{Key, Origin, Recipe, Recipes},
+    recording::Recording,
     runner,
-    stage::{self, NONCE_SECRET},
+    stage::{self, BUILD_SECRET, SLOTS_ID},
     store::{LocalStore, Store},
     toolchain::Version,
     unit::{NUM_JOBS, Unit, Work, is_secret},
@@ -107,49 +110,36 @@ impl<'a> Session<'a> {
         Ok(built)
     }
 
-    /// Writes a unit down, and answers from the store or with stand-ins.
-    fn record(&self, recording: &Recording, mut unit: Unit) -> Result<Built> {
-        unit.places = std::mem::take(&mut unit.places).standing_in(recording.stand_in(), &recording.target);
-        let mut finder = self.finder(&unit, false);
-        let inputs = finder.inputs(&unit)?;
-        let recipe = self.recipe(&unit, &inputs, None);
-        let (files, mut outcome) = recording::stand_ins(&unit)?;
-        let is_stored = match unit.work {
-            Work::Compile { .. } => self.store().has(&recipe.key),
-            Work::BuildScript { .. } => self.store().outcome(&recipe.key).is_some_and(|stored| {
-                outcome.stdout = unit.places.restored(&stored.stdout).into_owned();
-                true
-            }),
-        };
-        recording.add(&unit, &recipe, &inputs, is_stored)?;
-        Ok(Built { outcome, files, recipe, is_fresh: false, leak: None, complaint: None })
-    }
-
-    /// Builds, and again if the engine's own cache is in the way: a failure it remembers may be one that
-    /// would not happen now, and a stage below that it lost and cannot make again is replaced by what is here.
+    /// Builds, and again if the engine remembers a failure: it may be one that would not happen now.
     fn build_trusted(&self, unit: &Unit) -> Result<Built> {
-        let built = match self.build_once(unit, None, false) {
-            Ok(built) => built,
-            Err(Failure::Before(error)) => return Err(error),
-            Err(Failure::Engine { retry: false, error }) => return Err(error),
-            Err(Failure::Engine { retry: true, error }) => {
-                log::warn!("{error:#}: again with all artifacts sent");
-                self.build_once(unit, None, true).map_err(Failure::into_error)?
-            }
-        };
+        let built = self.build_somehow(unit, None)?;
         if is_success(unit.is_build_script(), &built.outcome) || built.is_fresh {
             return Ok(built);
         }
         log::info!("{} failed in an earlier build: again", unit.name());
-        self.build_once(unit, Some(&nonce()), false).map_err(Failure::into_error)
+        self.build_somehow(unit, Some(&nonce()))
+    }
+
+    /// Builds, and again with all artifacts sent if what the engine was thought to have kept is in the way.
+    fn build_somehow(&self, unit: &Unit, salt: Option<&str>) -> Result<Built> {
+        let kept = Kept::by(&self.engine, &self.cache);
+        match self.build_once(unit, salt, |key| kept.has(key)) {
+            Ok(built) => Ok(built),
+            Err(Failure::Final(error)) => Err(error),
+            Err(Failure::WithKept { error, stages }) => {
+                log::warn!("{error:#}: again with all artifacts sent");
+                let built = self.build_once(unit, salt, |_| false).map_err(Failure::into_error)?;
+                stages.iter().for_each(|key| kept.remove(key));
+                Ok(built)
+            }
+        }
     }
 
     /// One look into the store, and if need be one call of the engine. `salt` makes the step one that no cache holds.
-    fn build_once(&self, unit: &Unit, salt: Option<&str>, send_artifacts: bool) -> Result<Built, Failure> {
+    fn build_once(&self, unit: &Unit, salt: Option<&str>, is_kept: impl Fn(&str) -> bool) -> Result<Built, Failure> {
         let start = Instant::now();
-        let mut finder = self.finder(unit, send_artifacts);
+        let mut finder = self.finder(unit);
         let mut inputs = finder.inputs(unit)?;
-        let has_stages = !inputs.stages.is_empty();
         let mut recipe = self.recipe(unit, &inputs, salt);
         if let Some(received) = self.store().get(&recipe.key, unit.out_dir()) {
             log::info!("{} was taken from the store in {} ms", unit.name(), start.elapsed().as_millis());
@@ -160,9 +150,12 @@ impl<'a> Session<'a> {
             inputs.mounts.push(state);
             recipe = self.recipe(unit, &inputs, salt);
         }
-        let plan = plan::unit(&finder.recipes.with_all_below(recipe.clone())?, self.config.syntax.as_deref());
+        let stages: Vec<Key> = inputs.stages.iter().filter(|key| is_kept(key)).cloned().collect();
+        let alone = finder.without_stages(&inputs, |key| stages.iter().any(|kept| kept == key))?;
+        let step = Recipe { key: recipe.key.clone(), ..self.recipe(unit, &alone, salt) };
+        let plan = plan::unit(&step, self.config.syntax.as_deref());
         let nonce = nonce();
-        let cmd = self.engine.build(&plan, self.secrets(&nonce))?;
+        let cmd = self.engine.build(&plan, self.secrets(&nonce, self.env.get(NUM_JOBS).unwrap_or("1")));
         log::debug!("{}: inputs found in {} ms\n{cmd}", unit.name(), start.elapsed().as_millis());
 
         let start = Instant::now();
@@ -176,7 +169,10 @@ impl<'a> Session<'a> {
                 self.engine.complaint(&finished.stderr),
                 self.engine.hint(&finished.stderr)
             );
-            return Err(Failure::Engine { retry: has_stages && !send_artifacts, error });
+            return Err(match stages.is_empty() {
+                true => Failure::Final(error),
+                false => Failure::WithKept { error, stages },
+            });
         }
         let start = Instant::now();
         let received = Archive::new(&mut finished.stdout).receive(unit.out_dir())?;
@@ -193,6 +189,9 @@ impl<'a> Session<'a> {
             // The build is right without it.
             let kept = self.store().put(&recipe.key, &mut finished.stdout);
             kept.unwrap_or_else(|error| log::warn!("{error:#}"));
+        }
+        if outcome.status == 0 && recipe.keeps() {
+            Kept::by(&self.engine, &self.cache).add(&recipe.key)?;
         }
         Ok(Built { outcome, files, recipe, is_fresh, leak, complaint: None })
     }
@@ -220,40 +219,12 @@ impl<'a> Session<'a> {
         Recipes::new(cache, target_root(unit.out_dir()).unwrap_or_default())
     }
 
-    fn finder(&self, unit: &Unit, send_artifacts: bool) -> Finder<'_> {
-        let (recipes, cargo_home) = (self.recipes(unit), self.cargo_home.clone());
-        Finder { cache: &self.cache, recipes, cargo_home, send_artifacts }
+    fn finder(&self, unit: &Unit) -> Finder<'_> {
+        Finder { cache: &self.cache, recipes: self.recipes(unit), cargo_home: self.cargo_home.clone() }
     }
 
-    /// Builds units of a recording in one call of the engine and stores those that end well; gives how many do.
-    pub fn build_together(&self, recording: &Recording, units: &[&Recorded]) -> Result<usize> {
-        let mut recipes = Recipes::new(&recording.cache, recording.stand_in());
-        let wanted: Vec<&str> = units.iter().map(|unit| unit.recipe.key.as_str()).collect();
-        let plan = plan::units(&recipes.all_with_below(&wanted)?, &wanted, self.config.syntax.as_deref());
-        let cmd = self.engine.build(&plan, self.secrets(&nonce()))?;
-        log::debug!("{} units together\n{cmd}", units.len());
-        let mut finished = runner::run(&cmd)?;
-        log::debug!("engine done\n{}", finished.stderr);
-        if !finished.status.success() {
-            bail!("{} {}", self.engine.complaint(&finished.stderr), self.engine.hint(&finished.stderr));
-        }
-        let mut stored = 0;
-        artifacts::split(&mut finished.stdout, |key, mut archive| {
-            let Some(unit) = units.iter().find(|unit| unit.recipe.key == key) else { return Ok(()) };
-            let received = Archive::new(&mut archive).receive(&recording.stand_in().join("outcome"))?;
-            let has_leak = || leak::find(&received.files.root, &Places::all_marks()).map(|found| found.is_some());
-            if is_success(unit.script.is_some(), &received.outcome) && !has_leak()? && is_storable(&unit.recipe) {
-                self.store().put(key, &mut archive)?;
-                stored += 1;
-            }
-            Ok(())
-        })?;
-        Ok(stored)
-    }
-
-    fn secrets(&self, nonce: &str) -> Vec<(String, String)> {
-        let jobs = self.env.get(NUM_JOBS).unwrap_or("1");
-        [(NONCE_SECRET, nonce), (NUM_JOBS, jobs)].map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+    fn secrets(&self, build: &str, jobs: &str) -> Vec<(String, String)> {
+        [(BUILD_SECRET, build), (NUM_JOBS, jobs)].map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
     }
 
     fn store(&self) -> LocalStore<'_> {
@@ -277,7 +248,7 @@ impl<'a> Session<'a> {
         let dir = args.codegen("incremental").filter(|_| self.config.incremental)?;
         let target = unit.cwd.join(dir).into_string();
         let id = format!("rustcbuildx-{}", digest([target.as_str(), &unit.name()]));
-        Some(Mount::Cache { id, target })
+        Some(Mount::Cache { id, source: "/".to_owned(), target, writable: true })
     }
 
     /// Adds the variables asked for, and what the unit was seen to read.
@@ -336,25 +307,23 @@ fn restored(unit: &Unit, mut received: Received) -> Result<Received> {
 
 /// Why an attempt came to nothing.
 enum Failure {
-    /// Nothing was asked of the engine, or its answer made no sense.
-    Before(anyhow::Error),
-    Engine {
-        retry: bool,
-        error: anyhow::Error,
-    },
+    /// Another attempt would end no better.
+    Final(anyhow::Error),
+    /// The engine's, which was to take these stages' outcomes from what it keeps.
+    WithKept { error: anyhow::Error, stages: Vec<Key> },
 }
 
 impl Failure {
     fn into_error(self) -> anyhow::Error {
         match self {
-            Self::Before(error) | Self::Engine { error, .. } => error,
+            Self::Final(error) | Self::WithKept { error, .. } => error,
         }
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::Before(error)
+        Self::Final(error)
     }
 }
 
@@ -368,7 +337,8 @@ fn is_success(is_build_script: bool, outcome: &Outcome) -> bool {
 /// and a cache mount holds what earlier builds left.
 fn is_storable(recipe: &Recipe) -> bool {
     let Origin::Step { base, run, .. } = &recipe.origin else { return false };
-    base.contains("@sha256:") && !run.mounts.iter().any(|mount| matches!(mount, Mount::Cache { .. }))
+    base.contains("@sha256:")
+        && !run.mounts.iter().any(|mount| matches!(mount, Mount::Cache { id, .. } if id != SLOTS_ID))
 }
 
 fn learned_name(unit: &Unit) -> String {
