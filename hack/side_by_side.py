@@ -29,13 +29,13 @@ def plain_environment():
     return environment | {"RUSTC_WRAPPER": "", "RUSTC_WORKSPACE_WRAPPER": "", "CARGO_INCREMENTAL": "0", "CARGO_TERM_COLOR": "never"}
 
 
-def build_wrapper(state):
-    """Installs the wrapper of this checkout into `state`; gives its path and its commit."""
+def build_programs(state):
+    """Installs the programs of this checkout into `state`; gives their folder and their commit."""
     say("rustcbuildx itself")
     command = ["cargo", "install", "--locked", "--quiet", "--force", "--path", str(REPOSITORY), "--root", str(state)]
     commit = ask("git", "describe", "--always", "--dirty", "--exclude=*")
     subprocess.run(command, env=plain_environment(), check=True, cwd="/")
-    return state / "bin/rustcbuildx", commit
+    return state / "bin", commit
 
 
 def engine_environment(engine, full):

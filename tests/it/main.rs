@@ -17,6 +17,7 @@ mod commands;
 mod differential;
 mod failures;
 mod interrupted;
+mod kept;
 mod lost_engine;
 mod modes;
 mod odd;

@@ -1,0 +1,56 @@
+"""A proxy on loopback that hands bytes on a while later: a long line to a near port."""
+
+import queue
+import socket
+import threading
+import time
+
+
+class Proxy:
+    """Listens on `port`, a free one, for connections to another port of this machine, and delays each direction."""
+
+    def __init__(self, target, seconds):
+        self.target, self.seconds = target, seconds
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self.target))
+            for ends in [(client, server), (server, client)]:
+                for one in ends:
+                    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.forward(*ends)
+
+    def forward(self, source, sink):
+        waiting = queue.Queue()
+
+        def read():
+            data = b"."
+            while data:
+                try:
+                    data = source.recv(1 << 16)
+                except OSError:
+                    data = b""
+                waiting.put((time.monotonic() + self.seconds, data))
+
+        def write():
+            data = b"."
+            while data:
+                due, data = waiting.get()
+                time.sleep(max(0, due - time.monotonic()))
+                try:
+                    sink.sendall(data) if data else sink.shutdown(socket.SHUT_WR)
+                except OSError:
+                    return
+
+        for work in (read, write):
+            threading.Thread(target=work, daemon=True).start()
+
+    def close(self):
+        self.listener.close()

@@ -1,0 +1,74 @@
+//! What engines keep from one build to the next: used while it is there, made up for when it is not.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+
+use crate::engine::Engine;
+use crate::project::{By, Project};
+
+/// With a cache of its own, so that all its dependencies are the engine's to keep.
+fn project(fixture: &str) -> Project {
+    let project = Project::new(fixture).env("CARGO_INCREMENTAL", "0");
+    let cache = project.dir().join("cache");
+    project.env("XDG_CACHE_HOME", cache.to_str().unwrap())
+}
+
+/// The steps whose files the engine was seen to keep.
+fn kept(project: &Project) -> Vec<String> {
+    let engines = fs::read_dir(project.dir().join("cache/rustcbuildx/kept")).unwrap();
+    let keys = engines.flat_map(|engine| fs::read_dir(engine.unwrap().path()).unwrap());
+    keys.map(|key| key.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// As when the engine made room.
+fn lose(project: &Project, keys: &[String]) {
+    let image = Engine::docker().env[OsStr::new("RUSTCBUILDX_BASE_IMAGE")].to_str().unwrap();
+    let mounts: String =
+        keys.iter().map(|key| format!("--mount=type=cache,id=rustcbuildx-{key},target=/kept/{key} ")).collect();
+    let file = format!(
+        "FROM {}\nRUN --network=none {mounts} rm -r /kept/*/files\n",
+        image.trim_start_matches("docker-image://")
+    );
+    let mut docker = project.command("docker", By::Ours);
+    docker.args(["buildx", "build", "--quiet", "-"]).stdin(Stdio::piped());
+    let mut docker = docker.spawn().unwrap();
+    docker.stdin.take().unwrap().write_all(file.as_bytes()).unwrap();
+    assert!(docker.wait().unwrap().success());
+}
+
+#[test]
+fn what_the_engine_lost_is_sent() {
+    let project = project("broken");
+    project.ours("build").succeeds();
+    let keys = kept(&project);
+    // Two libraries, a build script and its run, at least.
+    assert!(keys.len() >= 4, "{keys:?}");
+    let edit_and_count = |from: &str, to: &str| {
+        project.edit("src/main.rs", from, to);
+        project.calls.take();
+        project.ours("build").succeeds();
+        project.calls.take().len()
+    };
+    let usual = edit_and_count("// HERE", "// HERE 1");
+    lose(&project, &keys);
+    assert!(edit_and_count("// HERE 1", "// HERE 2") > usual, "it is not noticed");
+    assert_eq!(edit_and_count("// HERE 2", "// HERE 3"), usual, "it is not remembered");
+    project.same_in_the_end("run");
+}
+
+/// What came from the store was never made by this engine, or so it seems: it is sent.
+#[test]
+fn what_was_stored_serves_units_that_are_built() {
+    let project = project("registry");
+    project.ours("build").succeeds();
+    fs::remove_dir_all(project.dir().join("cache/rustcbuildx/kept")).unwrap();
+    fs::remove_dir_all(project.target(By::Ours)).unwrap();
+    project.edit("src/main.rs", "fn main", "\nfn main");
+    project.calls.take();
+    project.ours("build").succeeds();
+    // All four units of the package.
+    assert_eq!(project.calls.take().len(), 4);
+    project.same_in_the_end("run");
+}
