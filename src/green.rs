@@ -208,6 +208,7 @@ mod tests {
         let crates = crates.iter().map(|key| key.to_string()).collect();
         Recorded {
             name: key.to_owned(),
+            learned: String::new(),
             recipe: Recipe { key: key.to_owned(), origin, outputs: vec![], crates },
             is_stored: false,
             is_uncertain: false,

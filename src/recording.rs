@@ -37,6 +37,8 @@ pub struct Recording {
 pub struct Recorded {
     /// For messages.
     pub name: String,
+    /// Where what is learned of it belongs.
+    pub learned: String,
     pub recipe: Recipe,
     pub is_stored: bool,
     /// Whether something upstream is not known, so that this is not the unit that the real run will have.
@@ -83,7 +85,7 @@ impl Recording {
     }
 
     /// Writes a unit down.
-    pub fn add(&self, unit: &Unit, recipe: &Recipe, inputs: &Inputs, is_stored: bool) -> Result<()> {
+    pub fn add(&self, unit: &Unit, learned: &str, recipe: &Recipe, inputs: &Inputs, is_stored: bool) -> Result<()> {
         let is_incremental = matches!(&unit.work, Work::Compile { args, .. } if args.codegen("incremental").is_some());
         let is_open = |key: &Key| self.get(key).is_none_or(|below| below.is_uncertain || below.is_unanswered());
         let has_links = unit.env.contains_key("CARGO_MANIFEST_LINKS");
@@ -92,7 +94,8 @@ impl Recording {
             Work::Compile { .. } => (None, Some(unit.package.clone())),
         };
         let is_uncertain = is_incremental || inputs.stages.iter().any(is_open);
-        let recorded = Recorded { name: unit.name(), recipe: recipe.clone(), is_stored, is_uncertain, script, package };
+        let (name, learned) = (unit.name(), learned.to_owned());
+        let recorded = Recorded { name, learned, recipe: recipe.clone(), is_stored, is_uncertain, script, package };
         self.cache.write(&format!("units/{}", recipe.key), &recorded)
     }
 

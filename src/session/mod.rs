@@ -83,7 +83,7 @@ impl<'a> Session<'a> {
         let mut learned: Learned = self.cache.read(&learned_name).unwrap_or_default();
         self.add_learned(&mut unit, &learned)?;
         if let Some(recording) = &self.recording {
-            return self.record(recording, unit);
+            return self.record(recording, unit, &learned_name);
         }
         let mut built = self.build_trusted(&unit)?;
         let known = learned.clone();

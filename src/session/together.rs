@@ -12,6 +12,7 @@ use crate::{
     jobs::Jobs,
     kept::Kept,
     leak,
+    learned::Learned,
     places::Places,
     plan,
     recipe::Recipes,
@@ -23,7 +24,7 @@ use crate::{
 
 impl Session<'_> {
     /// Writes a unit down, and answers from the store or with stand-ins.
-    pub(super) fn record(&self, recording: &Recording, mut unit: Unit) -> Result<Built> {
+    pub(super) fn record(&self, recording: &Recording, mut unit: Unit, learned: &str) -> Result<Built> {
         unit.places = std::mem::take(&mut unit.places).standing_in(recording.stand_in(), &recording.target);
         let mut finder = self.finder(&unit);
         let inputs = finder.inputs(&unit)?;
@@ -36,7 +37,7 @@ impl Session<'_> {
                 true
             }),
         };
-        recording.add(&unit, &recipe, &inputs, is_stored)?;
+        recording.add(&unit, learned, &recipe, &inputs, is_stored)?;
         if let Some(jobs) = self.env.get(NUM_JOBS) {
             recording.add_jobs(jobs)?;
         }
@@ -75,7 +76,12 @@ impl Session<'_> {
                 kept.add(key)?;
             }
             let is_good = is_success(unit.script.is_some(), &outcome) && is_storable(&unit.recipe);
-            if is_good && !has_leak(&mut archive, &recording.stand_in())? {
+            if is_good && has_leak(&mut archive, &recording.stand_in())? {
+                // The next rehearsal will have it with the host's own paths.
+                let mut learned: Learned = self.cache.read(&unit.learned).unwrap_or_default();
+                learned.own_paths = true;
+                self.cache.write(&unit.learned, &learned)?;
+            } else if is_good {
                 self.store().put(key, &mut archive)?;
                 stored += 1;
             }
