@@ -18,17 +18,21 @@
 //! sends the run the same way; without the wrapper it starts the real program.
 //!
 //! `cargo green` ([`green`]) goes this way twice: in a rehearsal, where [`session`] only writes a unit and its
-//! recipe down ([`recording`]), then, when the missing recipes were built as one plan, for good.
+//! recipe down ([`recording`]), then, when the missing recipes were built as one plan ([`session::together`]), for good.
 //!
 //! # Decisions
 //!
 //! - **Members keep the host's paths, dependencies have common ones** ([`places`]). What needs no rewriting is not
 //!   rewritten: a member's argv, diagnostics, dep-info, debug information and bytes are plain cargo's. What others
 //!   can share is the same everywhere, unless its output uses the path ([`leak`]).
-//! - **A dependency is mounted from the stage that made it** ([`recipe`]): nothing already known to the engine
-//!   is sent again. An artifact of unknown making, from plain cargo say, is sent as a file.
+//! - **A dependency is mounted from what the engine kept of its making** ([`kept`]): nothing already known to the
+//!   engine is sent again, and a call costs the same however much is below its unit. What is not kept, or of unknown
+//!   making (plain cargo's, say), is sent as a file. Only in a plan is it mounted from the stage that makes it.
 //! - **A stage's outcome is a folder, not a scratch stage of its own.** File mounts out of that folder cost
-//!   the engine 0.07 s a unit, a `COPY` into a scratch stage 0.23 s; only what is sent back is copied.
+//!   the engine 0.07 s a unit, a `COPY` into a scratch stage 0.23 s; only what is sent back is copied. The folder
+//!   is not right below the root: BuildKit would walk the whole root to digest it, 0.14 s a unit.
+//! - **A plan's units wait for a slot in their containers** ([`jobs`]): BuildKit starts all that is ready at once, and
+//!   the number of slots must not be part of a step, or another number would be another step.
 //! - **The step succeeds whatever rustc says**, so that diagnostics, status and files come back whole. The
 //!   number in [`stage::NONCE`] tells a step that ran from one the engine remembered, and a remembered
 //!   failure is run again.

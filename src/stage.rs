@@ -34,7 +34,7 @@ pub const NONCE: &str = "nonce";
 pub const BUILD_SECRET: &str = "RUSTCBUILDX_BUILD";
 /// Lock files shared by all steps of a build.
 const SLOTS: &str = "/rustcbuildx/slots";
-/// The cache mount at [`SLOTS`]: alone among them it holds nothing that a unit's outcome depends on.
+/// The cache mount of lock files: alone among them it holds nothing that a unit's outcome depends on.
 pub const SLOTS_ID: &str = "rustcbuildx-slots";
 
 /// Runs a process so that the build step succeeds whatever its status: a failed step would leave neither

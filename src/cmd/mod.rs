@@ -1,6 +1,7 @@
 //! The tool's own commands, one file each.
 
 mod env;
+mod explain;
 mod pull;
 
 use std::{ffi::OsString, fmt::Write, process::ExitCode};
@@ -11,7 +12,7 @@ use clap::{Arg, Command, error::ErrorKind};
 use crate::env::{Env, VARS};
 
 /// The words that are commands and never a compiler's name.
-pub const NAMES: &[&str] = &["env", "pull", "help"];
+pub const NAMES: &[&str] = &["env", "explain", "pull", "help"];
 
 /// Runs `rustcbuildx COMMAND …`; a wrong command line ends with status 2 and says what is right.
 pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
@@ -23,6 +24,10 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     let env = Env::current();
     match matches.subcommand() {
         Some(("env", matches)) => env::run(&env, matches.get_many::<String>("VAR").unwrap_or_default()),
+        Some(("explain", matches)) => {
+            let file = |name| matches.get_one::<String>(name).map(String::as_str);
+            explain::run(&env, file("FILE").unwrap_or_default(), file("OTHER"))
+        }
         Some(("pull", _)) => pull::run(&env),
         _ => unreachable!("clap asks for one of the commands"),
     }
@@ -51,6 +56,12 @@ fn command() -> Command {
             Command::new("env")
                 .about("Show the settings in force, as a shell takes them")
                 .arg(Arg::new("VAR").help("Show the values of these only").num_args(0..)),
+        )
+        .subcommand(
+            Command::new("explain")
+                .about("Show what decided a file of a target folder, or why two such files are not the same")
+                .arg(Arg::new("FILE").help("A library, program or other output of a unit").required(true))
+                .arg(Arg::new("OTHER").help("Another one: only what differs is shown")),
         )
         .subcommand(Command::new("pull").about("Pull the image in step with the local toolchain, and pin its digest"))
 }

@@ -1,7 +1,7 @@
 //! One unit's way through the engine: inputs, stage, build, outcome, and again where the first answer is
 //! not to be trusted.
 
-mod together;
+pub mod together;
 
 use std::{
     borrow::Cow,

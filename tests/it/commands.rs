@@ -2,7 +2,7 @@
 
 use crate::command::{Finished, start};
 use crate::engine::{Engine, WRAPPER, command};
-use crate::project::Project;
+use crate::project::{By, Project};
 
 fn rustcbuildx(args: &str, env: &[(&str, &str)]) -> Finished {
     let mut command = command(WRAPPER, &Engine::docker().env);
@@ -75,4 +75,25 @@ fn unknown_runner_is_refused() {
 fn pull_works_again_and_fails_without_an_engine() {
     rustcbuildx("pull", &[]).succeeds();
     rustcbuildx("pull", &[("DOCKER_HOST", "unix:///nonexistent")]).fails();
+}
+
+/// The program as cargo names it, and as it is after an edit.
+#[test]
+fn an_output_is_explained() {
+    let project = Project::new("package").env("CARGO_INCREMENTAL", "0");
+    project.ours("build").succeeds();
+    let explain = |args: &[&str]| {
+        let mut command = project.command(WRAPPER, By::Ours);
+        command.arg("explain").args(args);
+        start(command, &format!("rustcbuildx explain {args:?}")).finish()
+    };
+    let program = project.target(By::Ours).join("debug/package");
+    let program = program.to_str().unwrap();
+    let explained: serde_json::Value = serde_json::from_str(&explain(&[program]).succeeds().stdout).unwrap();
+    assert_eq!(explained["is_stored"], true);
+    assert!(explained["process"].as_array().unwrap().iter().any(|word| word == "--crate-name"), "{explained:#}");
+    assert_eq!(explain(&[program, program]).succeeds().stdout, "");
+    explain(&["Cargo.toml"]).fails().says("no target folder");
+    std::fs::write(program, "changed").unwrap();
+    explain(&[program]).fails().says("hint: ");
 }

@@ -16,6 +16,7 @@ mod calls;
 mod commands;
 mod differential;
 mod failures;
+mod full_disk;
 mod interrupted;
 mod kept;
 mod lost_engine;
