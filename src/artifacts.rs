@@ -66,7 +66,9 @@ impl<R: Read> Archive<R> {
         self.tar.set_preserve_mtime(false);
         let outcome = self.read(|entry, path| {
             let unpacked = entry.unpack_in(temp.path());
-            unpacked.map(drop).with_context(|| format!("failed to unpack `{path}` into `{parent}`"))
+            unpacked
+                .map(drop)
+                .with_context(|| format!("failed to unpack `{path}` into `{parent}` (hint: is the disk full?)"))
         })?;
         Ok(Received { outcome, files: Unpacked::in_folder(temp)? })
     }
