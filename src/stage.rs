@@ -37,6 +37,9 @@ const SLOTS: &str = "/rustcbuildx/slots";
 /// The cache mount of lock files: alone among them it holds nothing that a unit's outcome depends on.
 pub const SLOTS_ID: &str = "rustcbuildx-slots";
 
+/// 1980, the first year that all archive formats know.
+const EPOCH: u64 = 315_532_800;
+
 /// Runs a process so that the build step succeeds whatever its status: a failed step would leave neither
 /// its files nor more than a clipped log. In a shell of its own, lest the shell's word of how it was killed get
 /// into its standard error. An explicit environment: dash drops variables whose names are no identifiers, and
@@ -168,6 +171,10 @@ fn container_variables(unit: &Unit, image: &Image) -> Vec<String> {
         let mut folders = vec![format!("{0}/lib/rustlib/{1}/lib:{0}/lib", image.sysroot, image.host())];
         folders.extend(library_path.iter().map(|folder| unit.places.shown(folder)));
         variables.push("HOME=/root".to_owned());
+        if unit.places.are_common() {
+            // C sources that hold `__TIME__` would come out otherwise on each machine. The host's own value comes later.
+            variables.push(format!("SOURCE_DATE_EPOCH={EPOCH}"));
+        }
         variables.push(format!("LD_LIBRARY_PATH={}", folders.join(":")));
         for (name, tool) in [("CARGO", "cargo"), ("RUSTC", "rustc"), ("RUSTDOC", "rustdoc")] {
             variables.push(format!("{name}={}", image.tool(tool)));

@@ -58,8 +58,17 @@ pub struct Built {
     is_fresh: bool,
     /// A file that names a place which only its container had.
     leak: Option<Utf8PathBuf>,
+    /// The stages whose outcomes it took from what the engine kept.
+    stages: Vec<Key>,
     /// Why it failed although the local compiler might not.
     pub complaint: Option<String>,
+}
+
+impl Built {
+    /// What no engine was asked for.
+    fn told(outcome: Outcome, files: Unpacked, recipe: Recipe) -> Self {
+        Self { outcome, files, recipe, is_fresh: false, leak: None, stages: vec![], complaint: None }
+    }
 }
 
 impl<'a> Session<'a> {
@@ -123,16 +132,21 @@ impl<'a> Session<'a> {
     /// Builds, and again with all artifacts sent if what the engine was thought to have kept is in the way.
     fn build_somehow(&self, unit: &Unit, salt: Option<&str>) -> Result<Built> {
         let kept = Kept::by(&self.engine, &self.cache);
-        match self.build_once(unit, salt, |key| kept.has(key)) {
-            Ok(built) => Ok(built),
-            Err(Failure::Final(error)) => Err(error),
+        let stages = match self.build_once(unit, salt, |key| kept.has(key)) {
+            Ok(built) if built.stages.is_empty() || !misses_crates(&built.outcome) => return Ok(built),
+            Ok(built) => {
+                log::warn!("{} found crates that do not fit: again with all artifacts sent", unit.name());
+                built.stages
+            }
+            Err(Failure::Final(error)) => return Err(error),
             Err(Failure::WithKept { error, stages }) => {
                 log::warn!("{error:#}: again with all artifacts sent");
-                let built = self.build_once(unit, salt, |_| false).map_err(Failure::into_error)?;
-                stages.iter().for_each(|key| kept.remove(key));
-                Ok(built)
+                stages
             }
-        }
+        };
+        let built = self.build_once(unit, salt, |_| false).map_err(Failure::into_error)?;
+        stages.iter().for_each(|key| kept.remove(key));
+        Ok(built)
     }
 
     /// One look into the store, and if need be one call of the engine. `salt` makes the step one that no cache holds.
@@ -144,7 +158,7 @@ impl<'a> Session<'a> {
         if let Some(received) = self.store().get(&recipe.key, unit.out_dir()) {
             log::info!("{} was taken from the store in {} ms", unit.name(), start.elapsed().as_millis());
             let Received { outcome, files } = restored(unit, received)?;
-            return Ok(Built { outcome, files, recipe, is_fresh: false, leak: None, complaint: None });
+            return Ok(Built::told(outcome, files, recipe));
         }
         if let Some(state) = self.incremental_state(unit) {
             inputs.mounts.push(state);
@@ -193,7 +207,7 @@ impl<'a> Session<'a> {
         if outcome.status == 0 && recipe.keeps() {
             Kept::by(&self.engine, &self.cache).add(&recipe.key)?;
         }
-        Ok(Built { outcome, files, recipe, is_fresh, leak, complaint: None })
+        Ok(Built { is_fresh, leak, stages, ..Built::told(outcome, files, recipe) })
     }
 
     /// What a failed unit missed that this machine has.
@@ -331,6 +345,15 @@ impl From<anyhow::Error> for Failure {
 fn is_success(is_build_script: bool, outcome: &Outcome) -> bool {
     let reports_error = || !dep_info::directives(&String::from_utf8_lossy(&outcome.stdout), "error").is_empty();
     outcome.status == 0 && !(is_build_script && reports_error())
+}
+
+/// Whether rustc found no crates that go together. Where a crate's bytes are others each time it is compiled, as with
+/// a macro that walks a hash map, the engine may keep others than this machine has.
+///
+/// Source: rustc's index of error codes.
+fn misses_crates(outcome: &Outcome) -> bool {
+    let codes = ["E0460", "E0461", "E0462", "E0463", "E0519", "E0786"];
+    outcome.status != 0 && codes.iter().any(|code| memchr::memmem::find(&outcome.stderr, code.as_bytes()).is_some())
 }
 
 /// Whether a recipe says all that its outcome depends on: a base without a digest may change under its name,

@@ -41,7 +41,7 @@ impl Session<'_> {
         if let Some(jobs) = self.env.get(NUM_JOBS) {
             recording.add_jobs(jobs)?;
         }
-        Ok(Built { outcome, files, recipe, is_fresh: false, leak: None, complaint: None })
+        Ok(Built::told(outcome, files, recipe))
     }
 
     /// Builds units of a recording in one call of the engine, at most `jobs` at once, and stores those that end well;

@@ -22,15 +22,12 @@ fn kept(project: &Project) -> Vec<String> {
     keys.map(|key| key.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// As when the engine made room.
-fn lose(project: &Project, keys: &[String]) {
+/// Does to what the engine keeps of each step, in folders of their own, what a shell command does.
+fn spoil(project: &Project, keys: &[String], command: &str) {
     let image = Engine::docker().env[OsStr::new("RUSTCBUILDX_BASE_IMAGE")].to_str().unwrap();
     let mounts: String =
         keys.iter().map(|key| format!("--mount=type=cache,id=rustcbuildx-{key},target=/kept/{key} ")).collect();
-    let file = format!(
-        "FROM {}\nRUN --network=none {mounts} rm -r /kept/*/files\n",
-        image.trim_start_matches("docker-image://")
-    );
+    let file = format!("FROM {}\nRUN --network=none {mounts} {command}\n", image.trim_start_matches("docker-image://"));
     let mut docker = project.command("docker", By::Ours);
     docker.args(["buildx", "build", "--quiet", "-"]).stdin(Stdio::piped());
     let mut docker = docker.spawn().unwrap();
@@ -52,9 +49,24 @@ fn what_the_engine_lost_is_sent() {
         project.calls.take().len()
     };
     let usual = edit_and_count("// HERE", "// HERE 1");
-    lose(&project, &keys);
+    spoil(&project, &keys, "rm -r /kept/*/files");
     assert!(edit_and_count("// HERE 1", "// HERE 2") > usual, "it is not noticed");
     assert_eq!(edit_and_count("// HERE 2", "// HERE 3"), usual, "it is not remembered");
+    project.same_in_the_end("run");
+}
+
+/// As if a crate came out otherwise each time it is compiled.
+#[test]
+fn what_does_not_fit_is_sent() {
+    let project = project("broken");
+    project.ours("build").succeeds();
+    spoil(
+        &project,
+        &kept(&project),
+        "for file in /kept/*/files/*.rmeta /kept/*/files/*.rlib; do echo spoilt >$file; done",
+    );
+    project.edit("src/main.rs", "// HERE", "// HERE 1");
+    project.ours("build").succeeds();
     project.same_in_the_end("run");
 }
 

@@ -91,3 +91,13 @@ fn secrets_that_are_asked_for() {
     let trace = std::fs::read_to_string(&log).unwrap();
     assert!(trace.contains("IT_TOKEN") && !trace.contains("s3cr3t"), "{trace}");
 }
+
+/// What many machines share does not hold the time at which one of them made it.
+#[test]
+fn a_date_that_is_the_same_everywhere() {
+    let epoch = "std::env::var(\"SOURCE_DATE_EPOCH\").unwrap_or(\"none\".into())";
+    assert_eq!(told(&Project::new("broken"), epoch), "none");
+    let common = || Project::new("broken").env("RUSTCBUILDX_CANONICAL_PATHS", "all");
+    assert_eq!(told(&common(), epoch), "315532800");
+    assert_eq!(told(&common().env("SOURCE_DATE_EPOCH", "1"), epoch), "1");
+}
