@@ -19,10 +19,18 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Makes the folder where it is missing.
+    /// Makes the folder where it is missing, and tags it as what it is: it may lie in a package, whose source it is
+    /// no part of.
+    ///
+    /// Source of the tag: the Cache Directory Tagging Specification.
     pub fn open(root: Utf8PathBuf) -> Result<Self> {
         let cache = Self { root };
-        fs::create_dir_all(cache.path("tmp"))
+        let tag = cache.path("CACHEDIR.TAG");
+        let make = || {
+            fs::create_dir_all(cache.path("tmp"))
+                .and_then(|()| if tag.exists() { Ok(()) } else { fs::write(&tag, TAG) })
+        };
+        make()
             .with_context(|| format!("failed to make the cache folder `{}` (hint: set XDG_CACHE_HOME)", cache.root))?;
         Ok(cache)
     }
@@ -143,6 +151,7 @@ impl Cache {
     }
 }
 
+const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# Of rustcbuildx: may be deleted at any time.\n";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn is_older(path: &Utf8Path, age: Duration) -> bool {

@@ -90,3 +90,17 @@ fn secrets_stay_where_they_are() {
         assert!(!found, "in {file}");
     }
 }
+
+/// As CI services want it, who keep nothing that is outside of the checkout.
+#[test]
+fn a_cache_in_the_source_tree_is_no_source() {
+    let project = Project::new("broken").env("CARGO_INCREMENTAL", "0");
+    let cache = project.root.join(".cache");
+    let project = project.env("XDG_CACHE_HOME", cache.to_str().unwrap());
+    project.ours("build").succeeds();
+    std::fs::remove_dir_all(project.target(By::Ours)).unwrap();
+    project.calls.take();
+    project.ours("build").succeeds();
+    let calls = project.calls.take();
+    assert!(calls.is_empty(), "{calls:#?}");
+}
