@@ -1,4 +1,4 @@
-"""Plain cargo and rustcbuildx on the same projects: what hack/projects and hack/crater/run have in common."""
+"""Plain cargo and rustcbuildx on the same projects: what hack/projects, hack/crater/run and hack/bench have in common."""
 
 import hashlib
 import json

@@ -127,8 +127,8 @@ impl Green<'_> {
     }
 
     fn is_quiet(&self) -> bool {
-        let options = self.words.iter().take_while(|word| *word != "--");
-        options.into_iter().any(|word| ["-q", "--quiet"].contains(&word.as_str()))
+        let mut options = self.words.iter().take_while(|word| *word != "--");
+        options.any(|word| ["-q", "--quiet"].contains(&word.as_str()))
     }
 
     fn jobs(&self, recording: &Recording) -> Jobs {

@@ -45,19 +45,22 @@ impl Finder<'_> {
     }
 
     /// The same inputs for a call that names no other stage: what the engine has `kept` of them, the rest as files.
-    pub fn without_stages(&self, inputs: &Inputs, is_kept: impl Fn(&str) -> bool) -> Result<Inputs> {
+    pub fn without_stages(&self, inputs: &Inputs, kept: &[Key]) -> Result<Inputs> {
         let mut alone = Inputs { contexts: inputs.contexts.clone(), ..Inputs::default() };
         for mount in &inputs.mounts {
-            let mount = match mount {
+            match mount {
                 Mount::Bind { from, source, target, .. } if inputs.stages.contains(from) => {
-                    match source.strip_prefix(OUT).filter(|_| is_kept(from)) {
-                        Some(source) => Mount::kept(from, source, target),
-                        None => alone.sent(self.copy(Utf8Path::new(target))?, target),
+                    match source.strip_prefix(OUT).filter(|_| kept.contains(from)) {
+                        Some(source) => alone.mounts.push(Mount::kept(from, source, target)),
+                        None => {
+                            let copy = self.copy(Utf8Path::new(target))?;
+                            let output = Output { host: target.into(), ..copy.outputs[0].clone() };
+                            alone.mount(&copy, &output, false);
+                        }
                     }
                 }
-                other => other.clone(),
-            };
-            alone.mounts.push(mount);
+                other => alone.mounts.push(other.clone()),
+            }
         }
         Ok(alone)
     }
@@ -307,15 +310,6 @@ impl Finder<'_> {
 }
 
 impl Inputs {
-    /// Adds the context of a copy; gives its mount at `target`.
-    fn sent(&mut self, copy: Recipe, target: &str) -> Mount {
-        if let Origin::Copy { context } = copy.origin {
-            self.contexts.insert(copy.key.clone(), context);
-        }
-        let source = copy.outputs[0].source.clone();
-        Mount::Bind { from: copy.key, source, target: target.to_owned(), writable: false }
-    }
-
     /// Mounts an output where the host has it, unless something is mounted there already.
     fn mount(&mut self, recipe: &Recipe, output: &Output, writable: bool) {
         let is_same = |mount: &Mount| matches!(mount, Mount::Bind { target, .. } if *target == output.host);

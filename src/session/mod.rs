@@ -44,6 +44,7 @@ pub struct Session<'a> {
     pub cache: Cache,
     cargo_home: Utf8PathBuf,
     engine: Engine,
+    kept: Kept,
     image: Image,
     recording: Option<Recording>,
 }
@@ -80,8 +81,8 @@ impl<'a> Session<'a> {
         let image = Image::resolve(config, &engine, &local, &cache)?;
         // The build is right without it.
         cache.sweep().unwrap_or_else(|error| log::warn!("{error:#}"));
-        let recording = Recording::current(env)?;
-        Ok(Self { env, config, cache, cargo_home: env.cargo_home()?, engine, image, recording })
+        let (recording, kept) = (Recording::current(env)?, Kept::by(&engine, &cache));
+        Ok(Self { env, config, cache, cargo_home: env.cargo_home()?, engine, kept, image, recording })
     }
 
     /// Does a unit's work. Fails only if the engine does: how the unit's process ended is in the outcome.
@@ -131,8 +132,7 @@ impl<'a> Session<'a> {
 
     /// Builds, and again with all artifacts sent if what the engine was thought to have kept is in the way.
     fn build_somehow(&self, unit: &Unit, salt: Option<&str>) -> Result<Built> {
-        let kept = Kept::by(&self.engine, &self.cache);
-        let stages = match self.build_once(unit, salt, |key| kept.has(key)) {
+        let stages = match self.build_once(unit, salt, |key| self.kept.has(key)) {
             Ok(built) if built.stages.is_empty() || !misses_crates(&built.outcome) => return Ok(built),
             Ok(built) => {
                 log::warn!("{} found crates that do not fit: again with all artifacts sent", unit.name());
@@ -145,7 +145,7 @@ impl<'a> Session<'a> {
             }
         };
         let built = self.build_once(unit, salt, |_| false).map_err(Failure::into_error)?;
-        stages.iter().for_each(|key| kept.remove(key));
+        stages.iter().for_each(|key| self.kept.remove(key));
         Ok(built)
     }
 
@@ -165,7 +165,7 @@ impl<'a> Session<'a> {
             recipe = self.recipe(unit, &inputs, salt);
         }
         let stages: Vec<Key> = inputs.stages.iter().filter(|key| is_kept(key)).cloned().collect();
-        let alone = finder.without_stages(&inputs, |key| stages.iter().any(|kept| kept == key))?;
+        let alone = finder.without_stages(&inputs, &stages)?;
         let step = Recipe { key: recipe.key.clone(), ..self.recipe(unit, &alone, salt) };
         let plan = plan::unit(&step, self.config.syntax.as_deref());
         let nonce = nonce();
@@ -205,7 +205,7 @@ impl<'a> Session<'a> {
             kept.unwrap_or_else(|error| log::warn!("{error:#}"));
         }
         if outcome.status == 0 && recipe.keeps() {
-            Kept::by(&self.engine, &self.cache).add(&recipe.key)?;
+            self.kept.add(&recipe.key)?;
         }
         Ok(Built { is_fresh, leak, stages, ..Built::told(outcome, files, recipe) })
     }

@@ -10,7 +10,6 @@ use crate::{
     artifacts::{self, Archive},
     engine::Event,
     jobs::Jobs,
-    kept::Kept,
     leak,
     learned::Learned,
     places::Places,
@@ -44,15 +43,14 @@ impl Session<'_> {
         Ok(Built::told(outcome, files, recipe))
     }
 
-    /// Builds units of a recording in one call of the engine, at most `jobs` at once, and stores those that end well;
-    /// gives how many do.
+    /// Builds units of a recording in one call of the engine, at most `jobs` at once, and stores those that end well.
     pub fn build_together(
         &self,
         recording: &Recording,
         units: &[&Recorded],
         jobs: Jobs,
         mut on_event: impl FnMut(Event),
-    ) -> Result<usize> {
+    ) -> Result<()> {
         let mut recipes = Recipes::new(&recording.cache, recording.stand_in());
         let wanted: Vec<&str> = units.iter().map(|unit| unit.recipe.key.as_str()).collect();
         let plan = plan::units(&recipes.all_with_below(&wanted)?, &wanted, self.config.syntax.as_deref());
@@ -67,13 +65,12 @@ impl Session<'_> {
         if !finished.status.success() {
             bail!("{} {}", self.engine.complaint(&finished.stderr), self.engine.hint(&finished.stderr));
         }
-        let kept = Kept::by(&self.engine, &self.cache);
         let mut stored = 0;
         artifacts::split(&mut finished.stdout, |key, mut archive| {
             let Some(unit) = units.iter().find(|unit| unit.recipe.key == key) else { return Ok(()) };
             let outcome = Archive::new(&mut archive).outcome()?;
             if outcome.status == 0 && unit.recipe.keeps() {
-                kept.add(key)?;
+                self.kept.add(key)?;
             }
             let is_good = is_success(unit.script.is_some(), &outcome) && is_storable(&unit.recipe);
             if is_good && has_leak(&mut archive, &recording.stand_in())? {
@@ -88,7 +85,7 @@ impl Session<'_> {
             Ok(())
         })?;
         log::info!("{stored} of them stored {} ms after the build began", start.elapsed().as_millis());
-        Ok(stored)
+        Ok(())
     }
 }
 
