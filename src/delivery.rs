@@ -34,6 +34,7 @@ pub fn deliver(mut built: Built, unit: &Unit, mut recipes: Recipes<'_>) -> Resul
         }
         if status == 0 {
             built.recipe.outputs = stage::outputs(unit, &names);
+            recipes.save_step(&built.step)?;
             recipes.save(built.recipe)?;
         }
     }

@@ -2,18 +2,19 @@
 //!
 //! Cargo alone knows what a command compiles, so it is asked: a rehearsal ([`crate::recording`]) tells all units,
 //! those that the store lacks are built together and stored, and then the command itself runs on what is stored.
-//! What a build script says is not known before it ran, so there is a rehearsal after each build, until none
+//! What a build script says is not known before it ran, so there is a rehearsal after each build of such, until none
 //! brings up anything new. A unit that is not stored in the end is built by itself, as without all this.
 
 use std::{
     collections::{HashMap, HashSet},
     ffi::OsString,
     process::ExitCode,
+    sync::Mutex,
+    thread,
 };
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Deserialize;
 
 use crate::{
     config::Config,
@@ -22,13 +23,15 @@ use crate::{
     logging,
     progress::Progress,
     recipe::Key,
-    recording::{Recorded, Recording, VARIABLE},
-    runner::{self, Cmd},
-    session::Session,
+    recording::{Recorded, Recording},
+    rehearsal::Rehearsal,
+    runner,
+    session::{self, Session, together::Batch},
 };
 
 /// More rehearsals than build scripts that need one another usually ask for.
 const ROUNDS: usize = 6;
+const LOCK: &str = "no thread panics while it shows progress";
 
 /// Serves `cargo-green green ARGUMENTS…`, as cargo starts it, or `cargo-green ARGUMENTS…`.
 pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
@@ -45,7 +48,7 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     let wrapper = wrapper()?;
     let words: Option<Vec<String>> = args.iter().map(|arg| arg.to_str().map(str::to_owned)).collect();
     if let Some(words) = words
-        && let Some(rehearsal) = rehearsal(&words)
+        && let Some(rehearsal) = Rehearsal::of(&words)
     {
         let green = Green { env: &env, config: &config, cargo: &cargo, wrapper: &wrapper, words: &words };
         // The command is right without it.
@@ -69,27 +72,6 @@ fn wrapper() -> Result<Utf8PathBuf> {
     }
 }
 
-/// The command that compiles what a command compiles and runs nothing; `None` for one that is not rehearsed.
-fn rehearsal(words: &[String]) -> Option<Vec<String>> {
-    let at = words.iter().position(|word| !word.starts_with(['-', '+']))?;
-    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
-    let (command, more): (_, &[&str]) = match words[at].as_str() {
-        "build" | "b" | "check" | "c" | "clippy" => (words[at].as_str(), &[]),
-        "run" | "r" => ("build", &[]),
-        "test" | "t" | "bench" => (words[at].as_str(), &["--no-run"]),
-        _ => return None,
-    };
-    let options = words[at + 1..end].iter().map(String::as_str);
-    let asks = |option: &str| ["--help", "-h", "--target-dir"].iter().any(|word| option.starts_with(word));
-    if options.clone().any(asks) {
-        return None;
-    }
-    let options = options.filter(|option| *option != "--no-run" && !option.starts_with("--message-format"));
-    let before = words[..at].iter().map(String::as_str);
-    let all = before.chain([command]).chain(more.iter().copied()).chain(options);
-    Some(all.map(str::to_owned).collect())
-}
-
 struct Green<'a> {
     env: &'a Env,
     config: &'a Config,
@@ -101,29 +83,53 @@ struct Green<'a> {
 
 impl Green<'_> {
     /// Fills the store with what a command will ask for.
-    fn plan(&self, rehearsal: &[String]) -> Result<()> {
-        let Some(target) = self.target_folder()? else { return Ok(()) };
+    ///
+    /// Cargo cannot tell more before a build script was run, so those are built first, and the rest beside them and
+    /// beside the rehearsals to come: the engine takes steps that two builds share for one.
+    fn plan(&self, rehearsal: &Rehearsal) -> Result<()> {
+        let Some(target) = rehearsal.target_folder(self.cargo)? else { return Ok(()) };
         let session = Session::open(self.env, self.config, self.env.get("RUSTC").unwrap_or("rustc"))?;
-        let mut tried: HashSet<Key> = HashSet::new();
-        for round in 1..=ROUNDS {
-            let folder = session.cache.temp_dir()?;
-            let folder = Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
-            let recording = Recording::begin(folder, &target)?;
-            self.rehearse(rehearsal, &recording)?;
-            let all = recording.all()?;
-            let missing = buildable(&all, &tried);
-            log::info!("rehearsal {round}: {} units, {} to build", all.len(), missing.len());
-            if missing.is_empty() {
-                break;
+        let progress = Mutex::new(Progress::new(self.is_quiet()));
+        let run = |batch: Batch| {
+            progress.lock().expect(LOCK).expect(batch.names());
+            session.run(batch, |event| progress.lock().expect(LOCK).add(event))
+        };
+        let number = session::nonce();
+        let planned = thread::scope(|scope| {
+            let (mut tried, mut beside) = (HashSet::<Key>::new(), Vec::new());
+            for round in 1..=ROUNDS {
+                let folder = session.cache.temp_dir()?;
+                let folder = Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
+                let recording = Recording::begin(folder, &target)?;
+                rehearsal.run(self.cargo, self.wrapper, &recording, self.env)?;
+                let all = recording.all()?;
+                let count = all.len();
+                let missing = buildable(all, &tried);
+                log::info!("rehearsal {round}: {count} units, {} to build", missing.len());
+                tried.extend(missing.iter().map(|unit| unit.key.clone()));
+                let is_urgent = |unit: &Recorded| unit.script.is_some() || !session.shares_steps();
+                let (urgent, rest): (Vec<_>, Vec<_>) = missing.into_iter().partition(is_urgent);
+                let batch = |units| session.batch(&recording, units, &number, self.jobs(&recording));
+                if !rest.is_empty() {
+                    let batch = batch(rest)?;
+                    beside.push(scope.spawn(|| run(batch)));
+                }
+                if !urgent.is_empty() {
+                    run(batch(urgent)?)?;
+                    continue;
+                }
+                let mut has_learned = false;
+                for thread in beside.drain(..) {
+                    has_learned |= thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+                }
+                if !has_learned {
+                    break;
+                }
             }
-            let names = missing.iter().map(|unit| (unit.recipe.key.clone(), unit.name.clone())).collect();
-            let mut progress = Progress::new(names, self.is_quiet());
-            let jobs = self.jobs(&recording);
-            session.build_together(&recording, &missing, jobs, |event| progress.add(event))?;
-            progress.finish();
-            tried.extend(missing.iter().map(|unit| unit.recipe.key.clone()));
-        }
-        Ok(())
+            Ok(())
+        });
+        progress.into_inner().expect(LOCK).finish();
+        planned
     }
 
     fn is_quiet(&self) -> bool {
@@ -135,46 +141,14 @@ impl Green<'_> {
         let told = || recording.jobs().map(|number| Jobs::told(&number));
         Jobs::asked(self.words, self.env).or_else(told).unwrap_or(Jobs::All)
     }
-
-    /// Where cargo will put what it builds; `None` if intermediate files belong elsewhere.
-    fn target_folder(&self) -> Result<Option<Utf8PathBuf>> {
-        #[derive(Deserialize)]
-        struct Metadata {
-            target_directory: Utf8PathBuf,
-            build_directory: Option<Utf8PathBuf>,
-        }
-        let cmd = Cmd::new(self.cargo, ["metadata", "--format-version=1", "--no-deps", "--offline"]);
-        let finished = runner::run(&cmd)?;
-        if !finished.status.success() {
-            // Cargo says what is wrong when it runs for good.
-            return Ok(None);
-        }
-        let metadata: Metadata = serde_json::from_reader(finished.stdout).context("failed to read cargo's metadata")?;
-        let is_one = metadata.build_directory.is_none_or(|build| build == metadata.target_directory);
-        Ok(is_one.then_some(metadata.target_directory))
-    }
-
-    fn rehearse(&self, rehearsal: &[String], recording: &Recording) -> Result<()> {
-        let mut cmd = Cmd::new(self.cargo, rehearsal);
-        let stand_in = recording.stand_in();
-        let env = [(VARIABLE, recording.cache.path("")), ("CARGO_TARGET_DIR", stand_in.clone())];
-        cmd.env = env.map(|(name, value)| (name.to_owned(), value.into_string())).to_vec();
-        cmd.env.push(("RUSTC_WRAPPER".to_owned(), self.wrapper.to_string()));
-        let finished = runner::run(&cmd)?;
-        log::debug!("{cmd}: {}\n{}", finished.status, finished.stderr);
-        if !finished.status.success() {
-            log::warn!("a rehearsal ended with {}: some units may not be planned", finished.status);
-        }
-        Ok(())
-    }
 }
 
 /// The units to build: the store lacks them, and all that decides them is known.
-fn buildable<'a>(all: &'a [Recorded], tried: &HashSet<Key>) -> Vec<&'a Recorded> {
-    let waiting = waiting(all);
-    let is_told = |unit: &Recorded| unit.script.as_ref().is_none_or(|script| !waiting.contains(&*script.package));
-    let is_ready = |unit: &&Recorded| !unit.is_stored && !unit.is_uncertain && is_told(unit);
-    all.iter().filter(is_ready).filter(|unit| !tried.contains(&unit.recipe.key)).collect()
+fn buildable(all: Vec<Recorded>, tried: &HashSet<Key>) -> Vec<Recorded> {
+    let waiting: HashSet<Utf8PathBuf> = waiting(&all).into_iter().map(Utf8Path::to_owned).collect();
+    let is_told = |unit: &Recorded| unit.script.as_ref().is_none_or(|script| !waiting.contains(&script.package));
+    let is_ready = |unit: &Recorded| !unit.is_stored && !unit.is_uncertain && is_told(unit);
+    all.into_iter().filter(|unit| is_ready(unit) && !tried.contains(&unit.key)).collect()
 }
 
 /// The packages whose build scripts are yet to be told something: a script learns in `DEP_*` variables what those
@@ -183,33 +157,24 @@ fn waiting(all: &[Recorded]) -> HashSet<&Utf8Path> {
     let silent = all.iter().filter(|unit| unit.is_unanswered()).filter_map(|unit| unit.script.as_ref());
     let silent: HashSet<&Utf8Path> = silent.filter(|script| script.has_links).map(|script| &*script.package).collect();
     let package_of: HashMap<&str, &Utf8Path> =
-        all.iter().filter_map(|unit| Some((unit.recipe.key.as_str(), unit.package.as_deref()?))).collect();
+        all.iter().filter_map(|unit| Some((unit.key.as_str(), unit.package.as_deref()?))).collect();
     let is_silent = |key: &Key| package_of.get(key.as_str()).is_some_and(|package| silent.contains(package));
-    let dependents = all.iter().filter(|unit| unit.recipe.crates.iter().any(is_silent));
+    let dependents = all.iter().filter(|unit| unit.crates.iter().any(is_silent));
     dependents.filter_map(|unit| unit.package.as_deref()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        recipe::{Origin, Recipe},
-        recording::Script,
-    };
-
-    #[track_caller]
-    fn case(line: &str, expected: Option<&str>) {
-        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        assert_eq!(rehearsal(&words).map(|words| words.join(" ")).as_deref(), expected);
-    }
+    use crate::recording::Script;
 
     fn recorded(key: &str, crates: &[&str], package: &str, script: Option<bool>) -> Recorded {
-        let origin = Origin::Copy { context: "/c".into() };
         let crates = crates.iter().map(|key| key.to_string()).collect();
         Recorded {
             name: key.to_owned(),
             learned: String::new(),
-            recipe: Recipe { key: key.to_owned(), origin, outputs: vec![], crates },
+            key: key.to_owned(),
+            crates,
             is_stored: false,
             is_uncertain: false,
             package: script.is_none().then(|| package.into()),
@@ -228,22 +193,10 @@ mod tests {
         ];
         (all[1].is_uncertain, all[3].is_uncertain) = (true, true);
         let keys = |all: &[Recorded]| -> Vec<String> {
-            buildable(all, &HashSet::new()).iter().map(|unit| unit.recipe.key.clone()).collect()
+            buildable(all.to_vec(), &HashSet::new()).into_iter().map(|unit| unit.key).collect()
         };
         assert_eq!(keys(&all), ["a-run"]);
         all[0].is_stored = true;
         assert_eq!(keys(&all), ["b-run"]);
-    }
-
-    #[test]
-    fn a_rehearsal_runs_nothing() {
-        case("build --release", Some("build --release"));
-        case("+nightly run --bin x -- --flag", Some("+nightly build --bin x"));
-        case("test --no-run -p a --message-format=json", Some("test --no-run -p a"));
-        case("bench x", Some("bench --no-run x"));
-        case("build --target-dir=/x", None);
-        case("build --help", None);
-        case("install ripgrep", None);
-        case("--version", None);
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 #[derive(Default)]
 pub struct Inputs {
     pub mounts: Vec<Mount>,
-    /// Recipes mounted from.
+    /// Steps mounted from.
     pub stages: Vec<Key>,
     /// Names and folders of the contexts mounted from.
     pub contexts: BTreeMap<String, Utf8PathBuf>,
@@ -213,7 +213,7 @@ impl Finder<'_> {
         let shim = Shim::open(path)?;
         let path = shim.as_ref().map_or(path, |shim| &shim.compiled).to_owned();
         if let Some(recipe) = self.recipes.of_path(&path) {
-            let known = matches!(recipe.origin, Origin::Step { .. });
+            let known = matches!(recipe.origin, Origin::Step);
             return Ok((recipe.key.clone(), known));
         }
         let recipe = self.copy(&path)?;
@@ -317,7 +317,7 @@ impl Inputs {
             return;
         }
         match &recipe.origin {
-            Origin::Step { .. } => push_new(&mut self.stages, recipe.key.clone()),
+            Origin::Step => push_new(&mut self.stages, recipe.key.clone()),
             Origin::Copy { context } => {
                 self.contexts.insert(recipe.key.clone(), context.clone());
             }

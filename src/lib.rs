@@ -17,8 +17,8 @@
 //! program with the real one behind it. When cargo starts it, it calls the wrapper, and [`build_script`]
 //! sends the run the same way; without the wrapper it starts the real program.
 //!
-//! `cargo green` ([`green`]) goes this way twice: in a rehearsal, where [`session`] only writes a unit and its
-//! recipe down ([`recording`]), then, when the missing recipes were built as one plan ([`session::together`]), for good.
+//! `cargo green` ([`green`]) goes this way twice: in a [`rehearsal`], where [`session`] only writes a unit and its
+//! recipe down ([`recording`]), then, when the missing steps were built in few plans ([`session::together`]), for good.
 //!
 //! # Decisions
 //!
@@ -94,3 +94,4 @@ pub mod cmd;
 pub mod compile;
 pub mod green;
 pub mod progress;
+pub mod rehearsal;

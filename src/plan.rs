@@ -1,4 +1,4 @@
-//! Recipes as one Dockerfile: a stage for each, and what is taken out.
+//! Steps as one Dockerfile: a stage for each, and what is taken out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 
 use crate::{
     dockerfile::{Dockerfile, Instruction, Mount, Run, Stage},
-    recipe::{Origin, Recipe},
+    recipe::Step,
     stage::OUT,
 };
 
@@ -26,15 +26,15 @@ const RESULT: &str = "result";
 const GATHER: &str = "gather";
 
 /// Plans one unit that is made from no other stage. The result is its outcome.
-pub fn unit(recipe: &Recipe, syntax: Option<&str>) -> Plan {
-    let steps = Steps::of(std::slice::from_ref(recipe));
-    steps.plan(vec![], &recipe.key, syntax)
+pub fn unit(step: &Step, syntax: Option<&str>) -> Plan {
+    let steps = Steps::of(std::slice::from_ref(step));
+    steps.plan(vec![], &step.key, syntax)
 }
 
-/// Plans many units: those `wanted` among `recipes`, which come after all that they are made from. The result has
+/// Plans many units: those `wanted` among `steps`, which come after all that they are made from. The result has
 /// a folder for the outcome of each.
-pub fn units(recipes: &[Recipe], wanted: &[&str], syntax: Option<&str>) -> Plan {
-    let steps = Steps::of(recipes);
+pub fn units(steps: &[Step], wanted: &[&str], syntax: Option<&str>) -> Plan {
+    let steps = Steps::of(steps);
     let gather = gather(wanted);
     let gathering = steps.bases.keys().next().map(|base| (*base, GATHER, &gather));
     steps.plan(gathering.into_iter().collect(), GATHER, syntax)
@@ -65,10 +65,9 @@ struct Steps<'a> {
 }
 
 impl<'a> Steps<'a> {
-    fn of(recipes: &'a [Recipe]) -> Self {
+    fn of(steps: &'a [Step]) -> Self {
         let mut all = Self::default();
-        for recipe in recipes {
-            let Origin::Step { base, run, contexts, .. } = &recipe.origin else { continue };
+        for Step { key, base, run, contexts, .. } in steps {
             all.contexts.extend(contexts.clone());
             all.secrets.extend(run.mounts.iter().filter_map(|mount| match mount {
                 Mount::Secret { id } => Some(id.clone()),
@@ -76,7 +75,7 @@ impl<'a> Steps<'a> {
             }));
             let count = all.bases.len();
             all.bases.entry(base).or_insert_with(|| format!("base{count}"));
-            all.steps.push((base, &recipe.key, run));
+            all.steps.push((base, key, run));
         }
         all
     }

@@ -15,7 +15,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 pub struct Progress {
     bar: ProgressBar,
     is_quiet: bool,
-    /// The units of the build, by the stages that make them.
+    /// The units to build, by the stages that make them.
     names: HashMap<Key, String>,
     done: BTreeSet<Key>,
     cached: usize,
@@ -24,15 +24,21 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub fn new(names: HashMap<Key, String>, is_quiet: bool) -> Self {
-        let bar = if is_quiet { ProgressBar::hidden() } else { ProgressBar::new(names.len() as u64) };
+    pub fn new(is_quiet: bool) -> Self {
+        let bar = if is_quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
         let style = ProgressStyle::with_template("{prefix:>12.cyan.bold} [{bar:25}] {pos}/{len}{msg}");
         bar.set_style(style.expect("a valid template").progress_chars("=> "));
         bar.set_prefix("Building");
-        // For the bar to be there before the first step is done.
-        bar.tick();
-        let (done, at_work) = Default::default();
+        let (names, done, at_work) = Default::default();
         Self { bar, is_quiet, names, done, cached: 0, at_work, last: Instant::now() }
+    }
+
+    /// More units to wait for.
+    pub fn expect(&mut self, names: impl IntoIterator<Item = (Key, String)>) {
+        self.names.extend(names);
+        self.bar.set_length(self.names.len() as u64);
+        // For the bar to be there before the first step is done.
+        self.bar.tick();
     }
 
     pub fn add(&mut self, event: Event) {
@@ -80,7 +86,8 @@ mod tests {
     #[test]
     fn units_are_counted_once() {
         let names = [("u1", "a"), ("u2", "b")].map(|(key, name)| (key.to_owned(), name.to_owned()));
-        let mut progress = Progress::new(names.into(), true);
+        let mut progress = Progress::new(true);
+        progress.expect(names);
         let done = |stage: &str, cached| Event::Done { stage: stage.to_owned(), cached };
         progress.add(Event::AtWork { stage: "u1".to_owned() });
         assert_eq!(progress.message(), ": a");

@@ -2,7 +2,8 @@
 //! engine's own cache instead of sending it there.
 //!
 //! A recipe is kept under its key; a link from the artifact's path leads to the key as long as the
-//! artifact is the one that was written then.
+//! artifact is the one that was written then. The step behind a recipe is kept apart: a unit reads the recipes of
+//! all crates below it, and of their steps, which are much longer, none.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -31,10 +32,22 @@ pub struct Recipe {
 /// What a Dockerfile takes the outputs from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Origin {
-    /// A step; the stages and contexts are those it mounts from.
-    Step { base: String, run: Run, stages: Vec<Key>, contexts: BTreeMap<String, Utf8PathBuf> },
+    /// The [`Step`] of the same key.
+    Step,
     /// A copy of something this tool did not make, in a folder of the cache.
     Copy { context: Utf8PathBuf },
+}
+
+/// The process that makes a unit's outputs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Step {
+    pub key: Key,
+    pub base: String,
+    pub run: Run,
+    /// The stages that it mounts from.
+    pub stages: Vec<Key>,
+    /// The names and folders of the contexts that it mounts from.
+    pub contexts: BTreeMap<String, Utf8PathBuf>,
 }
 
 /// A file or folder, as the host and as its stage or context name it.
@@ -68,7 +81,7 @@ impl<'a> Recipes<'a> {
 
     pub fn get(&mut self, key: &str) -> Option<&Recipe> {
         if !self.loaded.contains_key(key) {
-            let recipe = self.cache.read(&self.name(key)).filter(Recipe::is_usable);
+            let recipe = self.cache.read(&self.name("recipes", key)).filter(Recipe::is_usable);
             self.loaded.insert(key.to_owned(), recipe);
         }
         self.loaded[key].as_ref()
@@ -89,8 +102,19 @@ impl<'a> Recipes<'a> {
         self.get(&link.key)
     }
 
-    fn name(&self, key: &str) -> String {
-        format!("recipes/{}", digest([self.target_root.as_str(), key]))
+    fn name(&self, kind: &str, key: &str) -> String {
+        format!("{kind}/{}", digest([self.target_root.as_str(), key]))
+    }
+
+    /// The step of this key.
+    pub fn step(&self, key: &str) -> Result<Step> {
+        let step = self.cache.read(&self.name("steps", key));
+        step.with_context(|| format!("failed to find the step {key} in the cache (hint: `cargo clean`)"))
+    }
+
+    /// Remembers a step.
+    pub fn save_step(&self, step: &Step) -> Result<()> {
+        self.cache.write(&self.name("steps", &step.key), step)
     }
 
     /// Makes a recipe known to this process only.
@@ -100,7 +124,7 @@ impl<'a> Recipes<'a> {
 
     /// Remembers a recipe and that its outputs, now in place, came from it.
     pub fn save(&mut self, recipe: Recipe) -> Result<()> {
-        self.cache.write(&self.name(&recipe.key), &recipe)?;
+        self.cache.write(&self.name("recipes", &recipe.key), &recipe)?;
         for output in &recipe.outputs {
             let (stamp, content) = (stamp(&output.host)?, content(&output.host)?);
             let link = Link { key: recipe.key.clone(), stamp, content };
@@ -124,28 +148,19 @@ impl<'a> Recipes<'a> {
         Ok(closure)
     }
 
-    /// The recipes of these keys and all that they are made from, each before what it is used in.
-    pub fn all_with_below(&mut self, keys: &[&str]) -> Result<Vec<Recipe>> {
+    /// The steps of these keys and all that they are made from, each before those that it is used in.
+    pub fn steps_with_below(&self, keys: &[&str]) -> Result<Vec<Step>> {
         let (mut order, mut visited) = (Vec::new(), HashSet::new());
-        for key in keys {
-            if visited.insert(key.to_string()) {
-                let recipe = self.known(key)?.clone();
-                self.visit(recipe, &mut visited, &mut order)?;
-            }
-        }
+        keys.iter().try_for_each(|key| self.visit(key, &mut visited, &mut order))?;
         Ok(order)
     }
 
-    fn visit(&mut self, recipe: Recipe, visited: &mut HashSet<Key>, order: &mut Vec<Recipe>) -> Result<()> {
-        if let Origin::Step { stages, .. } = &recipe.origin {
-            for key in stages {
-                if visited.insert(key.clone()) {
-                    let below = self.known(key)?.clone();
-                    self.visit(below, visited, order)?;
-                }
-            }
+    fn visit(&self, key: &str, visited: &mut HashSet<Key>, order: &mut Vec<Step>) -> Result<()> {
+        if visited.insert(key.to_owned()) {
+            let step = self.step(key)?;
+            step.stages.iter().try_for_each(|below| self.visit(below, visited, order))?;
+            order.push(step);
         }
-        order.push(recipe);
         Ok(())
     }
 
@@ -155,18 +170,19 @@ impl<'a> Recipes<'a> {
 }
 
 impl Recipe {
-    /// Whether its step leaves a copy of its files in the engine.
-    pub fn keeps(&self) -> bool {
-        let Origin::Step { run, .. } = &self.origin else { return false };
-        run.mounts.iter().any(|mount| matches!(mount, Mount::Keep { .. }))
-    }
-
-    /// Whether the folders it needs on this machine are still there.
+    /// Whether the folder it needs on this machine is still there.
     fn is_usable(&self) -> bool {
         match &self.origin {
-            Origin::Step { contexts, .. } => contexts.values().all(|path| path.exists()),
+            Origin::Step => true,
             Origin::Copy { context } => context.exists(),
         }
+    }
+}
+
+impl Step {
+    /// Whether it leaves a copy of its files in the engine.
+    pub fn keeps(&self) -> bool {
+        self.run.mounts.iter().any(|mount| matches!(mount, Mount::Keep { .. }))
     }
 }
 

@@ -16,9 +16,8 @@ use crate::{
     artifacts::{Outcome, Unpacked},
     cache::Cache,
     env::Env,
-    inputs::Inputs,
     output_names,
-    recipe::{Key, Recipe},
+    recipe::{Key, Recipe, Step},
     unit::{Unit, Work},
 };
 
@@ -33,13 +32,15 @@ pub struct Recording {
 }
 
 /// One unit of a recording.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recorded {
     /// For messages.
     pub name: String,
     /// Where what is learned of it belongs.
     pub learned: String,
-    pub recipe: Recipe,
+    pub key: Key,
+    /// The crates it is compiled against.
+    pub crates: Vec<Key>,
     pub is_stored: bool,
     /// Whether something upstream is not known, so that this is not the unit that the real run will have.
     pub is_uncertain: bool,
@@ -49,7 +50,7 @@ pub struct Recorded {
     pub package: Option<Utf8PathBuf>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Script {
     pub package: Utf8PathBuf,
     /// Whether it speaks to the build scripts of dependents.
@@ -84,8 +85,8 @@ impl Recording {
         self.cache.path("stand-in")
     }
 
-    /// Writes a unit down.
-    pub fn add(&self, unit: &Unit, learned: &str, recipe: &Recipe, inputs: &Inputs, is_stored: bool) -> Result<()> {
+    /// Writes a unit down, and how it is made.
+    pub fn add(&self, unit: &Unit, learned: &str, (recipe, step): &(Recipe, Step), is_stored: bool) -> Result<()> {
         let is_incremental = matches!(&unit.work, Work::Compile { args, .. } if args.codegen("incremental").is_some());
         let is_open = |key: &Key| self.get(key).is_none_or(|below| below.is_uncertain || below.is_unanswered());
         let has_links = unit.env.contains_key("CARGO_MANIFEST_LINKS");
@@ -93,10 +94,11 @@ impl Recording {
             Work::BuildScript { .. } => (Some(Script { package: unit.package.clone(), has_links }), None),
             Work::Compile { .. } => (None, Some(unit.package.clone())),
         };
-        let is_uncertain = is_incremental || inputs.stages.iter().any(is_open);
+        let is_uncertain = is_incremental || step.stages.iter().any(is_open);
         let (name, learned) = (unit.name(), learned.to_owned());
-        let recorded = Recorded { name, learned, recipe: recipe.clone(), is_stored, is_uncertain, script, package };
-        self.cache.write(&format!("units/{}", recipe.key), &recorded)
+        let (key, crates) = (recipe.key.clone(), recipe.crates.clone());
+        let recorded = Recorded { name, learned, key, crates, is_stored, is_uncertain, script, package };
+        self.cache.write(&format!("units/{}", recorded.key), &recorded)
     }
 
     /// Writes down how many processes cargo runs at once.
@@ -119,7 +121,7 @@ impl Recording {
             Ok(self.get(entry?.file_name()))
         };
         let mut all: Vec<Recorded> = entries.filter_map(|entry| read(entry).transpose()).collect::<Result<_>>()?;
-        all.sort_by(|a, b| a.recipe.key.cmp(&b.recipe.key));
+        all.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(all)
     }
 }

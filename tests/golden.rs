@@ -9,7 +9,7 @@ use rustcbuildx::{
     env::Env,
     image::Image,
     plan,
-    recipe::{Origin, Recipe},
+    recipe::Step,
     stage,
     unit::{self, Invocation, Tool, Unit},
 };
@@ -47,9 +47,8 @@ fn dockerfile(unit: &Unit) -> String {
     let (from, source) = ("s0".to_owned(), "/p".to_owned());
     let mounts = vec![Mount::Bind { from, source, target: unit.package.to_string(), writable: false }];
     let run = stage::run(unit, &image, 0o022, &mounts, None);
-    let origin = Origin::Step { base: image.pinned, run, stages: vec![], contexts: Default::default() };
-    let recipe = Recipe { key: "u0".into(), origin, outputs: vec![], crates: vec![] };
-    plan::unit(&recipe, None).dockerfile
+    let step = Step { key: "u0".into(), base: image.pinned, run, stages: vec![], contexts: Default::default() };
+    plan::unit(&step, None).dockerfile
 }
 
 #[test]

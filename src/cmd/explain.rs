@@ -12,7 +12,7 @@ use crate::{
     dockerfile::Mount,
     env::Env,
     places::target_root,
-    recipe::{Key, Origin, Recipes},
+    recipe::{Key, Recipes, Step},
     store::{LocalStore, Store},
 };
 
@@ -50,12 +50,10 @@ pub fn run(env: &Env, path: &str, other: Option<&str>) -> Result<ExitCode> {
 fn explain(path: &Utf8Path, cache: &Cache, store: &impl Store) -> Result<Explanation> {
     let path = path.canonicalize_utf8().with_context(|| format!("failed to find `{path}`"))?;
     let root = target_root(&path).with_context(|| format!("failed to explain `{path}`: it is in no target folder"))?;
-    let recipe = cargos_names(&path).iter().find_map(|path| Recipes::new(cache, root.clone()).of_path(path).cloned());
-    let made = recipe.and_then(|recipe| match recipe.origin {
-        Origin::Step { base, run, .. } => Some((recipe.key, base, run)),
-        Origin::Copy { .. } => None,
-    });
-    let (key, image, mut run) = made.with_context(|| {
+    let mut recipes = Recipes::new(cache, root);
+    let key = cargos_names(&path).iter().find_map(|path| recipes.of_path(path).map(|recipe| recipe.key.clone()));
+    let step = key.map(|key| recipes.step(&key)).and_then(Result::ok);
+    let Step { key, base: image, mut run, .. } = step.with_context(|| {
         format!(
             "failed to explain `{path}`: rustcbuildx did not make it, or it was changed since \
              (hint: of a program, name the file with a hash, under `deps`)"

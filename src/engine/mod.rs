@@ -2,11 +2,13 @@
 
 mod docker;
 mod podman;
+mod tunnel;
 
 use std::io::Read;
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
+use tunnel::Tunnel;
 
 use crate::{
     cache::{Cache, digest},
@@ -26,6 +28,8 @@ pub struct Engine {
     cli: String,
     /// What the environment says of where the engine is.
     address: String,
+    /// A shorter way there than the command's own.
+    tunnel: Option<Tunnel>,
 }
 
 /// What an engine tells of a stage's step.
@@ -73,8 +77,31 @@ impl Engine {
             RunnerChoice::First => first_that_works(env, &address)?,
             RunnerChoice::None => bail!("failed to choose an engine: RUSTCBUILDX_RUNNER is none"),
         };
+        let engine = engine.with_tunnel(env, cache);
         cache.write(&record, &engine)?;
         Ok(engine)
+    }
+
+    /// The same with a tunnel, if one leads to it and is of use.
+    fn with_tunnel(mut self, env: &Env, cache: &Cache) -> Self {
+        self.tunnel = env.get("DOCKER_HOST").filter(|_| self.kind == Kind::Docker).and_then(Tunnel::of);
+        let answers = |host: (String, String)| {
+            let cmd = Cmd { env: vec![host], ..Cmd::new(&self.cli, ["version", "--format={{.Server.Version}}"]) };
+            runner::run(&cmd).is_ok_and(|finished| finished.status.success())
+        };
+        // Docker may listen elsewhere there, or ssh may forward nothing.
+        if !self.route(cache).is_some_and(answers) {
+            self.tunnel = None;
+        }
+        self
+    }
+
+    /// The variable that leads a command through the engine's tunnel, which is opened if need be; `None` if there is
+    /// none to be had.
+    pub fn route(&self, cache: &Cache) -> Option<(String, String)> {
+        let host = self.tunnel.as_ref()?.open(cache);
+        let host = host.inspect_err(|error| log::warn!("failed to open a tunnel: {error:#}")).ok()?;
+        Some(("DOCKER_HOST".to_owned(), host))
     }
 
     pub fn name(&self) -> &'static str {
@@ -82,6 +109,11 @@ impl Engine {
             Kind::Docker => "docker",
             Kind::Podman => "podman",
         }
+    }
+
+    /// Whether two builds at the same time run a step once that they have in common.
+    pub fn shares_steps(&self) -> bool {
+        self.kind == Kind::Docker
     }
 
     /// The variables that say where the engine is, as `NAME=value` and blanks.

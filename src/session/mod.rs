@@ -28,7 +28,7 @@ use crate::{
     missing::{self, Missing},
     places::{Places, target_root},
     plan,
-    recipe::{Key, Origin, Recipe, Recipes},
+    recipe::{Key, Origin, Recipe, Recipes, Step},
     recording::Recording,
     runner,
     stage::{self, BUILD_SECRET, SLOTS_ID},
@@ -55,6 +55,7 @@ pub struct Built {
     pub files: Unpacked,
     /// How it was made; its outputs have no place yet.
     pub recipe: Recipe,
+    pub step: Step,
     /// Whether it ran in this very build, and not in one the engine remembers.
     is_fresh: bool,
     /// A file that names a place which only its container had.
@@ -67,8 +68,8 @@ pub struct Built {
 
 impl Built {
     /// What no engine was asked for.
-    fn told(outcome: Outcome, files: Unpacked, recipe: Recipe) -> Self {
-        Self { outcome, files, recipe, is_fresh: false, leak: None, stages: vec![], complaint: None }
+    fn told(outcome: Outcome, files: Unpacked, (recipe, step): (Recipe, Step)) -> Self {
+        Self { outcome, files, recipe, step, is_fresh: false, leak: None, stages: vec![], complaint: None }
     }
 }
 
@@ -154,22 +155,23 @@ impl<'a> Session<'a> {
         let start = Instant::now();
         let mut finder = self.finder(unit);
         let mut inputs = finder.inputs(unit)?;
-        let mut recipe = self.recipe(unit, &inputs, salt);
-        if let Some(received) = self.store().get(&recipe.key, unit.out_dir()) {
+        let mut making = self.making(unit, &inputs, salt);
+        if let Some(received) = self.store().get(&making.1.key, unit.out_dir()) {
             log::info!("{} was taken from the store in {} ms", unit.name(), start.elapsed().as_millis());
             let Received { outcome, files } = restored(unit, received)?;
-            return Ok(Built::told(outcome, files, recipe));
+            return Ok(Built::told(outcome, files, making));
         }
         if let Some(state) = self.incremental_state(unit) {
             inputs.mounts.push(state);
-            recipe = self.recipe(unit, &inputs, salt);
+            making = self.making(unit, &inputs, salt);
         }
+        let step = &making.1;
         let stages: Vec<Key> = inputs.stages.iter().filter(|key| is_kept(key)).cloned().collect();
         let alone = finder.without_stages(&inputs, &stages)?;
-        let step = Recipe { key: recipe.key.clone(), ..self.recipe(unit, &alone, salt) };
-        let plan = plan::unit(&step, self.config.syntax.as_deref());
+        let alone = Step { key: step.key.clone(), ..self.making(unit, &alone, salt).1 };
+        let plan = plan::unit(&alone, self.config.syntax.as_deref());
         let nonce = nonce();
-        let cmd = self.engine.build(&plan, self.secrets(&nonce, self.env.get(NUM_JOBS).unwrap_or("1")));
+        let cmd = self.engine.build(&plan, self.variables(&nonce, self.env.get(NUM_JOBS).unwrap_or("1")));
         log::debug!("{}: inputs found in {} ms\n{cmd}", unit.name(), start.elapsed().as_millis());
 
         let start = Instant::now();
@@ -199,15 +201,15 @@ impl<'a> Session<'a> {
         if let Some(path) = &leak {
             log::info!("{} has its own place in `{path}`", unit.name());
         }
-        if is_success(unit.is_build_script(), &outcome) && is_storable(&recipe) && leak.is_none() {
+        if is_success(unit.is_build_script(), &outcome) && is_storable(step) && leak.is_none() {
             // The build is right without it.
-            let kept = self.store().put(&recipe.key, &mut finished.stdout);
+            let kept = self.store().put(&step.key, &mut finished.stdout);
             kept.unwrap_or_else(|error| log::warn!("{error:#}"));
         }
-        if outcome.status == 0 && recipe.keeps() {
-            self.kept.add(&recipe.key)?;
+        if outcome.status == 0 && step.keeps() {
+            self.kept.add(&step.key)?;
         }
-        Ok(Built { is_fresh, leak, stages, ..Built::told(outcome, files, recipe) })
+        Ok(Built { is_fresh, leak, stages, ..Built::told(outcome, files, making) })
     }
 
     /// What a failed unit missed that this machine has.
@@ -237,22 +239,26 @@ impl<'a> Session<'a> {
         Finder { cache: &self.cache, recipes: self.recipes(unit), cargo_home: self.cargo_home.clone() }
     }
 
-    fn secrets(&self, build: &str, jobs: &str) -> Vec<(String, String)> {
-        [(BUILD_SECRET, build), (NUM_JOBS, jobs)].map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+    /// For the engine's command: the secrets of a build, and how it gets to the engine.
+    fn variables(&self, build: &str, jobs: &str) -> Vec<(String, String)> {
+        let secrets = [(BUILD_SECRET, build), (NUM_JOBS, jobs)];
+        let secrets = secrets.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        secrets.into_iter().chain(self.engine.route(&self.cache)).collect()
     }
 
     fn store(&self) -> LocalStore<'_> {
         LocalStore::new(&self.cache, self.config.store_size)
     }
 
-    fn recipe(&self, unit: &Unit, inputs: &Inputs, salt: Option<&str>) -> Recipe {
+    /// How a unit is made of these inputs.
+    fn making(&self, unit: &Unit, inputs: &Inputs, salt: Option<&str>) -> (Recipe, Step) {
         let run = stage::run(unit, &self.image, umask(), &inputs.mounts, salt);
         let base = self.image.pinned.clone();
         let text = serde_json::to_string(&run).expect("a step is plain text");
         let key = format!("u{}", digest([&base, &text]));
         let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates.clone() };
-        let origin = Origin::Step { base, run, stages: inputs.stages.clone(), contexts: inputs.contexts.clone() };
-        Recipe { key, origin, outputs: vec![], crates }
+        let recipe = Recipe { key: key.clone(), origin: Origin::Step, outputs: vec![], crates };
+        (recipe, Step { key, base, run, stages: inputs.stages.clone(), contexts: inputs.contexts.clone() })
     }
 
     /// A folder of the engine's for what rustc keeps from one compile of a unit to the next. What is made with
@@ -356,12 +362,11 @@ fn misses_crates(outcome: &Outcome) -> bool {
     outcome.status != 0 && codes.iter().any(|code| memchr::memmem::find(&outcome.stderr, code.as_bytes()).is_some())
 }
 
-/// Whether a recipe says all that its outcome depends on: a base without a digest may change under its name,
+/// Whether a step says all that its outcome depends on: a base without a digest may change under its name,
 /// and a cache mount holds what earlier builds left.
-fn is_storable(recipe: &Recipe) -> bool {
-    let Origin::Step { base, run, .. } = &recipe.origin else { return false };
-    base.contains("@sha256:")
-        && !run.mounts.iter().any(|mount| matches!(mount, Mount::Cache { id, .. } if id != SLOTS_ID))
+fn is_storable(step: &Step) -> bool {
+    step.base.contains("@sha256:")
+        && !step.run.mounts.iter().any(|mount| matches!(mount, Mount::Cache { id, .. } if id != SLOTS_ID))
 }
 
 fn learned_name(unit: &Unit) -> String {
@@ -369,7 +374,7 @@ fn learned_name(unit: &Unit) -> String {
 }
 
 /// A number that no other build has.
-fn nonce() -> String {
+pub fn nonce() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{}-{}", now.as_nanos(), std::process::id())
 }

@@ -1,5 +1,10 @@
 //! Podman, and docker over ssh: less than with docker, but the same.
 
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use crate::engine::Engine;
 use crate::project::Project;
 
@@ -44,4 +49,29 @@ fn ssh_builds_there_and_brings_artifacts_here() {
     project.same(&["run", "test"]);
     project.edit("src/main.rs", "// HERE", "let _: u32 = \"\";");
     project.fails_alike("build").says("E0308");
+}
+
+/// By itself, docker's command starts ssh ten times for each call.
+#[test]
+fn ssh_is_started_once_for_all_calls() {
+    let engine = Engine::ssh();
+    let path = engine.env[OsStr::new("PATH")].to_str().unwrap();
+    let real = path.split(':').map(|dir| Path::new(dir).join("ssh")).find(|file| file.is_file()).unwrap();
+    let project = Project::on(engine, "broken");
+    let (shims, log) = (project.dir().join("shims"), project.dir().join("ssh.log"));
+    fs::create_dir(&shims).unwrap();
+    let script = format!("#!/bin/sh\necho \"$@\" >>{}\nexec {} \"$@\"\n", log.display(), real.display());
+    fs::write(shims.join("ssh"), script).unwrap();
+    fs::set_permissions(shims.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+    let cache = project.dir().join("cache");
+    let project = project
+        .env("PATH", &format!("{}:{path}", shims.display()))
+        .env("XDG_CACHE_HOME", cache.to_str().unwrap())
+        .env("CARGO_BUILD_JOBS", "1");
+    project.ours("build").succeeds();
+    assert!(project.calls.take().len() > 3);
+    let started = fs::read_to_string(&log).unwrap();
+    assert!(started.lines().filter(|line| line.contains("-L")).count() == 1, "{started}");
+    // To find out what is there is left to docker's command: the image's digest, and its version.
+    assert!(started.lines().count() < 30, "{started}");
 }
