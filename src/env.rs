@@ -61,6 +61,11 @@ pub const VARS: &[Var] = &[
         doc: "the most that stored outcomes take of this machine's disk, such as 500MB or 50GB; 0 keeps none",
     },
     Var {
+        name: "RUSTCBUILDX_TIMINGS",
+        default: None,
+        doc: "file to append to what each unit's time went to, as a Chrome trace; `rustcbuildx timings FILE` makes a page of it",
+    },
+    Var {
         name: "RUSTCBUILDX_LOG",
         default: None,
         doc: "log filter, as for env_logger: error, warn, info, debug, trace",

@@ -11,6 +11,7 @@ use std::{
     process::ExitCode,
     sync::Mutex,
     thread,
+    time::SystemTime,
 };
 
 use anyhow::{Context, Result, bail};
@@ -27,6 +28,7 @@ use crate::{
     rehearsal::Rehearsal,
     runner,
     session::{self, Session, together::Batch},
+    timings::Phase,
 };
 
 /// More rehearsals than build scripts that need one another usually ask for.
@@ -101,7 +103,9 @@ impl Green<'_> {
                 let folder = session.cache.temp_dir()?;
                 let folder = Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
                 let recording = Recording::begin(folder, &target)?;
+                let begun = SystemTime::now();
                 rehearsal.run(self.cargo, self.wrapper, &recording, self.env)?;
+                session.timings.add(&format!("rehearsal {round}"), Phase::Rehearsal, begun, SystemTime::now());
                 let all = recording.all()?;
                 let count = all.len();
                 let missing = buildable(all, &tried);

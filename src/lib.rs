@@ -87,6 +87,7 @@ pub mod engine;
 pub mod image;
 pub mod runner;
 pub mod session;
+pub mod timings;
 pub mod toolchain;
 // Who asks.
 pub mod build_script;

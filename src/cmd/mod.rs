@@ -3,6 +3,7 @@
 mod env;
 mod explain;
 mod pull;
+mod timings;
 
 use std::{ffi::OsString, fmt::Write, process::ExitCode};
 
@@ -12,7 +13,7 @@ use clap::{Arg, Command, error::ErrorKind};
 use crate::env::{Env, VARS};
 
 /// The words that are commands and never a compiler's name.
-pub const NAMES: &[&str] = &["env", "explain", "pull", "help"];
+pub const NAMES: &[&str] = &["env", "explain", "pull", "timings", "help"];
 
 /// Runs `rustcbuildx COMMAND …`; a wrong command line ends with status 2 and says what is right.
 pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
@@ -29,6 +30,7 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
             explain::run(&env, file("FILE").unwrap_or_default(), file("OTHER"))
         }
         Some(("pull", _)) => pull::run(&env),
+        Some(("timings", matches)) => timings::run(matches.get_one::<String>("FILE").map_or("", String::as_str)),
         _ => unreachable!("clap asks for one of the commands"),
     }
 }
@@ -64,6 +66,11 @@ fn command() -> Command {
                 .arg(Arg::new("OTHER").help("Another one: only what differs is shown")),
         )
         .subcommand(Command::new("pull").about("Pull the image in step with the local toolchain, and pin its digest"))
+        .subcommand(
+            Command::new("timings")
+                .about("Make a page of what a build wrote to RUSTCBUILDX_TIMINGS, beside that file")
+                .arg(Arg::new("FILE").help("The file that RUSTCBUILDX_TIMINGS named").required(true)),
+        )
 }
 
 fn settings() -> String {

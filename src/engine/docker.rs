@@ -77,6 +77,7 @@ struct Status {
 struct Vertex {
     digest: String,
     name: String,
+    started: Option<String>,
     completed: Option<String>,
     #[serde(default)]
     cached: bool,
@@ -92,9 +93,12 @@ impl Watch {
     pub fn events(&mut self, line: &str) -> Vec<Event> {
         let Ok(status) = serde_json::from_str::<Status>(line) else { return vec![] };
         let mut events = Vec::new();
-        for Vertex { digest, name, completed, cached } in status.vertexes {
+        for Vertex { digest, name, started, completed, cached } in status.vertexes {
             let step = name.strip_prefix('[').and_then(|name| name.split_once("] RUN "));
             let Some(stage) = step.and_then(|(step, _)| step.split(' ').next()) else { continue };
+            if started.is_some() {
+                events.push(Event::Begun { stage: stage.to_owned() });
+            }
             if completed.is_some() {
                 events.push(Event::Done { stage: stage.to_owned(), cached });
             }
@@ -143,7 +147,7 @@ mod tests {
         let said = r#"{"logs":[{"vertex":"sha256:a","stream":1,"data":"Lgo=","timestamp":"2026-11-23T02:03:56Z"},{"vertex":"sha256:c","data":""}]}"#;
         let done = r#"{"vertexes":[{"digest":"sha256:a","name":"[u1 1/1] RUN --network=none x","completed":"2026-11-23T02:03:57Z","cached":true}]}"#;
         let stage = || "u1".to_owned();
-        assert_eq!(watch.events(begun), []);
+        assert_eq!(watch.events(begun), [Event::Begun { stage: stage() }]);
         assert_eq!(watch.events(said), [Event::AtWork { stage: stage() }]);
         assert_eq!(watch.events(done), [Event::Done { stage: stage(), cached: true }]);
         assert_eq!(watch.events("ERROR: failed to build"), []);

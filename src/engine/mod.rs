@@ -35,6 +35,8 @@ pub struct Engine {
 /// What an engine tells of a stage's step.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
+    /// It runs, or is looked up.
+    Begun { stage: String },
     /// It has a slot.
     AtWork { stage: String },
     /// It ran, or the engine remembered what it did.

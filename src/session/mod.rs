@@ -33,6 +33,7 @@ use crate::{
     runner,
     stage::{self, BUILD_SECRET, SLOTS_ID},
     store::{LocalStore, Store},
+    timings::{Phase, Timings},
     toolchain::Version,
     unit::{NUM_JOBS, Unit, Work, is_secret},
 };
@@ -47,6 +48,7 @@ pub struct Session<'a> {
     kept: Kept,
     image: Image,
     recording: Option<Recording>,
+    pub timings: Timings,
 }
 
 /// A unit's outcome, its files still to be put in their place.
@@ -83,7 +85,8 @@ impl<'a> Session<'a> {
         // The build is right without it.
         cache.sweep().unwrap_or_else(|error| log::warn!("{error:#}"));
         let (recording, kept) = (Recording::current(env)?, Kept::by(&engine, &cache));
-        Ok(Self { env, config, cache, cargo_home: env.cargo_home()?, engine, kept, image, recording })
+        let timings = Timings::to(config.timings.as_deref());
+        Ok(Self { env, config, cache, cargo_home: env.cargo_home()?, engine, kept, image, recording, timings })
     }
 
     /// Does a unit's work. Fails only if the engine does: how the unit's process ended is in the outcome.
@@ -152,13 +155,14 @@ impl<'a> Session<'a> {
 
     /// One look into the store, and if need be one call of the engine. `salt` makes the step one that no cache holds.
     fn build_once(&self, unit: &Unit, salt: Option<&str>, is_kept: impl Fn(&str) -> bool) -> Result<Built, Failure> {
-        let start = Instant::now();
+        let (start, begun) = (Instant::now(), SystemTime::now());
         let mut finder = self.finder(unit);
         let mut inputs = finder.inputs(unit)?;
         let mut making = self.making(unit, &inputs, salt);
         if let Some(received) = self.store().get(&making.1.key, unit.out_dir()) {
             log::info!("{} was taken from the store in {} ms", unit.name(), start.elapsed().as_millis());
             let Received { outcome, files } = restored(unit, received)?;
+            self.timings.add(&unit.name(), Phase::Restore, begun, SystemTime::now());
             return Ok(Built::told(outcome, files, making));
         }
         if let Some(state) = self.incremental_state(unit) {
@@ -174,7 +178,8 @@ impl<'a> Session<'a> {
         let cmd = self.engine.build(&plan, self.variables(&nonce, self.env.get(NUM_JOBS).unwrap_or("1")));
         log::debug!("{}: inputs found in {} ms\n{cmd}", unit.name(), start.elapsed().as_millis());
 
-        let start = Instant::now();
+        let (start, called) = (Instant::now(), SystemTime::now());
+        self.timings.add(&unit.name(), Phase::Inputs, begun, called);
         let mut finished = runner::run(&cmd)?;
         log::debug!("{}: engine done in {} ms\n{}", unit.name(), start.elapsed().as_millis(), finished.stderr);
         if !finished.status.success() {
@@ -190,7 +195,7 @@ impl<'a> Session<'a> {
                 false => Failure::WithKept { error, stages },
             });
         }
-        let start = Instant::now();
+        let (start, came) = (Instant::now(), SystemTime::now());
         let received = Archive::new(&mut finished.stdout).receive(unit.out_dir())?;
         let leak = leak::find(&received.files.root, &unit.places.marks())?;
         let Received { outcome, files } = restored(unit, received)?;
@@ -198,6 +203,8 @@ impl<'a> Session<'a> {
         let is_fresh = outcome.nonce == nonce;
         let from = if is_fresh { "run now" } else { "taken from the engine's cache" };
         log::info!("{} was {from} by {}", unit.name(), self.engine.name());
+        self.timings.add(&unit.name(), if is_fresh { Phase::Engine } else { Phase::Cached }, called, came);
+        self.timings.add(&unit.name(), Phase::Transfer, came, SystemTime::now());
         if let Some(path) = &leak {
             log::info!("{} has its own place in `{path}`", unit.name());
         }

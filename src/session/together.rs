@@ -1,6 +1,11 @@
 //! Many units in one call of the engine: what a rehearsal writes down of each, and the build of those it found missing.
 
-use std::{collections::HashMap, fs::File, io::Seek, time::Instant};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::Seek,
+    time::{Instant, SystemTime},
+};
 
 use anyhow::{Context, Result, bail};
 use camino::Utf8Path;
@@ -18,6 +23,7 @@ use crate::{
     recording::{self, Recorded, Recording},
     runner::{self, Cmd},
     store::Store,
+    timings::Phase,
     unit::{NUM_JOBS, Unit, Work},
 };
 
@@ -66,7 +72,14 @@ impl Session<'_> {
         let Batch { units, cmd } = batch;
         log::debug!("{} units together\n{cmd}", units.len());
         let (start, mut watch) = (Instant::now(), self.engine.watch());
+        let names = units.iter().map(|(key, (_, unit))| (key.clone(), unit.name.clone()));
+        let mut steps = self.timings.steps(names.collect());
+        let mut on_event = |event: Event| {
+            steps.add(&event);
+            on_event(event);
+        };
         let mut finished = runner::run_watched(&cmd, |line| watch(line).into_iter().for_each(&mut on_event))?;
+        let received = SystemTime::now();
         log::info!("the engine took {} ms for {} units", start.elapsed().as_millis(), units.len());
         log::debug!("engine done\n{}", finished.stderr);
         if !finished.status.success() {
@@ -92,6 +105,12 @@ impl Session<'_> {
             }
             Ok(())
         })?;
+        self.timings.add(
+            &format!("{} outcomes, to the store", units.len()),
+            Phase::Transfer,
+            received,
+            SystemTime::now(),
+        );
         log::info!("{stored} of them stored {} ms after the build began", start.elapsed().as_millis());
         Ok(has_learned)
     }
