@@ -109,6 +109,23 @@ async fn run_async(cmd: &Cmd, mut watch: impl FnMut(&str)) -> Result<Finished> {
     Ok(Finished { status: status?, stdout, stderr: String::from_utf8_lossy(&messages).into_owned() })
 }
 
+/// Runs a process that leaves another one behind, which goes on after it and after this one. What it said on standard
+/// error is read once it ended, for the other may hold on to that.
+pub fn run_detaching(cmd: &Cmd) -> Result<(ExitStatus, String)> {
+    let mut said = tempfile::tempfile().context("failed to make a temporary file (hint: is the disk full?)")?;
+    let status = std::process::Command::new(&cmd.program)
+        .args(&cmd.args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(said.try_clone()?)
+        .status()
+        .with_context(|| format!("failed to run `{}`", cmd.program))?;
+    let mut text = String::new();
+    io::Seek::rewind(&mut said)?;
+    io::Read::read_to_string(&mut said, &mut text)?;
+    Ok((status, text))
+}
+
 /// Runs a process on this one's terminal, to its end.
 pub fn run_visibly(cmd: &Cmd) -> Result<ExitStatus> {
     std::process::Command::new(&cmd.program)

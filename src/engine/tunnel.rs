@@ -79,9 +79,9 @@ impl Tunnel {
         args.push(format!("sleep {}", LIFE.as_secs()));
         let cmd = Cmd::new("ssh", args);
         log::debug!("{cmd}");
-        let finished = runner::run(&cmd)?;
-        if !finished.status.success() {
-            bail!("`ssh {}` ended with {}: {}", self.to.join(" "), finished.status, finished.stderr.trim());
+        let (status, said) = runner::run_detaching(&cmd)?;
+        if !status.success() {
+            bail!("`ssh {}` ended with {status}: {}", self.to.join(" "), said.trim());
         }
         Ok(())
     }
