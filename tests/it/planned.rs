@@ -1,5 +1,6 @@
 //! `cargo green`: what plain cargo does, in few calls of the engine.
 
+use std::fs;
 use std::path::Path;
 
 use crate::command::{Finished, start};
@@ -84,4 +85,36 @@ fn a_path_in_use_is_learned_in_the_plan() {
     assert_eq!(ours.stdout.lines().last(), Some(project.root.to_str().unwrap()), "{ours}");
     let calls = project.calls.take();
     assert!(calls.len() > 1 && calls.iter().all(|call| call.contains("rawjson")), "{calls:#?}");
+}
+
+/// Every command that compiles is planned, and one that finds nothing to do calls no engine.
+#[test]
+fn commands_other_than_build() {
+    let project = project("broken");
+    for args in ["doc --no-deps", "rustc --lib -- --cfg extra", "install --path . --root {target}/root"] {
+        project.plain(args).succeeds();
+        green(&project, args).succeeds();
+        let calls = project.calls.take();
+        assert!(!calls.is_empty() && calls.iter().all(|call| call.contains("rawjson")), "{args}: {calls:#?}");
+        project.assert_same_tree();
+        green(&project, args).succeeds();
+        assert_eq!(project.calls.take(), [""; 0], "{args}");
+    }
+}
+
+#[test]
+fn timings_tell_where_the_time_went() {
+    let project = project("broken").env("RUSTCBUILDX_TIMINGS", "{target}/trace.json");
+    fs::create_dir_all(project.target(By::Ours)).unwrap();
+    green(&project, "build").succeeds();
+    project.ours("build --release").succeeds();
+    let file = project.target(By::Ours).join("trace.json");
+    let mut command = project.command(WRAPPER, By::Ours);
+    command.arg("timings").arg(&file);
+    let page = start(command, "rustcbuildx timings").finish().succeeds().stdout;
+    let page = fs::read_to_string(page.trim()).unwrap();
+    for phase in ["rehearsal", "finding inputs", "waiting for a slot", "engine", "transfer", "restored from the store"] {
+        assert!(page.contains(&format!("</i>{phase}<")), "no {phase} in {page}");
+    }
+    assert!(page.contains("broken 0.1.0 (build script)"), "{page}");
 }
