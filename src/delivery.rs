@@ -17,7 +17,7 @@ use crate::{
 /// Hands a unit's outcome to cargo as the process itself would have; gives the status to end with.
 ///
 /// A killed process's files are not to be trusted; a failed one's are what it leaves locally, too.
-pub fn deliver(mut built: Built, unit: &Unit, mut recipes: Recipes<'_>) -> Result<ExitCode> {
+pub fn deliver(built: Built, unit: &Unit, mut recipes: Recipes<'_>) -> Result<ExitCode> {
     let status = built.outcome.status;
     if status < 128 {
         let names = built.files.names()?;
@@ -33,9 +33,7 @@ pub fn deliver(mut built: Built, unit: &Unit, mut recipes: Recipes<'_>) -> Resul
             Work::BuildScript { out_dir, .. } => built.files.replace_folder(out_dir)?,
         }
         if status == 0 {
-            built.recipe.outputs = stage::outputs(unit, &names);
-            recipes.save_step(&built.step)?;
-            recipes.save(built.recipe)?;
+            recipes.save_step(&built.step, stage::outputs(unit, &names))?;
         }
     }
     artifacts::replay(&built.outcome)?;

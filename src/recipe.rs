@@ -48,6 +48,8 @@ pub struct Step {
     pub stages: Vec<Key>,
     /// The names and folders of the contexts that it mounts from.
     pub contexts: BTreeMap<String, Utf8PathBuf>,
+    /// See [`Recipe::crates`].
+    pub crates: Vec<Key>,
 }
 
 /// A file or folder, as the host and as its stage or context name it.
@@ -112,9 +114,10 @@ impl<'a> Recipes<'a> {
         step.with_context(|| format!("failed to find the step {key} in the cache (hint: `cargo clean`)"))
     }
 
-    /// Remembers a step.
-    pub fn save_step(&self, step: &Step) -> Result<()> {
-        self.cache.write(&self.name("steps", &step.key), step)
+    /// Remembers a step, and that these outputs, now in place, came from it.
+    pub fn save_step(&mut self, step: &Step, outputs: Vec<Output>) -> Result<()> {
+        self.cache.write(&self.name("steps", &step.key), step)?;
+        self.save(step.recipe(outputs))
     }
 
     /// Makes a recipe known to this process only.
@@ -180,6 +183,11 @@ impl Recipe {
 }
 
 impl Step {
+    /// Of what it made.
+    pub fn recipe(&self, outputs: Vec<Output>) -> Recipe {
+        Recipe { key: self.key.clone(), origin: Origin::Step, outputs, crates: self.crates.clone() }
+    }
+
     /// Whether it leaves a copy of its files in the engine.
     pub fn keeps(&self) -> bool {
         self.run.mounts.iter().any(|mount| matches!(mount, Mount::Keep { .. }))

@@ -17,7 +17,7 @@ use crate::{
     cache::Cache,
     env::Env,
     output_names,
-    recipe::{Key, Recipe, Step},
+    recipe::{Key, Step},
     unit::{Unit, Work},
 };
 
@@ -85,8 +85,8 @@ impl Recording {
         self.cache.path("stand-in")
     }
 
-    /// Writes a unit down, and how it is made.
-    pub fn add(&self, unit: &Unit, learned: &str, (recipe, step): &(Recipe, Step), is_stored: bool) -> Result<()> {
+    /// Writes a unit down.
+    pub fn add(&self, unit: &Unit, learned: &str, step: &Step, is_stored: bool) -> Result<()> {
         let is_incremental = matches!(&unit.work, Work::Compile { args, .. } if args.codegen("incremental").is_some());
         let is_open = |key: &Key| self.get(key).is_none_or(|below| below.is_uncertain || below.is_unanswered());
         let has_links = unit.env.contains_key("CARGO_MANIFEST_LINKS");
@@ -96,7 +96,7 @@ impl Recording {
         };
         let is_uncertain = is_incremental || step.stages.iter().any(is_open);
         let (name, learned) = (unit.name(), learned.to_owned());
-        let (key, crates) = (recipe.key.clone(), recipe.crates.clone());
+        let (key, crates) = (step.key.clone(), step.crates.clone());
         let recorded = Recorded { name, learned, key, crates, is_stored, is_uncertain, script, package };
         self.cache.write(&format!("units/{}", recorded.key), &recorded)
     }

@@ -47,7 +47,14 @@ fn dockerfile(unit: &Unit) -> String {
     let (from, source) = ("s0".to_owned(), "/p".to_owned());
     let mounts = vec![Mount::Bind { from, source, target: unit.package.to_string(), writable: false }];
     let run = stage::run(unit, &image, 0o022, &mounts, None);
-    let step = Step { key: "u0".into(), base: image.pinned, run, stages: vec![], contexts: Default::default() };
+    let step = Step {
+        key: "u0".into(),
+        base: image.pinned,
+        run,
+        stages: vec![],
+        contexts: Default::default(),
+        crates: vec![],
+    };
     plan::unit(&step, None).dockerfile
 }
 

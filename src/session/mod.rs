@@ -28,7 +28,7 @@ use crate::{
     missing::{self, Missing},
     places::{Places, target_root},
     plan,
-    recipe::{Key, Origin, Recipe, Recipes, Step},
+    recipe::{Key, Recipes, Step},
     recording::Recording,
     runner,
     stage::{self, BUILD_SECRET, SLOTS_ID},
@@ -55,8 +55,7 @@ pub struct Session<'a> {
 pub struct Built {
     pub outcome: Outcome,
     pub files: Unpacked,
-    /// How it was made; its outputs have no place yet.
-    pub recipe: Recipe,
+    /// How it was made.
     pub step: Step,
     /// Whether it ran in this very build, and not in one the engine remembers.
     is_fresh: bool,
@@ -70,8 +69,8 @@ pub struct Built {
 
 impl Built {
     /// What no engine was asked for.
-    fn told(outcome: Outcome, files: Unpacked, (recipe, step): (Recipe, Step)) -> Self {
-        Self { outcome, files, recipe, step, is_fresh: false, leak: None, stages: vec![], complaint: None }
+    fn told(outcome: Outcome, files: Unpacked, step: Step) -> Self {
+        Self { outcome, files, step, is_fresh: false, leak: None, stages: vec![], complaint: None }
     }
 }
 
@@ -158,21 +157,20 @@ impl<'a> Session<'a> {
         let (start, begun) = (Instant::now(), SystemTime::now());
         let mut finder = self.finder(unit);
         let mut inputs = finder.inputs(unit)?;
-        let mut making = self.making(unit, &inputs, salt);
-        if let Some(received) = self.store().get(&making.1.key, unit.out_dir()) {
+        let mut step = self.step(unit, &inputs, salt);
+        if let Some(received) = self.store().get(&step.key, unit.out_dir()) {
             log::info!("{} was taken from the store in {} ms", unit.name(), start.elapsed().as_millis());
             let Received { outcome, files } = restored(unit, received)?;
             self.timings.add(&unit.name(), Phase::Restore, begun, SystemTime::now());
-            return Ok(Built::told(outcome, files, making));
+            return Ok(Built::told(outcome, files, step));
         }
         if let Some(state) = self.incremental_state(unit) {
             inputs.mounts.push(state);
-            making = self.making(unit, &inputs, salt);
+            step = self.step(unit, &inputs, salt);
         }
-        let step = &making.1;
         let stages: Vec<Key> = inputs.stages.iter().filter(|key| is_kept(key)).cloned().collect();
         let alone = finder.without_stages(&inputs, &stages)?;
-        let alone = Step { key: step.key.clone(), ..self.making(unit, &alone, salt).1 };
+        let alone = Step { key: step.key.clone(), ..self.step(unit, &alone, salt) };
         let plan = plan::unit(&alone, self.config.syntax.as_deref());
         let nonce = nonce();
         let cmd = self.engine.build(&plan, self.variables(&nonce, self.env.get(NUM_JOBS).unwrap_or("1")));
@@ -208,7 +206,7 @@ impl<'a> Session<'a> {
         if let Some(path) = &leak {
             log::info!("{} has its own place in `{path}`", unit.name());
         }
-        if is_success(unit.is_build_script(), &outcome) && is_storable(step) && leak.is_none() {
+        if is_success(unit.is_build_script(), &outcome) && is_storable(&step) && leak.is_none() {
             // The build is right without it.
             let kept = self.store().put(&step.key, &mut finished.stdout);
             kept.unwrap_or_else(|error| log::warn!("{error:#}"));
@@ -216,7 +214,7 @@ impl<'a> Session<'a> {
         if outcome.status == 0 && step.keeps() {
             self.kept.add(&step.key)?;
         }
-        Ok(Built { is_fresh, leak, stages, ..Built::told(outcome, files, making) })
+        Ok(Built { is_fresh, leak, stages, ..Built::told(outcome, files, step) })
     }
 
     /// What a failed unit missed that this machine has.
@@ -258,14 +256,13 @@ impl<'a> Session<'a> {
     }
 
     /// How a unit is made of these inputs.
-    fn making(&self, unit: &Unit, inputs: &Inputs, salt: Option<&str>) -> (Recipe, Step) {
+    fn step(&self, unit: &Unit, inputs: &Inputs, salt: Option<&str>) -> Step {
         let run = stage::run(unit, &self.image, umask(), &inputs.mounts, salt);
         let base = self.image.pinned.clone();
         let text = serde_json::to_string(&run).expect("a step is plain text");
         let key = format!("u{}", digest([&base, &text]));
         let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates.clone() };
-        let recipe = Recipe { key: key.clone(), origin: Origin::Step, outputs: vec![], crates };
-        (recipe, Step { key, base, run, stages: inputs.stages.clone(), contexts: inputs.contexts.clone() })
+        Step { key, base, run, stages: inputs.stages.clone(), contexts: inputs.contexts.clone(), crates }
     }
 
     /// A folder of the engine's for what rustc keeps from one compile of a unit to the next. What is made with

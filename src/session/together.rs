@@ -33,20 +33,20 @@ impl Session<'_> {
         unit.places = std::mem::take(&mut unit.places).standing_in(recording.stand_in(), &recording.target);
         let mut finder = self.finder(&unit);
         let inputs = finder.inputs(&unit)?;
-        let making = self.making(&unit, &inputs, None);
+        let step = self.step(&unit, &inputs, None);
         let (files, mut outcome) = recording::stand_ins(&unit)?;
         let is_stored = match unit.work {
-            Work::Compile { .. } => self.store().has(&making.1.key),
-            Work::BuildScript { .. } => self.store().outcome(&making.1.key).is_some_and(|stored| {
+            Work::Compile { .. } => self.store().has(&step.key),
+            Work::BuildScript { .. } => self.store().outcome(&step.key).is_some_and(|stored| {
                 outcome.stdout = unit.places.restored(&stored.stdout).into_owned();
                 true
             }),
         };
-        recording.add(&unit, learned, &making, is_stored)?;
+        recording.add(&unit, learned, &step, is_stored)?;
         if let Some(jobs) = self.env.get(NUM_JOBS) {
             recording.add_jobs(jobs)?;
         }
-        Ok(Built::told(outcome, files, making))
+        Ok(Built::told(outcome, files, step))
     }
 
     /// Whether the engine runs a step once that two builds at the same time have in common.

@@ -113,7 +113,8 @@ fn timings_tell_where_the_time_went() {
     command.arg("timings").arg(&file);
     let page = start(command, "rustcbuildx timings").finish().succeeds().stdout;
     let page = fs::read_to_string(page.trim()).unwrap();
-    for phase in ["rehearsal", "finding inputs", "waiting for a slot", "engine", "transfer", "restored from the store"] {
+    for phase in ["rehearsal", "finding inputs", "waiting for a slot", "engine", "transfer", "restored from the store"]
+    {
         assert!(page.contains(&format!("</i>{phase}<")), "no {phase} in {page}");
     }
     assert!(page.contains("broken 0.1.0 (build script)"), "{page}");
