@@ -114,7 +114,8 @@ def counts(log):
     ran, cached = text.count(" was run now by "), text.count(" was taken from the engine's cache by ")
     stored = text.count(" was taken from the store ")
     again = text.count(": again with all artifacts sent")
-    return {"units": text.count(" ended with "), "calls": ran + cached + again, "ran": ran, "cached": cached, "stored": stored}
+    plans = text.count("the engine took ")
+    return {"units": text.count(" ended with "), "calls": ran + cached + again + plans, "ran": ran, "cached": cached, "stored": stored}
 
 
 def tests(text):
