@@ -112,17 +112,20 @@ impl Cache {
         }
     }
 
-    /// Removes, once a day, copies that no build has used for a month and what killed processes left behind.
+    /// Removes, once a day, what no build has used for long and what killed processes left behind.
     pub fn sweep(&self) -> Result<()> {
         if !self.is_due("swept", DAY)? {
             return Ok(());
         }
-        for (name, age) in [("sources", 30 * DAY), ("artifacts", 30 * DAY), ("kept", 30 * DAY), ("tmp", DAY)] {
+        for (name, age) in AGES {
             let Ok(entries) = self.path(name).read_dir_utf8() else { continue };
             for entry in entries {
                 let entry = entry?;
-                if is_older(entry.path(), age) {
-                    fs::remove_dir_all(entry.path()).with_context(|| format!("failed to remove `{}`", entry.path()))?;
+                let path = entry.path();
+                if is_older(path, *age * DAY) {
+                    let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                    let removed = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+                    removed.with_context(|| format!("failed to remove `{path}`"))?;
                 }
             }
         }
@@ -153,6 +156,10 @@ impl Cache {
 
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# Of rustcbuildx: may be deleted at any time.\n";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many days unused things stay. Records of a target folder's files are written when these are, and only read later:
+/// without them, the files are sent as what nobody knows the making of.
+const AGES: &[(&str, u32)] =
+    &[("artifacts", 30), ("kept", 30), ("links", 90), ("recipes", 90), ("sources", 30), ("steps", 90), ("tmp", 1)];
 
 fn is_older(path: &Utf8Path, age: Duration) -> bool {
     let modified = fs::metadata(path).and_then(|data| data.modified());
@@ -215,9 +222,15 @@ mod tests {
         let (old, used) = (cache.folder("sources/old", fill).unwrap(), cache.folder("sources/used", fill).unwrap());
         age(&old, 31);
         age(&used, 31);
+        for name in ["recipes/old", "recipes/new"] {
+            cache.write(name, &1).unwrap();
+        }
+        age(&cache.path("recipes/old"), 91);
+        age(&cache.path("recipes/new"), 89);
         cache.folder("sources/used", |_| panic!("it is there")).unwrap();
         cache.sweep().unwrap();
         assert!(!old.exists() && used.exists());
+        assert!(cache.read::<u8>("recipes/old").is_none() && cache.read::<u8>("recipes/new").is_some());
         age(&used, 31);
         cache.sweep().unwrap();
         assert!(used.exists(), "swept twice a day");
