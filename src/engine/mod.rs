@@ -148,7 +148,7 @@ impl Engine {
         let mut args = self.build[1..].to_vec();
         args.extend(match self.kind {
             Kind::Docker => docker::build_options(watched_jobs.is_some()),
-            Kind::Podman => podman::build_options(watched_jobs.unwrap_or(1)),
+            Kind::Podman => podman::build_options(watched_jobs),
         });
         args.extend(plan.secrets.iter().map(|id| format!("--secret=id={id},env={id}")));
         for (name, path) in &plan.contexts {

@@ -41,10 +41,15 @@ fn parse(version: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-pub fn build_options(jobs: usize) -> Vec<String> {
+/// For a single unit, or for a plan of which some units are to be built at once.
+///
+/// Podman compares a step with each image it has, and keeps each step as an image: the more it built, the longer each
+/// call. A unit on its own does without, as the store remembers it; the steps that two plans share are worth it.
+pub fn build_options(planned_jobs: Option<usize>) -> Vec<String> {
+    let layers = if planned_jobs.is_some() { "--layers" } else { "--layers=false" };
     // Without --quiet, step lines mix with the tar file on standard output.
-    let mut options = ["--quiet", "--layers", "--output=-"].map(str::to_owned).to_vec();
-    options.push(format!("--jobs={jobs}"));
+    let mut options = ["--quiet", layers, "--output=-"].map(str::to_owned).to_vec();
+    options.push(format!("--jobs={}", planned_jobs.unwrap_or(1)));
     options
 }
 
