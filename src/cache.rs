@@ -161,7 +161,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const AGES: &[(&str, u32)] =
     &[("artifacts", 30), ("kept", 30), ("links", 90), ("recipes", 90), ("sources", 30), ("steps", 90), ("tmp", 1)];
 
-fn is_older(path: &Utf8Path, age: Duration) -> bool {
+/// Whether a file was written longer ago than that; one that is not there was not.
+pub fn is_older(path: &Utf8Path, age: Duration) -> bool {
     let modified = fs::metadata(path).and_then(|data| data.modified());
     modified.is_ok_and(|time| time.elapsed().is_ok_and(|elapsed| elapsed > age))
 }

@@ -76,8 +76,7 @@ pub fn run_watched(cmd: &Cmd, watch: impl FnMut(&str)) -> Result<Finished> {
 
 async fn run_async(cmd: &Cmd, mut watch: impl FnMut(&str)) -> Result<Finished> {
     let stdout = tempfile::tempfile().context("failed to make a temporary file (hint: is the disk full?)")?;
-    let mut command = Command::new(&cmd.program);
-    command.args(&cmd.args).envs(cmd.env.iter().map(|(name, value)| (name, value)));
+    let mut command = Command::from(command(cmd));
     // The CLI would take it for an argument of the build and date its output by it.
     command.env_remove("SOURCE_DATE_EPOCH");
     command.stdin(Stdio::piped()).stdout(stdout.try_clone()?).stderr(Stdio::piped()).kill_on_drop(true);
@@ -113,8 +112,7 @@ async fn run_async(cmd: &Cmd, mut watch: impl FnMut(&str)) -> Result<Finished> {
 /// error is read once it ended, for the other may hold on to that.
 pub fn run_detaching(cmd: &Cmd) -> Result<(ExitStatus, String)> {
     let mut said = tempfile::tempfile().context("failed to make a temporary file (hint: is the disk full?)")?;
-    let status = std::process::Command::new(&cmd.program)
-        .args(&cmd.args)
+    let status = command(cmd)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(said.try_clone()?)
@@ -128,11 +126,13 @@ pub fn run_detaching(cmd: &Cmd) -> Result<(ExitStatus, String)> {
 
 /// Runs a process on this one's terminal, to its end.
 pub fn run_visibly(cmd: &Cmd) -> Result<ExitStatus> {
-    std::process::Command::new(&cmd.program)
-        .args(&cmd.args)
-        .envs(cmd.env.iter().map(|(name, value)| (name, value)))
-        .status()
-        .with_context(|| format!("failed to run `{}`", cmd.program))
+    command(cmd).status().with_context(|| format!("failed to run `{}`", cmd.program))
+}
+
+fn command(cmd: &Cmd) -> std::process::Command {
+    let mut command = std::process::Command::new(&cmd.program);
+    command.args(&cmd.args).envs(cmd.env.iter().map(|(name, value)| (name, value)));
+    command
 }
 
 /// Becomes another program; returns only on failure.

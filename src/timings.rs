@@ -82,8 +82,9 @@ impl Timings {
     }
 
     /// For the steps of one call of the engine, by the names of their units.
-    pub fn steps<'a>(&'a self, names: HashMap<Key, String>) -> Steps<'a> {
-        Steps { timings: self, names, begun: HashMap::new() }
+    pub fn steps(&self, names: impl Iterator<Item = (Key, String)>) -> Steps<'_> {
+        let rows = names.zip(1..).map(|((key, name), row)| (key, (row, name))).collect();
+        Steps { timings: self, rows, begun: HashMap::new() }
     }
 }
 
@@ -100,7 +101,7 @@ fn append(path: &Utf8Path, span: &Span) -> std::io::Result<()> {
 /// The steps that an engine is at.
 pub struct Steps<'a> {
     timings: &'a Timings,
-    names: HashMap<Key, String>,
+    rows: HashMap<Key, (u64, String)>,
     begun: HashMap<Key, (Phase, SystemTime)>,
 }
 
@@ -111,7 +112,7 @@ impl Steps<'_> {
             Event::AtWork { stage } => (stage, Some(Phase::Engine)),
             Event::Done { stage, .. } => (stage, None),
         };
-        let Some(name) = self.names.get(stage) else { return };
+        let Some((row, name)) = self.rows.get(stage) else { return };
         let now = SystemTime::now();
         let before = self.begun.get(stage).copied();
         if before.map(|(phase, _)| phase) == next {
@@ -119,8 +120,7 @@ impl Steps<'_> {
         }
         if let Some((phase, start)) = before {
             let cached = matches!(event, Event::Done { cached: true, .. });
-            let row = self.names.keys().position(|key| key == stage).unwrap_or_default() as u64;
-            self.timings.add_to_row(row + 1, name, if cached { Phase::Cached } else { phase }, start, now);
+            self.timings.add_to_row(*row, name, if cached { Phase::Cached } else { phase }, start, now);
         }
         match next {
             Some(phase) => self.begun.insert(stage.clone(), (phase, now)),
@@ -147,7 +147,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(dir.path()).unwrap().join("trace.json");
         let timings = Timings::to(Some(path.as_str()));
-        let mut steps = timings.steps([("u1", "a"), ("u2", "b")].map(|(key, name)| (key.into(), name.into())).into());
+        let mut steps =
+            timings.steps([("u1", "a"), ("u2", "b")].map(|(key, name)| (key.into(), name.into())).into_iter());
         let stage = |stage: &str| stage.to_owned();
         steps.add(&Event::Begun { stage: stage("u1") });
         steps.add(&Event::AtWork { stage: stage("u1") });

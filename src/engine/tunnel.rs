@@ -4,17 +4,14 @@
 //! ssh forwards a socket in the cache folder to docker's there, in the background, and ends when it was started
 //! [`LIFE`] ago and nobody uses it any more; the next call starts another.
 
-use std::{
-    os::unix::net::UnixStream,
-    time::{Duration, SystemTime},
-};
+use std::{fs, os::unix::net::UnixStream, time::Duration};
 
 use anyhow::{Result, bail};
-use camino::Utf8PathBuf;
+use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cache::{Cache, digest},
+    cache::{Cache, digest, is_older},
     runner::{self, Cmd},
 };
 
@@ -59,18 +56,19 @@ impl Tunnel {
         if socket.as_str().len() > LONGEST {
             bail!("the cache folder's name is too long for a socket");
         }
-        let is_open = || is_young(&socket) && UnixStream::connect(&socket).is_ok();
+        // It has to be there for as long as a call takes to connect.
+        let is_open = || !is_older(&socket, LIFE - Duration::from_secs(5)) && UnixStream::connect(&socket).is_ok();
         if !is_open() {
             let _lock = cache.lock("tunnels.lock")?;
             if !is_open() {
-                std::fs::create_dir_all(cache.path("tunnels"))?;
+                fs::create_dir_all(cache.path("tunnels"))?;
                 self.start(&socket)?;
             }
         }
         Ok(format!("unix://{socket}"))
     }
 
-    fn start(&self, socket: &Utf8PathBuf) -> Result<()> {
+    fn start(&self, socket: &Utf8Path) -> Result<()> {
         let forward = format!("-L{socket}:{}", self.remote);
         let options =
             ["-fnT", "-oConnectTimeout=30", "-oExitOnForwardFailure=yes", "-oStreamLocalBindUnlink=yes", &forward];
@@ -85,13 +83,6 @@ impl Tunnel {
         }
         Ok(())
     }
-}
-
-/// Whether a tunnel will be there for a while.
-fn is_young(socket: &Utf8PathBuf) -> bool {
-    let age =
-        std::fs::metadata(socket).and_then(|data| data.modified()).map(|made| SystemTime::now().duration_since(made));
-    age.is_ok_and(|age| age.is_ok_and(|age| age < LIFE - Duration::from_secs(5)))
 }
 
 #[cfg(test)]

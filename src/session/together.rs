@@ -69,11 +69,10 @@ impl Session<'_> {
 
     /// Builds a batch and stores what ended well. Gives whether something was learned that makes other units of some.
     pub fn run(&self, batch: Batch, mut on_event: impl FnMut(Event)) -> Result<bool> {
+        let mut steps = self.timings.steps(batch.names());
         let Batch { units, cmd } = batch;
         log::debug!("{} units together\n{cmd}", units.len());
         let (start, mut watch) = (Instant::now(), self.engine.watch());
-        let names = units.iter().map(|(key, (_, unit))| (key.clone(), unit.name.clone()));
-        let mut steps = self.timings.steps(names.collect());
         let mut on_event = |event: Event| {
             steps.add(&event);
             on_event(event);
