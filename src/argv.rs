@@ -10,6 +10,8 @@
 
 use std::{fmt, io};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{crate_type::CrateType, emit::Emit};
 
 /// Every option of `rustc --help -v`, and a place for those of another version.
@@ -118,10 +120,23 @@ pub enum Arg {
 }
 
 /// A rustc command line without the program's name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<String>", into = "Vec<String>")]
 pub struct RustcArgs {
     words: Vec<String>,
     args: Vec<Arg>,
+}
+
+impl From<Vec<String>> for RustcArgs {
+    fn from(words: Vec<String>) -> Self {
+        Self::parse(words)
+    }
+}
+
+impl From<RustcArgs> for Vec<String> {
+    fn from(args: RustcArgs) -> Self {
+        args.words
+    }
 }
 
 impl RustcArgs {

@@ -2,10 +2,12 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::{config::Config, delivery, env::Env, logging, runner, session::Session, shim::Shim, unit};
+use crate::{
+    config::Config, delivery, env::Env, logging, recording::Recording, runner, session::Session, shim::Shim, unit,
+};
 
 /// The word that a shim puts before its own path when it calls the wrapper.
 pub const COMMAND: &str = "--run-build-script";
@@ -28,14 +30,18 @@ pub fn run(program: &str) -> Result<ExitCode> {
         .with_context(|| format!("failed to run `{program}`: it is no build script of rustcbuildx"))?;
     let env = Env::current();
     let config = Config::load(&env)?;
-    let is_local = config.local_scripts.iter().any(|package| Some(package.as_str()) == env.get("CARGO_PKG_NAME"));
-    if config.is_local() || is_local {
+    let unit = || {
+        let unit = unit::build_script(program, env.current_dir()?, &env);
+        unit.context("failed to run a build script: OUT_DIR or CARGO_MANIFEST_DIR is not set (hint: cargo sets them)")
+    };
+    if let Some(recording) = Recording::current(&env)? {
+        return recording.add(&unit()?, &env);
+    }
+    if config.is_local() || config.has_local_script(env.get("CARGO_PKG_NAME").unwrap_or_default()) {
         match shim.exec(vec![])? {}
     }
     logging::start(&config.log)?;
-    let Some(unit) = unit::build_script(program, env.current_dir()?, &env) else {
-        bail!("failed to run a build script: OUT_DIR or CARGO_MANIFEST_DIR is not set (hint: cargo sets them)");
-    };
+    let unit = unit()?;
     let session = Session::open(&env, &config, env.get("RUSTC").unwrap_or("rustc"))?;
     let built = session.build(unit.clone())?;
     delivery::deliver(built, &unit, session.recipes(&unit))

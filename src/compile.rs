@@ -9,7 +9,9 @@ use crate::{
     config::Config,
     delivery,
     env::Env,
-    logging, quote, runner,
+    logging, quote,
+    recording::Recording,
+    runner,
     session::Session,
     unit::{self, Invocation, Tool},
 };
@@ -40,6 +42,9 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     match unit {
         Ok(unit) => {
             log::debug!("{}: {}", unit.name(), quote::words(&texts));
+            if let Some(recording) = Recording::current(&env)? {
+                return recording.add(&unit, &env);
+            }
             let session = Session::open(&env, &config, rustc(&texts[..count]))?;
             let built = session.build(unit.clone())?;
             delivery::deliver(built, &unit, session.recipes(&unit))

@@ -97,6 +97,11 @@ impl Config {
     pub fn is_local(&self) -> bool {
         !self.enabled || self.runner == RunnerChoice::None
     }
+
+    /// Whether the build script of a package is to run on this machine.
+    pub fn has_local_script(&self, package: &str) -> bool {
+        self.local_scripts.iter().any(|local| local == package)
+    }
 }
 
 /// A setting's value as text and where it came from; an empty variable counts as unset.

@@ -1,8 +1,8 @@
 //! The last step of a call: files to their place, then what the process said, then its status.
 
-use std::process::ExitCode;
+use std::{fs::File, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use camino::Utf8Path;
 
 use crate::{
@@ -49,5 +49,8 @@ pub fn deliver(built: Built, unit: &Unit, mut recipes: Recipes<'_>) -> Result<Ex
 fn wrap_programs(folder: &Utf8Path, names: &[String], out_dir: &Utf8Path) -> Result<()> {
     let own = env::current_exe()?;
     let programs = names.iter().filter(|name| !name.contains('.'));
-    programs.into_iter().try_for_each(|name| shim::wrap(&folder.join(name), &out_dir.join(name), &own))
+    programs.into_iter().try_for_each(|name| {
+        let front = File::open(&own).with_context(|| format!("failed to read `{own}`"))?;
+        shim::wrap(&folder.join(name), &out_dir.join(name), front)
+    })
 }

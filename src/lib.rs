@@ -61,7 +61,9 @@ pub mod crate_type;
 pub mod dep_info;
 pub mod emit;
 pub mod output_names;
+pub mod placeholder;
 pub mod quote;
+pub mod schedule;
 pub mod unit;
 // Stages and files: pure.
 pub mod dockerfile;
@@ -84,6 +86,7 @@ pub mod store;
 pub mod artifacts;
 pub mod delivery;
 pub mod engine;
+pub mod gate;
 pub mod image;
 pub mod runner;
 pub mod session;

@@ -15,6 +15,7 @@ use crate::{
     cache::{Cache, digest},
     dockerfile::{Mount, Run},
     sources::{Extent, file_digest, stamp, tree_digest},
+    stage::{self, OUT},
 };
 
 /// A recipe's name, and the name of its stage or context in a Dockerfile.
@@ -151,22 +152,6 @@ impl<'a> Recipes<'a> {
         Ok(closure)
     }
 
-    /// The steps of these keys and all that they are made from, each before those that it is used in.
-    pub fn steps_with_below(&self, keys: &[&str]) -> Result<Vec<Step>> {
-        let (mut order, mut visited) = (Vec::new(), HashSet::new());
-        keys.iter().try_for_each(|key| self.visit(key, &mut visited, &mut order))?;
-        Ok(order)
-    }
-
-    fn visit(&self, key: &str, visited: &mut HashSet<Key>, order: &mut Vec<Step>) -> Result<()> {
-        if visited.insert(key.to_owned()) {
-            let step = self.step(key)?;
-            step.stages.iter().try_for_each(|below| self.visit(below, visited, order))?;
-            order.push(step);
-        }
-        Ok(())
-    }
-
     fn known(&mut self, key: &str) -> Result<&Recipe> {
         self.get(key).with_context(|| format!("failed to find the recipe {key} in the cache (hint: `cargo clean`)"))
     }
@@ -183,9 +168,35 @@ impl Recipe {
 }
 
 impl Step {
+    /// The same under another key, which the process has for a name.
+    ///
+    /// Only so does the engine tell it from the same words for other crates: a cache mount's id, and with it which
+    /// crate is mounted, is no part of BuildKit's cache key.
+    pub fn called(mut self, key: Key) -> Self {
+        self.run.argv[stage::NAME].clone_from(&key);
+        Self { key, ..self }
+    }
+
     /// Of what it made.
     pub fn recipe(&self, outputs: Vec<Output>) -> Recipe {
         Recipe { key: self.key.clone(), origin: Origin::Step, outputs, crates: self.crates.clone() }
+    }
+
+    /// The same step, its inputs taken from what the engine kept of some stages.
+    pub fn with_kept(mut self, is_kept: impl Fn(&str) -> bool) -> Self {
+        for mount in &mut self.run.mounts {
+            let kept = match mount {
+                Mount::Bind { from, source, target, .. } if self.stages.contains(from) && is_kept(from) => {
+                    source.strip_prefix(OUT).map(|source| Mount::kept(from, source, target))
+                }
+                _ => None,
+            };
+            *mount = kept.unwrap_or_else(|| mount.clone());
+        }
+        let is_mounted =
+            |key: &Key| self.run.mounts.iter().any(|mount| matches!(mount, Mount::Bind { from, .. } if from == key));
+        self.stages = std::mem::take(&mut self.stages).into_iter().filter(is_mounted).collect();
+        self
     }
 
     /// Whether it leaves a copy of its files in the engine.

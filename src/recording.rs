@@ -1,24 +1,28 @@
 //! A rehearsal of a cargo command: the wrapper compiles nothing, but writes down each unit and puts empty files
 //! where its outputs belong, so that cargo goes on to the next. See [`crate::green`].
 //!
-//! It has a target folder of its own, which stands in for the real one, so units have the keys that they will
-//! have in the real run. Where a build script's outcome is not in the store, cargo goes on without knowing what
-//! it would say: what is downstream of it is [uncertain](Recorded::is_uncertain).
+//! It has a target folder of its own, which stands in for the real one. No build script runs in it: what they would say
+//! is left open ([`crate::placeholder`]).
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    argv::Flag,
-    artifacts::{Outcome, Unpacked},
+    argv::{Flag, RustcArgs},
+    build_script,
     cache::Cache,
     env::Env,
-    output_names,
-    recipe::{Key, Step},
-    unit::{Unit, Work},
+    output_names, placeholder,
+    shim::{self, Shim},
+    unit::{NUM_JOBS, Unit, Work},
 };
 
 /// The variable that tells the wrapper of a recording: the folder that holds it.
@@ -27,57 +31,17 @@ pub const VARIABLE: &str = "RUSTCBUILDX_RECORDING";
 /// What is written down, in a cache of its own.
 pub struct Recording {
     pub cache: Cache,
-    /// The target folder of the real run.
-    pub target: Utf8PathBuf,
-}
-
-/// One unit of a recording.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Recorded {
-    /// For messages.
-    pub name: String,
-    /// Where what is learned of it belongs.
-    pub learned: String,
-    pub key: Key,
-    /// The crates it is compiled against.
-    pub crates: Vec<Key>,
-    pub is_stored: bool,
-    /// Whether something upstream is not known, so that this is not the unit that the real run will have.
-    pub is_uncertain: bool,
-    /// Of the run of a build script.
-    pub script: Option<Script>,
-    /// Of a compile: its package's folder.
-    pub package: Option<Utf8PathBuf>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Script {
-    pub package: Utf8PathBuf,
-    /// Whether it speaks to the build scripts of dependents.
-    pub has_links: bool,
-}
-
-impl Recorded {
-    /// Whether cargo had to go on without an answer.
-    pub fn is_unanswered(&self) -> bool {
-        self.script.is_some() && !self.is_stored
-    }
 }
 
 impl Recording {
     /// The recording that this process is part of.
     pub fn current(env: &Env) -> Result<Option<Self>> {
-        let Some(folder) = env.get(VARIABLE) else { return Ok(None) };
-        let cache = Cache::open(folder.into())?;
-        let target = cache.read("target").with_context(|| format!("failed to read the recording `{folder}`"))?;
-        Ok(Some(Self { cache, target }))
+        env.get(VARIABLE).map(|folder| Self::begin(folder.into())).transpose()
     }
 
-    /// A new one in an empty folder.
-    pub fn begin(folder: &Utf8Path, target: &Utf8Path) -> Result<Self> {
-        let cache = Cache::open(folder.to_owned())?;
-        cache.write("target", &target)?;
-        Ok(Self { cache, target: target.to_owned() })
+    /// The one in a folder.
+    pub fn begin(folder: Utf8PathBuf) -> Result<Self> {
+        Ok(Self { cache: Cache::open(folder)? })
     }
 
     /// The target folder of the rehearsal.
@@ -85,25 +49,25 @@ impl Recording {
         self.cache.path("stand-in")
     }
 
-    /// Writes a unit down.
-    pub fn add(&self, unit: &Unit, learned: &str, step: &Step, is_stored: bool) -> Result<()> {
-        let is_incremental = matches!(&unit.work, Work::Compile { args, .. } if args.codegen("incremental").is_some());
-        let is_open = |key: &Key| self.get(key).is_none_or(|below| below.is_uncertain || below.is_unanswered());
-        let has_links = unit.env.contains_key("CARGO_MANIFEST_LINKS");
-        let (script, package) = match unit.work {
-            Work::BuildScript { .. } => (Some(Script { package: unit.package.clone(), has_links }), None),
-            Work::Compile { .. } => (None, Some(unit.package.clone())),
+    /// Writes a unit down and answers cargo as if its work were done.
+    pub fn add(&self, unit: &Unit, env: &Env) -> Result<ExitCode> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.cache.write(&format!("units/{:032}-{}", now.as_nanos(), std::process::id()), unit)?;
+        let said = match &unit.work {
+            Work::Compile { args, out_dir, .. } => {
+                let messages = stand_ins(unit, args, out_dir)
+                    .with_context(|| format!("failed to write to `{out_dir}` (hint: is the disk full?)"))?;
+                std::io::stderr().write_all(messages.as_bytes())
+            }
+            Work::BuildScript { out_dir, .. } => {
+                if let Some(jobs) = env.get(NUM_JOBS) {
+                    self.cache.write("jobs", &jobs)?;
+                }
+                std::io::stdout().write_all(placeholder::words(out_dir).as_bytes())
+            }
         };
-        let is_uncertain = is_incremental || step.stages.iter().any(is_open);
-        let (name, learned) = (unit.name(), learned.to_owned());
-        let (key, crates) = (step.key.clone(), step.crates.clone());
-        let recorded = Recorded { name, learned, key, crates, is_stored, is_uncertain, script, package };
-        self.cache.write(&format!("units/{}", recorded.key), &recorded)
-    }
-
-    /// Writes down how many processes cargo runs at once.
-    pub fn add_jobs(&self, jobs: &str) -> Result<()> {
-        self.cache.write("jobs", &jobs)
+        said.context("failed to answer cargo")?;
+        Ok(ExitCode::SUCCESS)
     }
 
     /// How many processes cargo runs at once, if it told anyone.
@@ -111,40 +75,44 @@ impl Recording {
         self.cache.read("jobs")
     }
 
-    pub fn get(&self, key: &str) -> Option<Recorded> {
-        self.cache.read(&format!("units/{key}"))
-    }
-
-    pub fn all(&self) -> Result<Vec<Recorded>> {
-        let Ok(entries) = self.cache.path("units").read_dir_utf8() else { return Ok(vec![]) };
-        let read = |entry: std::io::Result<camino::Utf8DirEntry>| -> Result<Option<Recorded>> {
-            Ok(self.get(entry?.file_name()))
-        };
-        let mut all: Vec<Recorded> = entries.filter_map(|entry| read(entry).transpose()).collect::<Result<_>>()?;
-        all.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(all)
+    /// All units, each after those that it is made from.
+    pub fn units(&self) -> Result<Vec<Unit>> {
+        let folder = self.cache.path("units");
+        let Ok(entries) = folder.read_dir_utf8() else { return Ok(vec![]) };
+        let mut names: Vec<String> =
+            entries.map(|entry| Ok(entry?.file_name().to_owned())).collect::<std::io::Result<_>>()?;
+        names.sort();
+        let read = |name: &String| self.cache.read(&format!("units/{name}"));
+        names.iter().map(|name| read(name).with_context(|| format!("failed to read `{folder}/{name}`"))).collect()
     }
 }
 
-/// Empty files in the place of a unit's outputs, and the messages cargo waits for.
-pub fn stand_ins(unit: &Unit) -> Result<(Unpacked, Outcome)> {
-    let files = Unpacked::empty(unit.out_dir())?;
-    let mut outcome = Outcome { status: 0, stdout: vec![], stderr: vec![], nonce: String::new() };
-    if let Work::Compile { args, out_dir, .. } = &unit.work {
-        for (name, kind) in output_names::of(args) {
-            let path = out_dir.join(&name);
-            let input = args.inputs().next().unwrap_or_default();
-            let text = if kind == "dep-info" { format!("{path}: {input}\n\n{input}:\n") } else { String::new() };
-            let file = files.root.join(&name);
-            // Cargo starts those that stand in for build scripts.
-            fs::write(&file, text)
-                .and_then(|()| fs::set_permissions(&file, fs::Permissions::from_mode(0o755)))
-                .with_context(|| format!("failed to write `{path}`"))?;
-            if args.values(Flag::Json).any(|kinds| kinds.split(',').any(|kind| kind == "artifacts")) {
-                let message = serde_json::json!({"$message_type": "artifact", "artifact": path, "emit": kind});
-                outcome.stderr.extend(format!("{message}\n").into_bytes());
-            }
+/// Puts empty files in the place of a compile's outputs; gives the messages that cargo waits for.
+fn stand_ins(unit: &Unit, args: &RustcArgs, out_dir: &Utf8Path) -> Result<String> {
+    fs::create_dir_all(out_dir)?;
+    let mut messages = String::new();
+    for (name, kind) in output_names::of(args) {
+        let path = out_dir.join(&name);
+        let input = args.inputs().next().unwrap_or_default();
+        fs::write(&path, if kind == "dep-info" { format!("{path}: {input}\n\n{input}:\n") } else { String::new() })?;
+        if unit.makes_build_script() && path.extension().is_none() {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+            shim::wrap(&path, &path, script().as_bytes())?;
+        }
+        if args.values(Flag::Json).any(|kinds| kinds.split(',').any(|kind| kind == "artifacts")) {
+            let message = serde_json::json!({"$message_type": "artifact", "artifact": path, "emit": kind});
+            messages += &format!("{message}\n");
         }
     }
-    Ok((files, outcome))
+    Ok(messages)
+}
+
+/// What stands in for a build script: cargo starts it.
+fn script() -> String {
+    format!("#!/bin/sh\nexec \"$RUSTC_WRAPPER\" {} \"$0\"\n", build_script::COMMAND)
+}
+
+/// Where rustc is to write the program of a build script that cargo runs as `program`.
+pub fn compiled(program: &Utf8Path) -> Result<Utf8PathBuf> {
+    Ok(Shim::open(program)?.map_or(program.to_owned(), |shim| shim.compiled))
 }

@@ -1,13 +1,10 @@
 //! The command that compiles what a cargo command compiles, in folders of its own, and does nothing else.
 
-use std::{fs, path::Path};
-
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
 use crate::{
-    env::Env,
     recording::{Recording, VARIABLE},
     runner::{self, Cmd},
 };
@@ -18,8 +15,6 @@ pub struct Rehearsal {
     words: Vec<String>,
     /// The command of `words`.
     command: String,
-    /// The folder that the real command installs to, if its words say so.
-    root: Option<String>,
 }
 
 /// Options that a rehearsal does without, and whether each has a value, which may be the next word.
@@ -39,7 +34,7 @@ impl Rehearsal {
             same @ ("bench" | "clippy" | "install" | "rustc") => same,
             _ => return None,
         };
-        let (options, root) = without_dropped(&words[at + 1..end]);
+        let options = without_dropped(&words[at + 1..end]);
         let is_beyond_us =
             |option: &String| ["--help", "-h", "--list", "--target-dir"].iter().any(|word| option.starts_with(word));
         if options.iter().any(is_beyond_us) {
@@ -54,7 +49,7 @@ impl Rehearsal {
         if command == "rustc" {
             rehearsal.extend_from_slice(&words[end..]);
         }
-        Some(Self { words: rehearsal, command: command.to_owned(), root })
+        Some(Self { words: rehearsal, command: command.to_owned() })
     }
 
     /// The folder where the real command will put what it compiles; `None` if that is not one folder.
@@ -83,7 +78,7 @@ impl Rehearsal {
     }
 
     /// Has cargo tell `recording` all units.
-    pub fn run(&self, cargo: &str, wrapper: &Utf8Path, recording: &Recording, env: &Env) -> Result<()> {
+    pub fn run(&self, cargo: &str, wrapper: &Utf8Path, recording: &Recording) -> Result<()> {
         let mut cmd = Cmd::new(cargo, &self.words);
         cmd.env = vec![
             (VARIABLE.to_owned(), recording.cache.path("").into_string()),
@@ -93,9 +88,7 @@ impl Rehearsal {
         match self.command.as_str() {
             "doc" => cmd.env.push(("RUSTDOC".to_owned(), "true".to_owned())),
             "install" => {
-                let root = recording.cache.path("root");
-                self.pretend_installed(&root, env)?;
-                cmd.env.push(("CARGO_INSTALL_ROOT".to_owned(), root.into_string()));
+                cmd.env.push(("CARGO_INSTALL_ROOT".to_owned(), recording.cache.path("root").into_string()));
             }
             _ => {}
         }
@@ -106,51 +99,24 @@ impl Rehearsal {
         }
         Ok(())
     }
-
-    /// Makes `root` look like the folder that the real command installs to: cargo does nothing where it finds what
-    /// it is to install.
-    ///
-    /// Source: the cargo book, `cargo install`, for where that is and what tells cargo.
-    fn pretend_installed(&self, root: &Utf8Path, env: &Env) -> Result<()> {
-        let real = match self.root.as_deref().or(env.get("CARGO_INSTALL_ROOT")) {
-            Some(folder) => Utf8PathBuf::from(folder),
-            None => env.cargo_home()?,
-        };
-        let pretend = || -> std::io::Result<()> {
-            fs::create_dir_all(root.join("bin"))?;
-            for name in [".crates.toml", ".crates2.json"] {
-                if real.join(name).exists() {
-                    fs::copy(real.join(name), root.join(name))?;
-                }
-            }
-            for entry in real.join("bin").read_dir().into_iter().flatten() {
-                fs::write(Path::new(&root.join("bin")).join(entry?.file_name()), "")?;
-            }
-            Ok(())
-        };
-        pretend().with_context(|| format!("failed to write to `{root}` (hint: is the disk full?)"))
-    }
 }
 
-/// What is left of options, and the value of `--root`.
-fn without_dropped(options: &[String]) -> (Vec<String>, Option<String>) {
-    let (mut left, mut root) = (Vec::new(), None);
+/// What is left of options.
+fn without_dropped(options: &[String]) -> Vec<String> {
+    let mut left = Vec::new();
     let mut options = options.iter();
     while let Some(option) = options.next() {
-        let (name, value) = match option.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (option.as_str(), None),
-        };
+        let (name, is_whole) = option.split_once('=').map_or((option.as_str(), false), |(name, _)| (name, true));
         match DROPPED.iter().find(|(dropped, _)| *dropped == name) {
             None => left.push(option.clone()),
-            Some((_, false)) => {}
-            Some((_, true)) => {
-                let value = value.or_else(|| options.next().cloned());
-                root = value.filter(|_| name == "--root").or(root);
+            Some((_, has_value)) => {
+                if *has_value && !is_whole {
+                    options.next();
+                }
             }
         }
     }
-    (left, root)
+    left
 }
 
 #[cfg(test)]
@@ -177,30 +143,5 @@ mod tests {
         case("build --help", None);
         case("install --list", None);
         case("--version", None);
-    }
-
-    #[test]
-    fn where_the_real_command_installs() {
-        let root = |line: &str| {
-            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-            Rehearsal::of(&words).unwrap().root
-        };
-        assert_eq!(root("install x --root /r").as_deref(), Some("/r"));
-        assert_eq!(root("install --root=/r x").as_deref(), Some("/r"));
-        assert_eq!(root("install x"), None);
-    }
-
-    #[test]
-    fn what_is_installed_looks_so() {
-        let dir = tempfile::tempdir().unwrap();
-        let dir = Utf8Path::from_path(dir.path()).unwrap();
-        fs::create_dir_all(dir.join("real/bin")).unwrap();
-        fs::write(dir.join("real/bin/rg"), "program").unwrap();
-        fs::write(dir.join("real/.crates.toml"), "[v1]").unwrap();
-        let words = ["install", "x", "--root", dir.join("real").as_str()].map(str::to_owned);
-        let rehearsal = Rehearsal::of(&words).unwrap();
-        rehearsal.pretend_installed(&dir.join("root"), &Env::with(&[])).unwrap();
-        assert_eq!(fs::read(dir.join("root/bin/rg")).unwrap(), b"");
-        assert_eq!(fs::read(dir.join("root/.crates.toml")).unwrap(), b"[v1]");
     }
 }

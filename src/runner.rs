@@ -6,7 +6,10 @@ use std::{
     fmt,
     fs::File,
     io,
-    os::unix::process::{CommandExt, ExitStatusExt},
+    os::{
+        fd::OwnedFd,
+        unix::process::{CommandExt, ExitStatusExt},
+    },
     process::{ExitStatus, Stdio},
     time::Instant,
 };
@@ -80,10 +83,7 @@ async fn run_async(cmd: &Cmd, mut watch: impl FnMut(&str)) -> Result<Finished> {
     // The CLI would take it for an argument of the build and date its output by it.
     command.env_remove("SOURCE_DATE_EPOCH");
     command.stdin(Stdio::piped()).stdout(stdout.try_clone()?).stderr(Stdio::piped()).kill_on_drop(true);
-    // SAFETY: between fork and exec only this system call is made, which is async-signal-safe.
-    unsafe {
-        command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?));
-    }
+    end_with_this(command.as_std_mut());
     let mut child = command.spawn()?;
     let (mut stdin, stderr) = (child.stdin.take().expect("piped"), child.stderr.take().expect("piped"));
     let feed = async move {
@@ -122,6 +122,21 @@ pub fn run_detaching(cmd: &Cmd) -> Result<(ExitStatus, String)> {
     io::Seek::rewind(&mut said)?;
     io::Read::read_to_string(&mut said, &mut text)?;
     Ok((status, text))
+}
+
+/// Starts a process that goes on beside this one, and beside what this one becomes, and ends with it.
+pub fn start_dependent(program: &OsStr, args: impl IntoIterator<Item = OsString>, stdin: OwnedFd) -> Result<()> {
+    let mut command = std::process::Command::new(program);
+    command.args(args).stdin(stdin).stdout(Stdio::null());
+    end_with_this(&mut command);
+    command.spawn().with_context(|| format!("failed to run `{}`", program.display())).map(drop)
+}
+
+/// Has the system end a process as soon as the one that starts it has ended.
+fn end_with_this(command: &mut std::process::Command) {
+    let order = || Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?);
+    // SAFETY: between fork and exec only this system call is made, which is async-signal-safe.
+    unsafe { command.pre_exec(order) };
 }
 
 /// Runs a process on this one's terminal, to its end.

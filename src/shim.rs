@@ -93,14 +93,14 @@ impl Shim {
     }
 }
 
-/// Turns the program at `path`, which cargo is to know as `compiled`, into a shim made of the program `own`.
-pub fn wrap(path: &Utf8Path, compiled: &Utf8Path, own: &Utf8Path) -> Result<()> {
-    let wrap = || -> io::Result<()> {
+/// Turns the program at `path`, which cargo is to know as `compiled`, into a shim that starts as the program `front`.
+pub fn wrap(path: &Utf8Path, compiled: &Utf8Path, mut front: impl Read) -> Result<()> {
+    let mut wrap = || -> io::Result<()> {
         let program = fs::read(path)?;
         let mode = fs::metadata(path)?.permissions().mode();
         fs::remove_file(path)?;
         let mut file = File::create(path)?;
-        io::copy(&mut File::open(own)?, &mut file)?;
+        io::copy(&mut front, &mut file)?;
         file.write_all(&program)?;
         file.write_all(compiled.as_str().as_bytes())?;
         file.write_all(&(program.len() as u64).to_le_bytes())?;
@@ -119,10 +119,9 @@ mod tests {
     fn a_shim_gives_its_program_back() {
         let dir = tempfile::tempdir().unwrap();
         let dir = Utf8Path::from_path(dir.path()).unwrap();
-        let (own, path) = (dir.join("own"), dir.join("build_script_build-1"));
-        fs::write(&own, "wrapper").unwrap();
+        let path = dir.join("build_script_build-1");
         fs::write(&path, "program").unwrap();
-        wrap(&path, Utf8Path::new("/t/ü"), &own).unwrap();
+        wrap(&path, Utf8Path::new("/t/ü"), &b"wrapper"[..]).unwrap();
         let mut shim = Shim::open(&path).unwrap().unwrap();
         let mut program = Vec::new();
         shim.copy_program(&mut program).unwrap();

@@ -90,6 +90,9 @@ const KEEP: &str = r#"[ $status = 0 ] || exit 0
 new=$(mktemp -d /rustcbuildx/kept/XXXXXX) && cp -a files "$new" && rm -rf /rustcbuildx/kept/files && mv "$new/files" /rustcbuildx/kept/
 rm -rf "$new"; :"#;
 
+/// Which word of a step's command names the process: its `$0`.
+pub const NAME: usize = 3;
+
 /// The step that does the unit's work in an image, with its inputs mounted. A `salt` that was never used
 /// before makes it a step that no cache holds.
 pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Option<&str>) -> Run {
@@ -108,7 +111,7 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Optio
         Work::BuildScript { .. } => GATHER_FOLDER,
     };
     let script = format!("{PROLOGUE}{WAIT}{RUN}{gather}{keep}");
-    let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, salt.unwrap_or("rustcbuildx").to_owned()];
+    let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, salt.unwrap_or_default().to_owned()];
     argv.push(format!("{umask:04o}"));
     argv.push(unit.places.shown(unit.cwd.as_str()));
     argv.push(unit.places.shown(unit.out_dir().as_str()));

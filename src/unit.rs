@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     argv::{Flag, RustcArgs},
@@ -23,7 +24,7 @@ pub enum Invocation {
 }
 
 /// One compile, or one run of a build script.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Unit {
     pub work: Work,
     /// Where cargo starts the process.
@@ -37,10 +38,11 @@ pub struct Unit {
     /// Files and folders outside the package that it reads.
     pub paths: Vec<Utf8PathBuf>,
     /// Where the container shows all of these.
+    #[serde(skip)]
     pub places: Places,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Work {
     Compile {
         tool: Tool,
@@ -56,7 +58,7 @@ pub enum Work {
 }
 
 /// The compilers cargo calls through a wrapper.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Tool {
     Rustc,
     Clippy,
@@ -144,6 +146,11 @@ impl Unit {
             matches!(kind, CrateType::Lib | CrateType::Rlib | CrateType::Dylib | CrateType::ProcMacro)
         };
         self.makes_build_script() || !args.has(Flag::Test) && args.crate_types().iter().any(is_library)
+    }
+
+    /// Whether cargo asks rustc to keep what the next compile may use again.
+    pub fn is_incremental(&self) -> bool {
+        matches!(&self.work, Work::Compile { args, .. } if args.codegen("incremental").is_some())
     }
 
     pub fn is_build_script(&self) -> bool {

@@ -20,6 +20,7 @@ use crate::{
     dockerfile::Mount,
     engine::Engine,
     env::Env,
+    gate,
     image::Image,
     inputs::{Finder, Inputs},
     kept::Kept,
@@ -29,7 +30,6 @@ use crate::{
     places::{Places, target_root},
     plan,
     recipe::{Key, Recipes, Step},
-    recording::Recording,
     runner,
     stage::{self, BUILD_SECRET, SLOTS_ID},
     store::{LocalStore, Store},
@@ -47,7 +47,6 @@ pub struct Session<'a> {
     engine: Engine,
     kept: Kept,
     image: Image,
-    recording: Option<Recording>,
     pub timings: Timings,
 }
 
@@ -67,13 +66,6 @@ pub struct Built {
     pub complaint: Option<String>,
 }
 
-impl Built {
-    /// What no engine was asked for.
-    fn told(outcome: Outcome, files: Unpacked, step: Step) -> Self {
-        Self { outcome, files, step, is_fresh: false, leak: None, stages: vec![], complaint: None }
-    }
-}
-
 impl<'a> Session<'a> {
     /// Finds the engine and the image for units of the compiler `rustc`.
     pub fn open(env: &'a Env, config: &'a Config, rustc: &str) -> Result<Self> {
@@ -83,9 +75,9 @@ impl<'a> Session<'a> {
         let image = Image::resolve(config, &engine, &local, &cache)?;
         // The build is right without it.
         cache.sweep().unwrap_or_else(|error| log::warn!("{error:#}"));
-        let (recording, kept) = (Recording::current(env)?, Kept::by(&engine, &cache));
+        let kept = Kept::by(&engine, &cache);
         let timings = Timings::to(config.timings.as_deref());
-        Ok(Self { env, config, cache, cargo_home: env.cargo_home()?, engine, kept, image, recording, timings })
+        Ok(Self { env, config, cache, cargo_home: env.cargo_home()?, engine, kept, image, timings })
     }
 
     /// Does a unit's work. Fails only if the engine does: how the unit's process ended is in the outcome.
@@ -95,9 +87,6 @@ impl<'a> Session<'a> {
         let learned_name = learned_name(&unit);
         let mut learned: Learned = self.cache.read(&learned_name).unwrap_or_default();
         self.add_learned(&mut unit, &learned)?;
-        if let Some(recording) = &self.recording {
-            return self.record(recording, unit, &learned_name);
-        }
         let mut built = self.build_trusted(&unit)?;
         let known = learned.clone();
         // A few rounds: what the first finds may lead to code that reads more.
@@ -158,19 +147,24 @@ impl<'a> Session<'a> {
         let mut finder = self.finder(unit);
         let mut inputs = finder.inputs(unit)?;
         let mut step = self.step(unit, &inputs, salt);
-        if let Some(received) = self.store().get(&step.key, unit.out_dir()) {
-            log::info!("{} was taken from the store in {} ms", unit.name(), start.elapsed().as_millis());
-            let Received { outcome, files } = restored(unit, received)?;
-            self.timings.add(&unit.name(), Phase::Restore, begun, SystemTime::now());
-            return Ok(Built::told(outcome, files, step));
+        if let Some(built) = self.stored(unit, &step)? {
+            return Ok(built);
         }
-        if let Some(state) = self.incremental_state(unit) {
-            inputs.mounts.push(state);
-            step = self.step(unit, &inputs, salt);
+        match self.incremental_state(unit) {
+            Some(state) => {
+                inputs.mounts.push(state);
+                step = self.step(unit, &inputs, salt);
+            }
+            None => {
+                gate::pass(self.env);
+                if let Some(built) = self.stored(unit, &step)? {
+                    return Ok(built);
+                }
+            }
         }
         let stages: Vec<Key> = inputs.stages.iter().filter(|key| is_kept(key)).cloned().collect();
         let alone = finder.without_stages(&inputs, &stages)?;
-        let alone = Step { key: step.key.clone(), ..self.step(unit, &alone, salt) };
+        let alone = self.step(unit, &alone, salt).called(step.key.clone());
         let plan = plan::unit(&alone, self.config.syntax.as_deref());
         let nonce = nonce();
         let cmd = self.engine.build(&plan, self.variables(&nonce, self.env.get(NUM_JOBS).unwrap_or("1")));
@@ -214,7 +208,27 @@ impl<'a> Session<'a> {
         if outcome.status == 0 && step.keeps() {
             self.kept.add(&step.key)?;
         }
-        Ok(Built { is_fresh, leak, stages, ..Built::told(outcome, files, step) })
+        Ok(Built { outcome, files, step, is_fresh, leak, stages, complaint: None })
+    }
+
+    /// What the store has of a unit made by this step.
+    fn stored(&self, unit: &Unit, step: &Step) -> Result<Option<Built>> {
+        let begun = SystemTime::now();
+        let Some(received) = self.store().get(&step.key, unit.out_dir()) else { return Ok(None) };
+        let Received { outcome, files } = restored(unit, received)?;
+        let ended = SystemTime::now();
+        let took = ended.duration_since(begun).unwrap_or_default();
+        log::info!("{} was taken from the store in {} ms", unit.name(), took.as_millis());
+        self.timings.add(&unit.name(), Phase::Restore, begun, ended);
+        Ok(Some(Built {
+            outcome,
+            files,
+            step: step.clone(),
+            is_fresh: false,
+            leak: None,
+            stages: vec![],
+            complaint: None,
+        }))
     }
 
     /// What a failed unit missed that this machine has.
@@ -236,8 +250,7 @@ impl<'a> Session<'a> {
 
     /// The recipes of the target folder that a unit writes to.
     pub fn recipes(&self, unit: &Unit) -> Recipes<'_> {
-        let cache = self.recording.as_ref().map_or(&self.cache, |recording| &recording.cache);
-        Recipes::new(cache, target_root(unit.out_dir()).unwrap_or_default())
+        Recipes::new(&self.cache, target_root(unit.out_dir()).unwrap_or_default())
     }
 
     fn finder(&self, unit: &Unit) -> Finder<'_> {
@@ -262,7 +275,8 @@ impl<'a> Session<'a> {
         let text = serde_json::to_string(&run).expect("a step is plain text");
         let key = format!("u{}", digest([&base, &text]));
         let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates.clone() };
-        Step { key, base, run, stages: inputs.stages.clone(), contexts: inputs.contexts.clone(), crates }
+        let (stages, contexts) = (inputs.stages.clone(), inputs.contexts.clone());
+        Step { key: String::new(), base, run, stages, contexts, crates }.called(key)
     }
 
     /// A folder of the engine's for what rustc keeps from one compile of a unit to the next. What is made with

@@ -1,107 +1,333 @@
-//! Many units in one call of the engine: what a rehearsal writes down of each, and the build of those it found missing.
+//! Many units in one call of the engine: those of a rehearsal, as they become known, in one build after the other.
 
 use std::{
-    collections::HashMap,
-    fs::File,
+    collections::{HashMap, HashSet},
+    fs::{self, File},
     io::Seek,
-    time::{Instant, SystemTime},
+    time::SystemTime,
 };
 
 use anyhow::{Context, Result, bail};
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Built, Session, is_storable, is_success};
+use super::{Session, is_storable, is_success, learned_name, nonce};
 use crate::{
-    artifacts::{self, Archive},
+    artifacts::{self, Archive, Outcome},
     engine::Event,
+    inputs::Finder,
     jobs::Jobs,
     leak,
     learned::Learned,
+    output_names,
+    placeholder::{self, Said},
     places::Places,
     plan,
     recipe::{Key, Recipes, Step},
-    recording::{self, Recorded, Recording},
+    recording::{Recording, compiled},
     runner::{self, Cmd},
+    schedule::{Schedule, State},
+    stage,
     store::Store,
     timings::Phase,
-    unit::{NUM_JOBS, Unit, Work},
+    unit::{Unit, Work},
 };
 
-impl Session<'_> {
-    /// Writes a unit down, and answers from the store or with stand-ins.
-    pub(super) fn record(&self, recording: &Recording, mut unit: Unit, learned: &str) -> Result<Built> {
-        unit.places = std::mem::take(&mut unit.places).standing_in(recording.stand_in(), &recording.target);
-        let mut finder = self.finder(&unit);
-        let inputs = finder.inputs(&unit)?;
-        let step = self.step(&unit, &inputs, None);
-        let (files, mut outcome) = recording::stand_ins(&unit)?;
-        let is_stored = match unit.work {
-            Work::Compile { .. } => self.store().has(&step.key),
-            Work::BuildScript { .. } => self.store().outcome(&step.key).is_some_and(|stored| {
-                outcome.stdout = unit.places.restored(&stored.stdout).into_owned();
-                true
-            }),
-        };
-        recording.add(&unit, learned, &step, is_stored)?;
-        if let Some(jobs) = self.env.get(NUM_JOBS) {
-            recording.add_jobs(jobs)?;
-        }
-        Ok(Built::told(outcome, files, step))
+/// The units of a rehearsal.
+pub struct Together<'a> {
+    session: &'a Session<'a>,
+    finder: Finder<'a>,
+    /// The target folder of the real run, for which the rehearsal's stands in.
+    target: Utf8PathBuf,
+    stand_in: Utf8PathBuf,
+    /// As cargo told them, with placeholders.
+    units: Vec<Unit>,
+    schedule: Schedule,
+    known: HashMap<usize, Known>,
+    /// What build scripts said, by their output folders.
+    said: HashMap<String, Said>,
+    /// Steps as the engine has been told of them, for it to see that two calls mean the same.
+    told: HashMap<Key, Step>,
+    /// The number that all calls have in common, and with it the slots.
+    number: String,
+    jobs: Jobs,
+}
+
+/// What is known of a unit as soon as its key is.
+#[derive(Clone)]
+struct Known {
+    name: String,
+    is_script: bool,
+    step: Step,
+    /// Where what is learned of it belongs.
+    learned: String,
+    places: Places,
+}
+
+/// Units to be built in one call of the engine, and that call.
+pub struct Batch {
+    units: HashMap<Key, Known>,
+    /// The stages whose outcomes it takes from what the engine kept.
+    kept: Vec<Key>,
+    cmd: Cmd,
+}
+
+/// How a unit of a batch ended.
+#[derive(Debug, PartialEq)]
+pub enum End {
+    Stored,
+    /// Its output uses its own paths: it is to be made again with the host's.
+    Leaked,
+    Failed,
+}
+
+/// A batch that was built: how its units ended, or why the call failed.
+pub struct Ended {
+    batch: Batch,
+    ends: Result<Vec<(Key, End)>>,
+}
+
+impl<'a> Together<'a> {
+    pub fn new(session: &'a Session<'a>, recording: &'a Recording, target: Utf8PathBuf, jobs: Jobs) -> Result<Self> {
+        let stand_in = recording.stand_in();
+        let recipes = Recipes::new(&recording.cache, stand_in.clone());
+        let finder = Finder { cache: &session.cache, recipes, cargo_home: session.cargo_home.clone() };
+        let units = recording.units()?;
+        let schedule = schedule(&units)?;
+        let (known, said, told) = Default::default();
+        Ok(Self { session, finder, target, stand_in, units, schedule, known, said, told, number: nonce(), jobs })
     }
 
+    /// Finds the keys of all units that can be told now, and what the store has of them. Gives what people call those
+    /// that it lacks, by the stages that make them.
+    pub fn tell(&mut self) -> Vec<(Key, String)> {
+        let mut missing = Vec::new();
+        while let Some(number) = self.schedule.tellable() {
+            let state = self.told_state(number).unwrap_or_else(|error| {
+                log::warn!("{error:#}");
+                State::Apart
+            });
+            if let State::Missing(key) = &state {
+                missing.push((key.clone(), self.known[&number].name.clone()));
+            }
+            self.schedule.set(number, state);
+        }
+        log::info!("{}", self.schedule.summary());
+        missing
+    }
+
+    fn told_state(&mut self, number: usize) -> Result<State> {
+        let mut unit = self.units[number].clone();
+        let config = self.session.config;
+        if unit.is_incremental() || unit.is_build_script() && config.has_local_script(unit.package_name()) {
+            return Ok(State::Apart);
+        }
+        placeholder::fill(&mut unit, |script| self.said.get(script));
+        unit.places = Places::of(&unit, config.canonical_paths, &self.session.cargo_home);
+        let learned = learned_name(&unit);
+        let known: Learned = self.session.cache.read(&learned).unwrap_or_default();
+        self.session.add_learned(&mut unit, &known)?;
+        unit.places = std::mem::take(&mut unit.places).standing_in(self.stand_in.clone(), &self.target);
+        let inputs = self.finder.inputs(&unit)?;
+        let step = self.session.step(&unit, &inputs, None);
+        if !is_storable(&step) {
+            return Ok(State::Apart);
+        }
+        let mut names: Vec<String> = match &unit.work {
+            Work::Compile { args, .. } => output_names::of(args).into_iter().map(|(name, _)| name).collect(),
+            Work::BuildScript { .. } => vec![],
+        };
+        // As those of a folder: the program of a build script comes before its dep-info.
+        names.sort();
+        self.finder.recipes.save(step.recipe(stage::outputs(&unit, &names)))?;
+        let key = step.key.clone();
+        let (name, is_script) = (unit.name(), unit.is_build_script());
+        let known = Known { name, is_script, step, learned, places: unit.places };
+        self.known.insert(number, known);
+        match self.session.store().has(&key) {
+            true => self.stored(number, key),
+            false => Ok(State::Missing(key)),
+        }
+    }
+
+    /// The state of a unit whose outcome the store has: what a script said is heard.
+    fn stored(&mut self, number: usize, key: Key) -> Result<State> {
+        let Work::BuildScript { out_dir, .. } = &self.units[number].work else { return Ok(State::Done(key)) };
+        let Some(Outcome { stdout, .. }) = self.session.store().outcome(&key) else { return Ok(State::Missing(key)) };
+        let stdout = self.known[&number].places.restored(&stdout);
+        let Some(said) = Said::of(&stdout, out_dir) else { return Ok(State::Apart) };
+        // A unit that searches them finds the folder that its inputs are in.
+        said.own_folders()
+            .try_for_each(fs::create_dir_all)
+            .with_context(|| format!("failed to make folders in `{out_dir}` (hint: is the disk full?)"))?;
+        self.said.insert(out_dir.to_string(), said);
+        Ok(State::Done(key))
+    }
+
+    /// The next units to be built, at most `count`; `None` if nothing can be built now.
+    pub fn next(&mut self, count: usize) -> Result<Option<Batch>> {
+        let numbers = self.schedule.next(count);
+        if numbers.is_empty() {
+            return Ok(None);
+        }
+        let keys: Vec<Key> = numbers.iter().map(|number| self.known[number].step.key.clone()).collect();
+        let (mut steps, mut visited) = (Vec::new(), HashSet::new());
+        for key in &keys {
+            self.add_step(key, &mut visited, &mut steps)?;
+        }
+        let wanted: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let session = self.session;
+        let plan = plan::units(&steps, &wanted, session.config.syntax.as_deref());
+        let variables = session.variables(&format!("{} {}", self.number, self.jobs), &self.jobs.number().to_string());
+        let cmd = session.engine.build_watched(&plan, variables, self.jobs.number());
+        let kept = steps.iter().flat_map(|step| self.kept_by(step)).collect();
+        let mut units = HashMap::new();
+        for (number, key) in numbers.into_iter().zip(keys) {
+            units.insert(key.clone(), self.known[&number].clone());
+            self.schedule.set(number, State::InCall(key));
+        }
+        Ok(Some(Batch { units, kept, cmd }))
+    }
+
+    /// Adds a step behind those that it is made from.
+    fn add_step(&mut self, key: &str, visited: &mut HashSet<Key>, steps: &mut Vec<Step>) -> Result<()> {
+        if !visited.insert(key.to_owned()) {
+            return Ok(());
+        }
+        if !self.told.contains_key(key) {
+            let number = self.schedule.find(key).with_context(|| format!("no unit has the key {key}"))?;
+            let is_running = |key: &str| {
+                self.schedule.find(key).is_some_and(|number| matches!(self.schedule.state(number), State::InCall(_)))
+            };
+            let is_kept = |key: &str| self.session.kept.has(key) && !is_running(key);
+            self.told.insert(key.to_owned(), self.known[&number].step.clone().with_kept(is_kept));
+        }
+        let step = self.told[key].clone();
+        for below in &step.stages {
+            self.add_step(below, visited, steps)?;
+        }
+        steps.push(step);
+        Ok(())
+    }
+
+    /// The stages of a step as the engine was told of it whose outcomes it takes from what the engine kept.
+    fn kept_by(&self, told: &Step) -> Vec<Key> {
+        let whole = self.schedule.find(&told.key).map(|number| &self.known[&number].step.stages);
+        whole.into_iter().flatten().filter(|key| !told.stages.contains(key)).cloned().collect()
+    }
+
+    /// Takes note of a batch's end; gives whether there is any use in going on.
+    pub fn end(&mut self, Ended { batch, ends }: Ended) -> Result<bool> {
+        let ends = match ends {
+            Ok(ends) => ends,
+            Err(error) if !batch.kept.is_empty() => {
+                log::warn!("{error:#}: again without what was thought to be kept");
+                batch.kept.iter().for_each(|key| self.session.kept.remove(key));
+                self.told.clear();
+                for key in batch.units.into_keys() {
+                    if let Some(number) = self.schedule.find(&key) {
+                        self.schedule.set(number, State::Missing(key));
+                    }
+                }
+                return Ok(true);
+            }
+            Err(error) => return Err(error),
+        };
+        let mut goes_on = true;
+        for (key, end) in ends {
+            // It may have been forgotten meanwhile.
+            let Some(number) = self.schedule.find(&key) else { continue };
+            match end {
+                End::Stored => {
+                    let state = self.stored(number, key)?;
+                    self.schedule.set(number, state);
+                }
+                End::Leaked => self.schedule.forget(number),
+                End::Failed => goes_on = false,
+            }
+        }
+        Ok(goes_on)
+    }
+}
+
+/// Which units are made from which, and which hear of which build scripts.
+fn schedule(units: &[Unit]) -> Result<Schedule> {
+    let mut makers: HashMap<Utf8PathBuf, usize> = HashMap::new();
+    let mut schedule = Schedule::default();
+    for unit in units {
+        let (inputs, outputs): (Vec<Utf8PathBuf>, Vec<Utf8PathBuf>) = match &unit.work {
+            Work::Compile { args, out_dir, .. } => {
+                let crates = args.externs().filter_map(|(_, path)| Some(unit.cwd.join(path?)));
+                let generated = unit.env.get("OUT_DIR").map(Utf8PathBuf::from);
+                let outputs = output_names::of(args).into_iter().map(|(name, _)| out_dir.join(name));
+                (crates.chain(generated).collect(), outputs.collect())
+            }
+            Work::BuildScript { program, out_dir, .. } => (vec![compiled(program)?], vec![out_dir.clone()]),
+        };
+        let made_from = inputs.iter().filter_map(|path| makers.get(path).copied()).collect();
+        let hears = placeholder::scripts(unit);
+        let heard: Vec<usize> = hears.iter().filter_map(|script| makers.get(Utf8Path::new(script)).copied()).collect();
+        let is_whole = heard.len() == hears.len();
+        let number = schedule.add(made_from, heard, unit.is_build_script());
+        if !is_whole {
+            schedule.set(number, State::Apart);
+        }
+        makers.extend(outputs.into_iter().map(|path| (path, number)));
+    }
+    Ok(schedule)
+}
+
+impl Batch {
+    /// Builds it and stores what ended well.
+    pub fn run(self, session: &Session<'_>, on_event: impl FnMut(Event)) -> Ended {
+        let ends = session.run(&self, on_event);
+        Ended { batch: self, ends }
+    }
+}
+
+impl Session<'_> {
     /// Whether the engine runs a step once that two builds at the same time have in common.
     pub fn shares_steps(&self) -> bool {
         self.engine.shares_steps()
     }
 
-    /// Makes units of a recording ready to be built: at most `jobs` at once of all batches with this `number`.
-    pub fn batch(&self, recording: &Recording, units: Vec<Recorded>, number: &str, jobs: Jobs) -> Result<Batch> {
-        let recipes = Recipes::new(&recording.cache, recording.stand_in());
-        let wanted: Vec<&str> = units.iter().map(|unit| unit.key.as_str()).collect();
-        let steps = recipes.steps_with_below(&wanted)?;
-        let plan = plan::units(&steps, &wanted, self.config.syntax.as_deref());
-        let variables = self.variables(&format!("{number} {jobs}"), &jobs.number().to_string());
-        let cmd = self.engine.build_watched(&plan, variables, jobs.number());
-        let mut steps: HashMap<Key, Step> = steps.into_iter().map(|step| (step.key.clone(), step)).collect();
-        let units = units.into_iter().filter_map(|unit| Some((unit.key.clone(), (steps.remove(&unit.key)?, unit))));
-        Ok(Batch { units: units.collect(), cmd })
-    }
-
-    /// Builds a batch and stores what ended well. Gives whether something was learned that makes other units of some.
-    pub fn run(&self, batch: Batch, mut on_event: impl FnMut(Event)) -> Result<bool> {
-        let mut steps = self.timings.steps(batch.names());
-        let Batch { units, cmd } = batch;
+    fn run(&self, batch: &Batch, mut on_event: impl FnMut(Event)) -> Result<Vec<(Key, End)>> {
+        let Batch { units, cmd, .. } = batch;
+        let mut steps = self.timings.steps(units.iter().map(|(key, unit)| (key.clone(), unit.name.clone())));
         log::debug!("{} units together\n{cmd}", units.len());
-        let (start, mut watch) = (Instant::now(), self.engine.watch());
+        let (begun, mut watch) = (SystemTime::now(), self.engine.watch());
         let mut on_event = |event: Event| {
             steps.add(&event);
             on_event(event);
         };
-        let mut finished = runner::run_watched(&cmd, |line| watch(line).into_iter().for_each(&mut on_event))?;
+        let mut finished = runner::run_watched(cmd, |line| watch(line).into_iter().for_each(&mut on_event))?;
         let received = SystemTime::now();
-        log::info!("the engine took {} ms for {} units", start.elapsed().as_millis(), units.len());
+        let took = received.duration_since(begun).unwrap_or_default().as_millis();
+        log::info!("the engine took {took} ms for {} units", units.len());
         log::debug!("engine done\n{}", finished.stderr);
         if !finished.status.success() {
             bail!("{} {}", self.engine.complaint(&finished.stderr), self.engine.hint(&finished.stderr));
         }
-        let (mut stored, mut has_learned) = (0, false);
+        let mut ends = Vec::new();
         artifacts::split(&mut finished.stdout, |key, mut archive| {
-            let Some((step, unit)) = units.get(key) else { return Ok(()) };
+            let Some(unit) = units.get(key) else { return Ok(()) };
             let outcome = Archive::new(&mut archive).outcome()?;
-            if outcome.status == 0 && step.keeps() {
+            if outcome.status == 0 && unit.step.keeps() {
                 self.kept.add(key)?;
             }
-            let is_good = is_success(unit.script.is_some(), &outcome) && is_storable(step);
-            if is_good && self.has_leak(&mut archive)? {
-                // The next rehearsal will have it with the host's own paths.
+            let end = if !is_success(unit.is_script, &outcome) {
+                let said = String::from_utf8_lossy(&outcome.stderr);
+                log::info!("{} ended with {} in a plan: {said}", unit.name, outcome.status);
+                End::Failed
+            } else if self.has_leak(&mut archive, &unit.places)? {
                 let mut learned: Learned = self.cache.read(&unit.learned).unwrap_or_default();
                 learned.own_paths = true;
                 self.cache.write(&unit.learned, &learned)?;
-                has_learned = true;
-            } else if is_good {
+                End::Leaked
+            } else {
                 self.store().put(key, &mut archive)?;
-                stored += 1;
-            }
+                End::Stored
+            };
+            ends.push((key.to_owned(), end));
             Ok(())
         })?;
         self.timings.add(
@@ -110,13 +336,12 @@ impl Session<'_> {
             received,
             SystemTime::now(),
         );
-        log::info!("{stored} of them stored {} ms after the build began", start.elapsed().as_millis());
-        Ok(has_learned)
+        Ok(ends)
     }
 
     /// Whether files of an archive name a place which only their container had.
-    fn has_leak(&self, archive: &mut File) -> Result<bool> {
-        let marks = Places::all_marks();
+    fn has_leak(&self, archive: &mut File, places: &Places) -> Result<bool> {
+        let marks = places.marks();
         archive.rewind()?;
         if !leak::is_possible(&mut *archive, &marks)? {
             return Ok(false);
@@ -126,18 +351,5 @@ impl Session<'_> {
         let dir = Utf8Path::from_path(dir.path()).context("the cache folder's name is not UTF-8")?;
         let received = Archive::new(archive).receive(&dir.join("outcome"))?;
         Ok(leak::find(&received.files.root, &marks)?.is_some())
-    }
-}
-
-/// Units to be built in one call of the engine, and that call.
-pub struct Batch {
-    units: HashMap<Key, (Step, Recorded)>,
-    cmd: Cmd,
-}
-
-impl Batch {
-    /// What people call the units, by the stages that make them.
-    pub fn names(&self) -> impl Iterator<Item = (Key, String)> {
-        self.units.iter().map(|(key, (_, unit))| (key.clone(), unit.name.clone()))
     }
 }

@@ -84,3 +84,16 @@ fn what_was_stored_serves_units_that_are_built() {
     assert_eq!(project.calls.take().len(), 4);
     project.same_in_the_end("run");
 }
+
+/// What is made from a crate differs with it, though nothing else does: the command, the sources, the files' names.
+#[test]
+fn an_edit_reaches_what_is_made_from_it() {
+    for incremental in ["0", "1"] {
+        let project = project("workspace").inside("ws").env("CARGO_INCREMENTAL", incremental);
+        for (from, to) in [("\"linux\"", "\"Linux\""), ("\"Linux\"", "\"LINUX\"")] {
+            project.same(&["run"]);
+            project.edit("ws/middle/src/lib.rs", from, to);
+        }
+        project.same(&["run"]);
+    }
+}
