@@ -65,7 +65,7 @@ const WAIT: &str = r#"if [ "$jobs" ] && command -v flock >/dev/null; then
     slot=0
     until [ $slot = "$jobs" ] || { exec 9>"$slots/$slot" && flock -n 9; }; do slot=$((slot + 1)); done
     [ $slot != "$jobs" ]
-  do sleep 0.02; done
+  do sleep 0.05; done
   exec 8>&-; echo at work
 fi
 "#;

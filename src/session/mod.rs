@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use camino::Utf8PathBuf;
 
 use crate::{
+    argv::Flag,
     artifacts::{Archive, Outcome, Received, Unpacked},
     cache::{Cache, digest},
     config::{Config, SetEnv},
@@ -387,8 +388,15 @@ fn is_storable(step: &Step) -> bool {
         && !step.run.mounts.iter().any(|mount| matches!(mount, Mount::Cache { id, .. } if id != SLOTS_ID))
 }
 
+/// Where what is learned of a unit belongs: a library, a program and a test of one name are three.
 fn learned_name(unit: &Unit) -> String {
-    format!("learned/{}", digest([unit.places.shown(unit.package.as_str()), unit.name()]))
+    let (input, is_test) = match &unit.work {
+        Work::Compile { args, .. } => (args.inputs().next().unwrap_or_default(), args.has(Flag::Test)),
+        Work::BuildScript { .. } => ("", false),
+    };
+    let package = unit.places.shown(unit.package.as_str());
+    let (input, is_test) = (unit.places.shown(input), is_test.to_string());
+    format!("learned/{}", digest([package, unit.name(), input, is_test]))
 }
 
 /// A number that no other build has.
