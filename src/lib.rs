@@ -17,8 +17,10 @@
 //! program with the real one behind it. When cargo starts it, it calls the wrapper, and [`build_script`]
 //! sends the run the same way; without the wrapper it starts the real program.
 //!
-//! `cargo green` ([`green`]) goes this way twice: in a [`rehearsal`], where [`session`] only writes a unit and its
-//! recipe down ([`recording`]), then, when the missing steps were built in few plans ([`session::together`]), for good.
+//! `cargo green` ([`green`]) lets cargo run, with a [`gate`] at which the units wait that the store lacks. The first one asks
+//! for a plan: cargo runs once more in a [`rehearsal`], where the wrapper only writes units down ([`recording`]) and build
+//! scripts say placeholders ([`placeholder`]). What can be told of each unit when is in [`schedule`]; what is missing is
+//! built in batches ([`session::together`]) and stored, and the gate opens.
 //!
 //! # Decisions
 //!
@@ -31,6 +33,8 @@
 //! - **A stage's outcome is a folder, not a scratch stage of its own.** File mounts out of that folder cost
 //!   the engine 0.07 s a unit, a `COPY` into a scratch stage 0.23 s; only what is sent back is copied. The folder
 //!   is not right below the root: BuildKit would walk the whole root to digest it, 0.14 s a unit.
+//! - **A step's process is named after its key** ([`recipe::Step::called`]): BuildKit's own cache key says of a cache mount
+//!   neither its id nor what is in it, so the same words for another kept crate would be the same step to it.
 //! - **A plan's units wait for a slot in their containers** ([`jobs`]): BuildKit starts all that is ready at once, and
 //!   the number of slots must not be part of a step, or another number would be another step.
 //! - **The step succeeds whatever rustc says**, so that diagnostics, status and files come back whole. The
@@ -44,8 +48,8 @@
 //!
 //! # Absences
 //!
-//! `argv`, `crate_type`, `emit`, `output_names`, `unit`, `dep_info`, `dockerfile`, `stage`, `plan`, `quote` and `role` touch
-//! neither files nor processes. `dockerfile` knows no rustc, `argv` and `unit` no containers, `stage` no
+//! `argv`, `crate_type`, `emit`, `output_names`, `unit`, `dep_info`, `dockerfile`, `placeholder`, `stage`, `plan`, `quote`, `role`
+//! and `schedule` touch neither files nor processes. `dockerfile` knows no rustc, `argv` and `unit` no containers, `stage` no
 //! engine, `artifacts` no Dockerfile. Only `env` reads the environment, only `runner` starts processes and
 //! a runtime, only `engine` knows docker from podman. `tests/tidy.rs` holds them to it.
 
