@@ -10,8 +10,21 @@ use std::{
 use walkdir::WalkDir;
 
 /// No I/O, no processes, no clock, no engine: from what they are given they make what they give.
-const PURE: &[&str] =
-    &["argv", "crate_type", "dep_info", "dockerfile", "emit", "output_names", "placeholder", "plan", "quote", "role", "schedule", "stage", "unit"];
+const PURE: &[&str] = &[
+    "argv",
+    "crate_type",
+    "dep_info",
+    "dockerfile",
+    "emit",
+    "output_names",
+    "placeholder",
+    "plan",
+    "quote",
+    "role",
+    "schedule",
+    "stage",
+    "unit",
+];
 
 /// What a pure file does not name.
 const IMPURE: &[&str] = &[
