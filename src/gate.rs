@@ -49,13 +49,13 @@ impl From<Gate> for OwnedFd {
     }
 }
 
-/// Waits at the gate that this process was told of, if there is one.
-pub fn pass(env: &Env) {
-    let Some(name) = env.get(VARIABLE) else { return };
+/// Waits at the gate that this process was told of; gives whether there was one, and so a plan.
+pub fn pass(env: &Env) -> bool {
+    let Some(name) = env.get(VARIABLE) else { return false };
     // Nobody there, or nobody any more: no plan is to be waited for.
-    if let Ok(mut gate) = address(name).and_then(|address| UnixStream::connect_addr(&address)) {
-        let _ = gate.read(&mut [0]);
-    }
+    let Ok(mut gate) = address(name).and_then(|address| UnixStream::connect_addr(&address)) else { return false };
+    let _ = gate.read(&mut [0]);
+    true
 }
 
 fn address(name: &str) -> io::Result<SocketAddr> {
@@ -77,7 +77,7 @@ mod tests {
             .map(|_| {
                 let (name, sender) = (name.clone(), sender.clone());
                 thread::spawn(move || {
-                    pass(&Env::with(&[(VARIABLE, &name)]));
+                    assert!(pass(&Env::with(&[(VARIABLE, &name)])));
                     sender.send(()).unwrap();
                 })
             })
@@ -86,7 +86,7 @@ mod tests {
         assert!(receiver.recv_timeout(Duration::from_millis(100)).is_err(), "a unit went through");
         drop((asked, gate));
         units.into_iter().for_each(|unit| unit.join().unwrap());
-        pass(&Env::with(&[(VARIABLE, &name)]));
-        pass(&Env::with(&[]));
+        assert!(!pass(&Env::with(&[(VARIABLE, &name)])));
+        assert!(!pass(&Env::with(&[])));
     }
 }

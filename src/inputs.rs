@@ -11,9 +11,9 @@ use crate::{
     dockerfile::Mount,
     learned::normalised,
     recipe::{Key, Origin, Output, Recipe, Recipes},
-    shim::Shim,
+    shim::{self, Shim},
     sources::{Extent, Sources, file_digest},
-    stage::OUT,
+    stage,
     unit::{Tool, Unit, Work},
 };
 
@@ -49,9 +49,9 @@ impl Finder<'_> {
         let mut alone = Inputs { contexts: inputs.contexts.clone(), ..Inputs::default() };
         for mount in &inputs.mounts {
             match mount {
-                Mount::Bind { from, source, target, .. } if inputs.stages.contains(from) => {
-                    match source.strip_prefix(OUT).filter(|_| kept.contains(from)) {
-                        Some(source) => alone.mounts.push(Mount::kept(from, source, target)),
+                Mount::Bind { from, target, .. } if inputs.stages.contains(from) => {
+                    match stage::kept(mount).filter(|_| kept.contains(from)) {
+                        Some(mount) => alone.mounts.push(mount),
                         None => {
                             let copy = self.copy(Utf8Path::new(target))?;
                             let output = Output { host: target.into(), ..copy.outputs[0].clone() };
@@ -210,8 +210,7 @@ impl Finder<'_> {
 
     /// The recipe of an artifact, and whether it was known; one of unknown making is copied.
     fn key_of(&mut self, path: &Utf8Path) -> Result<(Key, bool)> {
-        let shim = Shim::open(path)?;
-        let path = shim.as_ref().map_or(path, |shim| &shim.compiled).to_owned();
+        let path = shim::compiled(path)?;
         if let Some(recipe) = self.recipes.of_path(&path) {
             let known = matches!(recipe.origin, Origin::Step);
             return Ok((recipe.key.clone(), known));

@@ -13,6 +13,9 @@ use walkdir::WalkDir;
 
 /// Whether bytes hold one of `marks` anywhere: if not, no file among them does.
 pub fn is_possible(mut bytes: impl Read, marks: &[String]) -> Result<bool> {
+    if marks.is_empty() {
+        return Ok(false);
+    }
     let finders: Vec<Finder> = marks.iter().map(|mark| Finder::new(mark.as_bytes())).collect();
     let overlap = marks.iter().map(String::len).max().unwrap_or_default();
     let (mut buffer, mut kept) = (vec![0; 1 << 20], 0);

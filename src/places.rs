@@ -122,12 +122,8 @@ impl Places {
 
     /// The marks to look for in an output.
     pub fn marks(&self) -> Vec<String> {
-        if self.is_common { Self::all_marks() } else { vec![] }
-    }
-
-    /// The marks of all common places.
-    pub fn all_marks() -> Vec<String> {
-        [CARGO_HOME, TARGET, WORKSPACE].map(|place| format!("{place}{MARK}")).to_vec()
+        let places: &[&str] = if self.is_common { &[CARGO_HOME, TARGET, WORKSPACE] } else { &[] };
+        places.iter().map(|place| format!("{place}{MARK}")).collect()
     }
 
     /// Text from the container as the host has it.

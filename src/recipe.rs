@@ -15,7 +15,7 @@ use crate::{
     cache::{Cache, digest},
     dockerfile::{Mount, Run},
     sources::{Extent, file_digest, stamp, tree_digest},
-    stage::{self, OUT},
+    stage,
 };
 
 /// A recipe's name, and the name of its stage or context in a Dockerfile.
@@ -185,17 +185,13 @@ impl Step {
     /// The same step, its inputs taken from what the engine kept of some stages.
     pub fn with_kept(mut self, is_kept: impl Fn(&str) -> bool) -> Self {
         for mount in &mut self.run.mounts {
-            let kept = match mount {
-                Mount::Bind { from, source, target, .. } if self.stages.contains(from) && is_kept(from) => {
-                    source.strip_prefix(OUT).map(|source| Mount::kept(from, source, target))
-                }
-                _ => None,
-            };
-            *mount = kept.unwrap_or_else(|| mount.clone());
+            let is_meant = matches!(mount, Mount::Bind { from, .. } if self.stages.contains(from) && is_kept(from));
+            if is_meant && let Some(kept) = stage::kept(mount) {
+                *mount = kept;
+            }
         }
-        let is_mounted =
-            |key: &Key| self.run.mounts.iter().any(|mount| matches!(mount, Mount::Bind { from, .. } if from == key));
-        self.stages = std::mem::take(&mut self.stages).into_iter().filter(is_mounted).collect();
+        let mounts = &self.run.mounts;
+        self.stages.retain(|key| mounts.iter().any(|mount| matches!(mount, Mount::Bind { from, .. } if from == key)));
         self
     }
 

@@ -20,8 +20,7 @@ use crate::{
     build_script,
     cache::Cache,
     env::Env,
-    output_names, placeholder,
-    shim::{self, Shim},
+    output_names, placeholder, shim,
     unit::{NUM_JOBS, Unit, Work},
 };
 
@@ -110,9 +109,4 @@ fn stand_ins(unit: &Unit, args: &RustcArgs, out_dir: &Utf8Path) -> Result<String
 /// What stands in for a build script: cargo starts it.
 fn script() -> String {
     format!("#!/bin/sh\nexec \"$RUSTC_WRAPPER\" {} \"$0\"\n", build_script::COMMAND)
-}
-
-/// Where rustc is to write the program of a build script that cargo runs as `program`.
-pub fn compiled(program: &Utf8Path) -> Result<Utf8PathBuf> {
-    Ok(Shim::open(program)?.map_or(program.to_owned(), |shim| shim.compiled))
 }

@@ -93,6 +93,11 @@ impl Shim {
     }
 }
 
+/// Where rustc wrote, or is to write, the file at `path`, which cargo may know by another name.
+pub fn compiled(path: &Utf8Path) -> Result<Utf8PathBuf> {
+    Ok(Shim::open(path)?.map_or_else(|| path.to_owned(), |shim| shim.compiled))
+}
+
 /// Turns the program at `path`, which cargo is to know as `compiled`, into a shim that starts as the program `front`.
 pub fn wrap(path: &Utf8Path, compiled: &Utf8Path, mut front: impl Read) -> Result<()> {
     let mut wrap = || -> io::Result<()> {

@@ -186,6 +186,12 @@ fn container_variables(unit: &Unit, image: &Image) -> Vec<String> {
     variables
 }
 
+/// The same input, from what the engine kept of the stage that it is mounted from; `None` if it is no stage's outcome.
+pub fn kept(mount: &Mount) -> Option<Mount> {
+    let Mount::Bind { from, source, target, .. } = mount else { return None };
+    Some(Mount::kept(from, source.strip_prefix(OUT)?, target))
+}
+
 /// What a unit wrote, as the host and its stage name it: its files by `names`, or its folder.
 pub fn outputs(unit: &Unit, names: &[String]) -> Vec<Output> {
     let files = format!("{OUT}/{FILES}");

@@ -67,6 +67,13 @@ pub struct Built {
     pub complaint: Option<String>,
 }
 
+impl Built {
+    /// What no engine was asked for.
+    fn told(Received { outcome, files }: Received, step: Step) -> Self {
+        Self { outcome, files, step, is_fresh: false, leak: None, stages: vec![], complaint: None }
+    }
+}
+
 impl<'a> Session<'a> {
     /// Finds the engine and the image for units of the compiler `rustc`.
     pub fn open(env: &'a Env, config: &'a Config, rustc: &str) -> Result<Self> {
@@ -84,10 +91,7 @@ impl<'a> Session<'a> {
     /// Does a unit's work. Fails only if the engine does: how the unit's process ended is in the outcome.
     pub fn build(&self, mut unit: Unit) -> Result<Built> {
         let start = Instant::now();
-        unit.places = Places::of(&unit, self.config.canonical_paths, &self.cargo_home);
-        let learned_name = learned_name(&unit);
-        let mut learned: Learned = self.cache.read(&learned_name).unwrap_or_default();
-        self.add_learned(&mut unit, &learned)?;
+        let (learned_name, mut learned) = self.prepare(&mut unit)?;
         let mut built = self.build_trusted(&unit)?;
         let known = learned.clone();
         // A few rounds: what the first finds may lead to code that reads more.
@@ -111,6 +115,15 @@ impl<'a> Session<'a> {
         }
         log::info!("{} ended with {} after {} ms", unit.name(), built.outcome.status, start.elapsed().as_millis());
         Ok(built)
+    }
+
+    /// Decides a unit's places and adds what was learned of it before: that, and where it belongs.
+    fn prepare(&self, unit: &mut Unit) -> Result<(String, Learned)> {
+        unit.places = Places::of(unit, self.config.canonical_paths, &self.cargo_home);
+        let name = learned_name(unit);
+        let learned = self.cache.read(&name).unwrap_or_default();
+        self.add_learned(unit, &learned)?;
+        Ok((name, learned))
     }
 
     /// Builds, and again if the engine remembers a failure: it may be one that would not happen now.
@@ -148,8 +161,8 @@ impl<'a> Session<'a> {
         let mut finder = self.finder(unit);
         let mut inputs = finder.inputs(unit)?;
         let mut step = self.step(unit, &inputs, salt);
-        if let Some(built) = self.stored(unit, &step)? {
-            return Ok(built);
+        if let Some(received) = self.stored(unit, &step.key)? {
+            return Ok(Built::told(received, step));
         }
         match self.incremental_state(unit) {
             Some(state) => {
@@ -157,9 +170,10 @@ impl<'a> Session<'a> {
                 step = self.step(unit, &inputs, salt);
             }
             None => {
-                gate::pass(self.env);
-                if let Some(built) = self.stored(unit, &step)? {
-                    return Ok(built);
+                if gate::pass(self.env)
+                    && let Some(received) = self.stored(unit, &step.key)?
+                {
+                    return Ok(Built::told(received, step));
                 }
             }
         }
@@ -191,9 +205,9 @@ impl<'a> Session<'a> {
         let (start, came) = (Instant::now(), SystemTime::now());
         let received = Archive::new(&mut finished.stdout).receive(unit.out_dir())?;
         let leak = leak::find(&received.files.root, &unit.places.marks())?;
-        let Received { outcome, files } = restored(unit, received)?;
-        log::debug!("{}: {} received in {} ms", unit.name(), outcome.status, start.elapsed().as_millis());
-        let is_fresh = outcome.nonce == nonce;
+        let received = restored(unit, received)?;
+        log::debug!("{}: {} received in {} ms", unit.name(), received.outcome.status, start.elapsed().as_millis());
+        let is_fresh = received.outcome.nonce == nonce;
         let from = if is_fresh { "run now" } else { "taken from the engine's cache" };
         log::info!("{} was {from} by {}", unit.name(), self.engine.name());
         self.timings.add(&unit.name(), if is_fresh { Phase::Engine } else { Phase::Cached }, called, came);
@@ -201,35 +215,27 @@ impl<'a> Session<'a> {
         if let Some(path) = &leak {
             log::info!("{} has its own place in `{path}`", unit.name());
         }
-        if is_success(unit.is_build_script(), &outcome) && is_storable(&step) && leak.is_none() {
+        if is_success(unit.is_build_script(), &received.outcome) && is_storable(&step) && leak.is_none() {
             // The build is right without it.
             let kept = self.store().put(&step.key, &mut finished.stdout);
             kept.unwrap_or_else(|error| log::warn!("{error:#}"));
         }
-        if outcome.status == 0 && step.keeps() {
+        if received.outcome.status == 0 && step.keeps() {
             self.kept.add(&step.key)?;
         }
-        Ok(Built { outcome, files, step, is_fresh, leak, stages, complaint: None })
+        Ok(Built { is_fresh, leak, stages, ..Built::told(received, step) })
     }
 
-    /// What the store has of a unit made by this step.
-    fn stored(&self, unit: &Unit, step: &Step) -> Result<Option<Built>> {
+    /// What the store has of a unit with this key.
+    fn stored(&self, unit: &Unit, key: &str) -> Result<Option<Received>> {
         let begun = SystemTime::now();
-        let Some(received) = self.store().get(&step.key, unit.out_dir()) else { return Ok(None) };
-        let Received { outcome, files } = restored(unit, received)?;
+        let Some(received) = self.store().get(key, unit.out_dir()) else { return Ok(None) };
+        let received = restored(unit, received)?;
         let ended = SystemTime::now();
         let took = ended.duration_since(begun).unwrap_or_default();
         log::info!("{} was taken from the store in {} ms", unit.name(), took.as_millis());
         self.timings.add(&unit.name(), Phase::Restore, begun, ended);
-        Ok(Some(Built {
-            outcome,
-            files,
-            step: step.clone(),
-            is_fresh: false,
-            leak: None,
-            stages: vec![],
-            complaint: None,
-        }))
+        Ok(Some(received))
     }
 
     /// What a failed unit missed that this machine has.

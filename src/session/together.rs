@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Session, is_storable, is_success, learned_name, nonce};
+use super::{Session, is_storable, is_success, nonce};
 use crate::{
     artifacts::{self, Archive, Outcome},
     engine::Event,
@@ -23,10 +23,10 @@ use crate::{
     places::Places,
     plan,
     recipe::{Key, Recipes, Step},
-    recording::{Recording, compiled},
+    recording::Recording,
     runner::{self, Cmd},
     schedule::{Schedule, State},
-    stage,
+    shim, stage,
     store::Store,
     timings::Phase,
     unit::{Unit, Work},
@@ -122,10 +122,7 @@ impl<'a> Together<'a> {
             return Ok(State::Apart);
         }
         placeholder::fill(&mut unit, |script| self.said.get(script));
-        unit.places = Places::of(&unit, config.canonical_paths, &self.session.cargo_home);
-        let learned = learned_name(&unit);
-        let known: Learned = self.session.cache.read(&learned).unwrap_or_default();
-        self.session.add_learned(&mut unit, &known)?;
+        let (learned, _) = self.session.prepare(&mut unit)?;
         unit.places = std::mem::take(&mut unit.places).standing_in(self.stand_in.clone(), &self.target);
         let inputs = self.finder.inputs(&unit)?;
         let step = self.session.step(&unit, &inputs, None);
@@ -261,7 +258,7 @@ fn schedule(units: &[Unit]) -> Result<Schedule> {
                 let outputs = output_names::of(args).into_iter().map(|(name, _)| out_dir.join(name));
                 (crates.chain(generated).collect(), outputs.collect())
             }
-            Work::BuildScript { program, out_dir, .. } => (vec![compiled(program)?], vec![out_dir.clone()]),
+            Work::BuildScript { program, out_dir, .. } => (vec![shim::compiled(program)?], vec![out_dir.clone()]),
         };
         let made_from = inputs.iter().filter_map(|path| makers.get(path).copied()).collect();
         let hears = placeholder::scripts(unit);
