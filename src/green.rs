@@ -59,7 +59,9 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     logging::start(&config.log)?;
     let wrapper = wrapper()?;
     let words: Option<Vec<String>> = args.iter().map(|arg| arg.to_str().map(str::to_owned)).collect();
-    let rehearsal = words.as_ref().and_then(|words| Rehearsal::of(words));
+    // Where no outcome is kept, a plan is of no use.
+    let plannable = words.as_ref().filter(|_| config.store_size > 0);
+    let rehearsal = plannable.and_then(|words| Rehearsal::of(words));
     let (Some(words), Some(rehearsal)) = (&words, &rehearsal) else {
         match runner::exec_with(cargo.as_ref(), args, &[("RUSTC_WRAPPER", wrapper.as_str())])? {}
     };

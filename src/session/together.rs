@@ -141,23 +141,25 @@ impl<'a> Together<'a> {
         let known = Known { name, is_script, step, learned, places: unit.places };
         self.known.insert(number, known);
         match self.session.store().has(&key) {
-            true => self.stored(number, key),
+            // A damaged entry is none.
+            true => Ok(self.stored(number, key.clone())?.unwrap_or(State::Missing(key))),
             false => Ok(State::Missing(key)),
         }
     }
 
-    /// The state of a unit whose outcome the store has: what a script said is heard.
-    fn stored(&mut self, number: usize, key: Key) -> Result<State> {
-        let Work::BuildScript { out_dir, .. } = &self.units[number].work else { return Ok(State::Done(key)) };
-        let Some(Outcome { stdout, .. }) = self.session.store().outcome(&key) else { return Ok(State::Missing(key)) };
+    /// The state of a unit whose outcome the store has: what a script said is heard. `None` if the store does not
+    /// have it after all.
+    fn stored(&mut self, number: usize, key: Key) -> Result<Option<State>> {
+        let Work::BuildScript { out_dir, .. } = &self.units[number].work else { return Ok(Some(State::Done(key))) };
+        let Some(Outcome { stdout, .. }) = self.session.store().outcome(&key) else { return Ok(None) };
         let stdout = self.known[&number].places.restored(&stdout);
-        let Some(said) = Said::of(&stdout, out_dir) else { return Ok(State::Apart) };
+        let Some(said) = Said::of(&stdout, out_dir) else { return Ok(Some(State::Apart)) };
         // A unit that searches them finds the folder that its inputs are in.
         said.own_folders()
             .try_for_each(fs::create_dir_all)
             .with_context(|| format!("failed to make folders in `{out_dir}` (hint: is the disk full?)"))?;
         self.said.insert(out_dir.to_string(), said);
-        Ok(State::Done(key))
+        Ok(Some(State::Done(key)))
     }
 
     /// The next units to be built, at most `count`; `None` if nothing can be built now.
@@ -235,7 +237,8 @@ impl<'a> Together<'a> {
             let Some(number) = self.schedule.find(&key) else { continue };
             match end {
                 End::Stored => {
-                    let state = self.stored(number, key)?;
+                    // What went as soon as it came would only be built again and again.
+                    let state = self.stored(number, key)?.unwrap_or(State::Apart);
                     self.schedule.set(number, state);
                 }
                 End::Leaked => self.schedule.forget(number),

@@ -66,6 +66,17 @@ fn a_mistake_is_reported_as_ever() {
     project.assert_same_tree();
 }
 
+/// What is built is not kept, so a plan is of no use to anyone.
+#[test]
+fn no_store_no_plan() {
+    let project = project("broken").env("RUSTCBUILDX_STORE_SIZE", "0");
+    project.plain("run").succeeds();
+    assert_eq!(green(&project, "run").succeeds().stdout, "one is 1\n");
+    let calls = project.calls.take();
+    assert!(!calls.is_empty() && !calls.iter().any(|call| call.contains("rawjson")), "{calls:#?}");
+    project.assert_same_tree();
+}
+
 /// Members that are compiled incrementally, with build scripts, variables and files that are found out.
 #[test]
 fn a_workspace() {
