@@ -158,8 +158,16 @@ const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# Of rustcbuildx
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many days unused things stay. Records of a target folder's files are written when these are, and only read later:
 /// without them, the files are sent as what nobody knows the making of.
-const AGES: &[(&str, u32)] =
-    &[("artifacts", 30), ("kept", 30), ("links", 90), ("recipes", 90), ("sources", 30), ("steps", 90), ("tmp", 1)];
+const AGES: &[(&str, u32)] = &[
+    ("artifacts", 30),
+    ("kept", 30),
+    ("links", 90),
+    ("macros", 90),
+    ("recipes", 90),
+    ("sources", 30),
+    ("steps", 90),
+    ("tmp", 1),
+];
 
 /// Whether a file was written longer ago than that; one that is not there was not.
 pub fn is_older(path: &Utf8Path, age: Duration) -> bool {

@@ -27,6 +27,8 @@ pub struct Inputs {
     pub contexts: BTreeMap<String, Utf8PathBuf>,
     /// The crates it is compiled against.
     pub crates: Vec<Key>,
+    /// See [`Recipe::macros`].
+    pub macros: Option<Utf8PathBuf>,
     /// Files and folders to mount once it is known what else lies below them.
     roots: Vec<Utf8PathBuf>,
 }
@@ -113,6 +115,8 @@ impl Finder<'_> {
             for output in recipe.outputs.iter().filter(is_input) {
                 inputs.mount(&recipe, output, false);
             }
+            // From common places, no source of another crate is seen where that crate had it.
+            inputs.roots.extend(recipe.macros.filter(|_| !unit.places.are_common()));
         }
         Ok(())
     }
@@ -233,7 +237,13 @@ impl Finder<'_> {
     fn copy_folder(&self, path: &Utf8Path) -> Result<Recipe> {
         let sources = Sources::copy(path, Extent::Everything, self.cache)?;
         let outputs = vec![Output { host: path.to_owned(), source: "/p".to_owned() }];
-        Ok(Recipe { key: sources.name, origin: Origin::Copy { context: sources.context }, outputs, crates: vec![] })
+        Ok(Recipe {
+            key: sources.name,
+            origin: Origin::Copy { context: sources.context },
+            outputs,
+            crates: vec![],
+            macros: None,
+        })
     }
 
     fn copy_file(&self, path: &Utf8Path) -> Result<Recipe> {
@@ -257,7 +267,7 @@ impl Finder<'_> {
             copied.with_context(|| format!("failed to copy `{path}` into the cache (hint: is the disk full?)"))
         })?;
         let outputs = vec![Output { host: path.to_owned(), source: format!("/p/{name}") }];
-        Ok(Recipe { key, origin: Origin::Copy { context }, outputs, crates: vec![] })
+        Ok(Recipe { key, origin: Origin::Copy { context }, outputs, crates: vec![], macros: None })
     }
 
     /// The files of the unit's own package, and those outside of it that the unit reads.
@@ -274,7 +284,14 @@ impl Finder<'_> {
         roots.extend(input_outside(unit));
         for root in outermost(roots) {
             if root.is_dir() {
-                self.sources(&root, &holes, writable, inputs)?;
+                let sources = self.sources(&root, &holes, writable, inputs)?;
+                if unit.package.starts_with(&root)
+                    && !unit.places.are_common()
+                    && unit.serves_units()
+                    && sources.have_macros(self.cache)?
+                {
+                    inputs.macros = Some(unit.package.clone());
+                }
             } else {
                 let recipe = self.copy_file(&root)?;
                 inputs.mount(&recipe, &recipe.outputs[0], writable);
@@ -286,11 +303,11 @@ impl Finder<'_> {
         Ok(())
     }
 
-    fn sources(&self, root: &Utf8Path, holes: &[Utf8PathBuf], writable: bool, inputs: &mut Inputs) -> Result<()> {
+    fn sources(&self, root: &Utf8Path, holes: &[Utf8PathBuf], writable: bool, inputs: &mut Inputs) -> Result<Sources> {
         let sources = Sources::of(root, &self.cargo_home, self.cache)?;
         inputs.mounts.extend(sources.mounts(holes, writable)?);
-        inputs.contexts.insert(sources.name, sources.context);
-        Ok(())
+        inputs.contexts.insert(sources.name.clone(), sources.context.clone());
+        Ok(sources)
     }
 
     /// What clippy reads beside the sources: `clippy.toml` of the package or a folder above it, and the
@@ -416,7 +433,13 @@ mod tests {
     #[test]
     fn metadata_serves_a_program_that_links_nothing_of_it() {
         let outputs = vec![Output { host: "/d/liba.rmeta".into(), source: String::new() }];
-        let recipe = Recipe { key: "k".into(), origin: Origin::Copy { context: "/c".into() }, outputs, crates: vec![] };
+        let recipe = Recipe {
+            key: "k".into(),
+            origin: Origin::Copy { context: "/c".into() },
+            outputs,
+            crates: vec![],
+            macros: None,
+        };
         assert!(is_wanted(&recipe.outputs[0], &recipe, true, &[]));
     }
 
@@ -425,7 +448,7 @@ mod tests {
         let output = |name: &str| Output { host: name.into(), source: String::new() };
         let outputs = vec![output("/d/liba.rmeta"), output("/d/liba.rlib"), output("/d/a.d")];
         let origin = Origin::Copy { context: "/c".into() };
-        let recipe = Recipe { key: "k".into(), origin, outputs, crates: vec![] };
+        let recipe = Recipe { key: "k".into(), origin, outputs, crates: vec![], macros: None };
         let wanted = |links, named: &[Utf8PathBuf]| -> Vec<_> {
             recipe
                 .outputs

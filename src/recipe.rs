@@ -28,6 +28,8 @@ pub struct Recipe {
     pub outputs: Vec<Output>,
     /// The crates it was compiled against: whoever uses it needs them too.
     pub crates: Vec<Key>,
+    /// The package of a library with macros: where another crate expands one, rustc looks at its source again.
+    pub macros: Option<Utf8PathBuf>,
 }
 
 /// What a Dockerfile takes the outputs from.
@@ -51,6 +53,8 @@ pub struct Step {
     pub contexts: BTreeMap<String, Utf8PathBuf>,
     /// See [`Recipe::crates`].
     pub crates: Vec<Key>,
+    /// See [`Recipe::macros`].
+    pub macros: Option<Utf8PathBuf>,
 }
 
 /// A file or folder, as the host and as its stage or context name it.
@@ -179,7 +183,8 @@ impl Step {
 
     /// Of what it made.
     pub fn recipe(&self, outputs: Vec<Output>) -> Recipe {
-        Recipe { key: self.key.clone(), origin: Origin::Step, outputs, crates: self.crates.clone() }
+        let (crates, macros) = (self.crates.clone(), self.macros.clone());
+        Recipe { key: self.key.clone(), origin: Origin::Step, outputs, crates, macros }
     }
 
     /// The same step, its inputs taken from what the engine kept of some stages.
@@ -228,7 +233,7 @@ mod tests {
         let outputs = vec![Output { host: host.clone(), source: "/a".into() }];
         let origin = Origin::Copy { context: dir.to_owned() };
         let recipes = || Recipes::new(&cache, dir.to_owned());
-        recipes().save(Recipe { key: "k".into(), origin, outputs, crates: vec![] }).unwrap();
+        recipes().save(Recipe { key: "k".into(), origin, outputs, crates: vec![], macros: None }).unwrap();
         let is_known = || recipes().of_path(&host).is_some();
         assert!(is_known());
         let file = fs::File::options().write(true).open(&host).unwrap();

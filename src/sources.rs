@@ -51,6 +51,32 @@ impl Sources {
         Ok(Self { root: root.to_owned(), name: format!("s{digest}"), context, prefix: "/p" })
     }
 
+    /// Whether they offer macros to other crates, as far as one can tell without a parser.
+    pub fn have_macros(&self, cache: &Cache) -> Result<bool> {
+        let name = format!("macros/{}", self.name);
+        if let Some(known) = cache.read(&name) {
+            return Ok(known);
+        }
+        let found = self.mention(&["macro_export", "pub macro"])?;
+        cache.write(&name, &found)?;
+        Ok(found)
+    }
+
+    /// Whether one of these words stands in a Rust file.
+    fn mention(&self, words: &[&str]) -> Result<bool> {
+        for entry in WalkDir::new(&self.context) {
+            let entry = entry.with_context(|| format!("failed to read the package `{}`", self.root))?;
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "rs") && path.is_file() {
+                let text = fs::read(path).with_context(|| format!("failed to read `{}`", path.display()))?;
+                if words.iter().any(|word| memchr::memmem::find(&text, word.as_bytes()).is_some()) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     /// Mounts that show the files at their place and leave `holes` to others: a folder with a hole in it
     /// is mounted entry by entry, for nothing can be put into a mounted one.
     pub fn mounts(&self, holes: &[Utf8PathBuf], writable: bool) -> Result<Vec<Mount>> {

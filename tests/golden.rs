@@ -54,6 +54,7 @@ fn dockerfile(unit: &Unit) -> String {
         stages: vec![],
         contexts: Default::default(),
         crates: vec![],
+        macros: None,
     };
     plan::unit(&step, None).dockerfile
 }

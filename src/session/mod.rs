@@ -282,8 +282,8 @@ impl<'a> Session<'a> {
         let text = serde_json::to_string(&run).expect("a step is plain text");
         let key = format!("u{}", digest([&base, &text]));
         let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates.clone() };
-        let (stages, contexts) = (inputs.stages.clone(), inputs.contexts.clone());
-        Step { key: String::new(), base, run, stages, contexts, crates }.called(key)
+        let (stages, contexts, macros) = (inputs.stages.clone(), inputs.contexts.clone(), inputs.macros.clone());
+        Step { key: String::new(), base, run, stages, contexts, crates, macros }.called(key)
     }
 
     /// A folder of the engine's for what rustc keeps from one compile of a unit to the next. What is made with
