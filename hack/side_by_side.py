@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -54,6 +55,26 @@ def save(path, value):
     new = path.with_suffix(f".{os.getpid()}")
     new.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
     new.replace(path)
+
+
+def file_digests(target):
+    """Of all files below a target folder but cargo's own notes: its fingerprints, what build scripts printed, and when."""
+    def own(path):
+        of_script = path.parent.parent.name == "build" and path.name in {"output", "root-output", "stderr", "invoked.timestamp"}
+        return of_script or ".fingerprint" in path.parts or path.name in {".cargo-lock", ".rustc_info.json"}
+
+    files = [path for path in target.rglob("*") if path.is_file() and not path.is_symlink() and not own(path)]
+    return {str(path.relative_to(target)): hashlib.sha256(program(path)).hexdigest() for path in files}
+
+
+def program(path):
+    """A file's bytes; those of the real program if it is a shim, whose end src/shim.rs describes."""
+    content = path.read_bytes()
+    if not content.endswith(b"rustcbuildx-shim"):
+        return content
+    length, name_length = struct.unpack("<QQ", content[-32:-16])
+    end = len(content) - 32 - name_length
+    return content[end - length : end]
 
 
 # One command
