@@ -4,10 +4,12 @@
 //! `# env-dep:NAME` tells of a variable looked for and not found, `# env-dep:NAME=VALUE` of one read,
 //! with newlines and backslashes of both escaped.
 
-/// The names of the variables that were looked up and found missing.
-pub fn missing_variables(dep_info: &str) -> Vec<String> {
+use serde::Deserialize;
+
+/// The names of the variables that were looked up, there or not.
+pub fn variables(dep_info: &str) -> Vec<String> {
     let entries = dep_info.lines().filter_map(|line| line.strip_prefix("# env-dep:"));
-    entries.filter(|entry| !entry.contains('=')).map(unescape).collect()
+    entries.map(|entry| unescape(entry.split_once('=').map_or(entry, |(name, _)| name))).collect()
 }
 
 /// The name in rustc's complaint about each `env!` of a missing variable, in its rendered or JSON form.
@@ -26,6 +28,25 @@ pub fn unreadable_files(diagnostics: &str) -> Vec<String> {
 pub fn pointed_at(diagnostics: &str) -> Vec<String> {
     let parts = diagnostics.split("\"file_name\":").skip(1);
     parts.filter_map(|part| serde_json::Deserializer::from_str(part).into_iter().next()?.ok()).collect()
+}
+
+/// What macros themselves complain of in rustc's JSON messages: errors without a code, and what is said along with them.
+pub fn complaints_of_macros(diagnostics: &str) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Message {
+        message: String,
+        level: String,
+        code: Option<serde::de::IgnoredAny>,
+        #[serde(default)]
+        children: Vec<Message>,
+    }
+    let messages = diagnostics.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
+    let of_macro = messages.filter(|message| message.level == "error" && message.code.is_none());
+    of_macro
+        .flat_map(|Message { message, children, .. }| {
+            std::iter::once(message).chain(children.into_iter().map(|child| child.message))
+        })
+        .collect()
 }
 
 /// The values of a directive that a build script gave to cargo: `cargo::NAME=VALUE`, with one colon or two.
@@ -60,10 +81,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_variables_are_told_from_those_read() {
+    fn variables_are_named_there_or_not() {
         let text = "t/x.d: src/lib.rs\n\nsrc/lib.rs:\n\n# env-dep:A=1=2\n# env-dep:B\n# env-dep:C\\\\D\n";
-        assert_eq!(missing_variables(text), ["B", "C\\D"]);
-        assert!(missing_variables("x: y\n# checksum:blake3=0 file_len:1 src/a.rs\n").is_empty());
+        assert_eq!(variables(text), ["A", "B", "C\\D"]);
+        assert!(variables("x: y\n# checksum:blake3=0 file_len:1 src/a.rs\n").is_empty());
     }
 
     #[test]
@@ -71,6 +92,18 @@ mod tests {
         let text = r#"{"message":"x","spans":[{"file_name":"/a \"b\".rs","line":1},{"file_name":"src/c.rs"}]}"#;
         assert_eq!(pointed_at(text), ["/a \"b\".rs", "src/c.rs"]);
         assert!(pointed_at("\"file_name\": 1").is_empty());
+    }
+
+    #[test]
+    fn errors_without_a_code_are_macros() {
+        let error = |code: &str| {
+            format!(
+                r#"{{"message":"a","code":{code},"level":"error","children":[{{"message":"b","level":"help","code":null}}]}}"#
+            )
+        };
+        assert_eq!(complaints_of_macros(&error("null")), ["a", "b"]);
+        assert!(complaints_of_macros(&error(r#"{"code":"E0308","explanation":null}"#)).is_empty());
+        assert!(complaints_of_macros("error: a\n{\"level\":1}").is_empty());
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Learned {
         let (mut variables, mut paths) = match &unit.work {
             Work::Compile { .. } => {
                 let mut variables = dep_info::undefined_variables(&stderr);
-                variables.extend(dep_info::missing_variables(dep_info));
+                variables.extend(dep_info::variables(dep_info));
                 (variables, dep_info::unreadable_files(&stderr))
             }
             Work::BuildScript { .. } => (
@@ -49,7 +49,11 @@ impl Learned {
         if matches!(unit.work, Work::Compile { .. }) {
             paths.extend(quoted_sources(unit, &stderr, &surroundings, env));
         }
-        if outcome.status != 0 && paths.is_empty() && misses_a_file(&stdout, &stderr) && !unit.sees(&surroundings) {
+        let misses_a_file = || {
+            misses_a_file(&stdout, &stderr)
+                || dep_info::complaints_of_macros(&stderr).iter().any(|text| speaks_of_files(text))
+        };
+        if outcome.status != 0 && paths.is_empty() && !unit.sees(&surroundings) && misses_a_file() {
             paths.insert(surroundings);
         }
         Self { variables: variables.into_iter().collect(), paths, own_paths: false }
@@ -79,6 +83,29 @@ fn quoted_sources(unit: &Unit, stderr: &str, surroundings: &Utf8Path, env: &Env)
 fn misses_a_file(stdout: &str, stderr: &str) -> bool {
     let texts = ["No such file or directory", "os error 2", "NotFound", "couldn't read"];
     texts.iter().any(|text| stderr.contains(text) || stdout.contains(text))
+}
+
+/// Whether a macro's complaint, in its own words, may be about a file: `sqlx` wants its query cache, another one its
+/// templates. A parser's never is.
+fn speaks_of_files(complaint: &str) -> bool {
+    let words = [
+        "cache",
+        "director",
+        "exist",
+        "file",
+        "folder",
+        "manifest",
+        "metadata",
+        "not find",
+        "not found",
+        "open",
+        "path",
+        "read",
+    ];
+    let complaint = complaint.to_lowercase();
+    let is_of_parser =
+        ["expected", "unexpected", "this file contains"].iter().any(|start| complaint.starts_with(start));
+    !is_of_parser && words.iter().any(|word| complaint.contains(word))
 }
 
 /// The tree a package belongs to, as far as its files may refer to each other: a version-controlled one, or
@@ -169,5 +196,12 @@ mod tests {
         let (_dir, root) = tree();
         assert_eq!(learn(&root, false, 101, "Os { code: 2, kind: NotFound }").paths, BTreeSet::from([root.clone()]));
         assert!(learn(&root, true, 1, "error[E0308]: mismatched types").paths.is_empty());
+        let said = |text: &str| format!(r#"{{"message":"{text}","code":null,"level":"error"}}"#);
+        assert!(!learn(&root, true, 1, &said("no query cache: run `cargo sqlx prepare`")).paths.is_empty());
+        for of_parser in
+            ["expected one of `!` or `::`, found `read`", "this file contains an unclosed delimiter", "aborting"]
+        {
+            assert!(learn(&root, true, 1, &said(of_parser)).paths.is_empty(), "{of_parser}");
+        }
     }
 }

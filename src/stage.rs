@@ -4,10 +4,12 @@
 //! so that nothing needs rewriting, or at common ones. What the process leaves is gathered in [`OUT`], next to its output, its
 //! status and the [`NONCE`] of the build that really ran it.
 
+use camino::Utf8Path;
+
 use crate::{
     dockerfile::{Mount, Run},
     image::Image,
-    output_names,
+    output_names, quote,
     recipe::Output,
     unit::{Tool, Unit, Work},
 };
@@ -110,7 +112,8 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Optio
         Work::Compile { .. } => GATHER_ARTIFACTS,
         Work::BuildScript { .. } => GATHER_FOLDER,
     };
-    let script = format!("{PROLOGUE}{WAIT}{RUN}{gather}{keep}");
+    let cargo = unit.env.get("CARGO").map(|host| cargo_at(host, image)).unwrap_or_default();
+    let script = format!("{PROLOGUE}{cargo}{WAIT}{RUN}{gather}{keep}");
     let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, salt.unwrap_or_default().to_owned()];
     argv.push(format!("{umask:04o}"));
     argv.push(unit.places.shown(unit.cwd.as_str()));
@@ -127,6 +130,14 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Optio
     argv.extend(unit.env.iter().map(|(name, value)| format!("{name}={}", unit.places.marked(value))));
     argv.extend(program(unit, image));
     Run { mounts, argv }
+}
+
+/// Puts the image's cargo where the host has its own, for a unit that bakes that name in and has a macro that runs it.
+fn cargo_at(host: &str, image: &Image) -> String {
+    let (dir, cargo) = (Utf8Path::new(host).parent().unwrap_or(Utf8Path::new("/")), image.tool("cargo"));
+    let [make, link] =
+        [vec!["mkdir", "-p", dir.as_str()], vec!["ln", "-s", &cargo, host]].map(|words| quote::words(&words));
+    format!("{make} && {link}\n")
 }
 
 /// A mount at the place where the unit's container has it.
@@ -170,6 +181,8 @@ fn container_variables(unit: &Unit, image: &Image) -> Vec<String> {
     // Macros and build scripts that are instrumented, too, would try to leave their profile beside the sources.
     let profile = "LLVM_PROFILE_FILE=/dev/null".to_owned();
     let mut variables = vec![format!("PATH={}/bin:{}", image.sysroot, image.path), profile];
+    // A macro may ask cargo of its package. A crate that bakes this name in is compiled again with the host's.
+    variables.push(format!("CARGO={}", image.tool("cargo")));
     if let Work::BuildScript { library_path, .. } = &unit.work {
         let mut folders = vec![format!("{0}/lib/rustlib/{1}/lib:{0}/lib", image.sysroot, image.host())];
         folders.extend(library_path.iter().map(|folder| unit.places.shown(folder)));
@@ -179,7 +192,7 @@ fn container_variables(unit: &Unit, image: &Image) -> Vec<String> {
             variables.push(format!("SOURCE_DATE_EPOCH={EPOCH}"));
         }
         variables.push(format!("LD_LIBRARY_PATH={}", folders.join(":")));
-        for (name, tool) in [("CARGO", "cargo"), ("RUSTC", "rustc"), ("RUSTDOC", "rustdoc")] {
+        for (name, tool) in [("RUSTC", "rustc"), ("RUSTDOC", "rustdoc")] {
             variables.push(format!("{name}={}", image.tool(tool)));
         }
     }

@@ -61,6 +61,12 @@ fn explicit_target() {
         .same(&[&format!("build --workspace --target {host}"), &format!("test --workspace --target {host}")]);
 }
 
+/// A macro asks cargo where the workspace is, and reads a file there; the crate bakes cargo's own path in.
+#[test]
+fn macro_that_asks_cargo() {
+    Project::new("queries").same(&["run", "clippy", "run --release"]);
+}
+
 /// Published crates, whose build scripts probe the compiler, and C code.
 #[test]
 fn registry() {

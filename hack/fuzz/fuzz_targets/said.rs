@@ -5,10 +5,11 @@ use libfuzzer_sys::fuzz_target;
 use rustcbuildx::{dep_info, missing};
 
 fuzz_target!(|text: &str| {
-    let _ = dep_info::missing_variables(text);
+    let _ = dep_info::variables(text);
     let _ = dep_info::undefined_variables(text);
     let _ = dep_info::unreadable_files(text);
     let _ = dep_info::pointed_at(text);
+    let _ = dep_info::complaints_of_macros(text);
     for name in ["error", "rerun-if-changed", "rerun-if-env-changed"] {
         let _ = dep_info::directives(text, name);
     }
