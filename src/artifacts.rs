@@ -12,7 +12,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
 
-use crate::stage::{FILES, NONCE, STATUS, STDERR, STDOUT};
+use crate::{
+    repository::CALLED,
+    stage::{FILES, NONCE, STATUS, STDERR, STDOUT},
+};
 
 /// The tar file of a build's result, read once from its start.
 pub struct Archive<R: Read> {
@@ -28,6 +31,8 @@ pub struct Outcome {
     pub stderr: Vec<u8>,
     /// The number of the build in which it ran.
     pub nonce: String,
+    /// Whether it called git, as far as it is a build script.
+    pub called_git: bool,
 }
 
 /// A unit's outcome and its files.
@@ -85,11 +90,12 @@ impl<R: Read> Archive<R> {
                 entry.read_to_end(said.entry(path).or_default()).context(DAMAGED)?;
             }
         }
+        let called_git = said.contains_key(CALLED);
         let mut said = |name: &str| said.remove(name).with_context(|| format!("{DAMAGED}: no `{name}` in it"));
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
         let status = text(said(STATUS)?);
         let status = status.parse().with_context(|| format!("failed to read the exit status `{status}`"))?;
-        Ok(Outcome { status, stdout: said(STDOUT)?, stderr: said(STDERR)?, nonce: text(said(NONCE)?) })
+        Ok(Outcome { status, stdout: said(STDOUT)?, stderr: said(STDERR)?, nonce: text(said(NONCE)?), called_git })
     }
 }
 

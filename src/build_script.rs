@@ -2,11 +2,12 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    config::Config, delivery, env::Env, logging, recording::Recording, runner, session::Session, shim::Shim, unit,
+    config::Config, delivery, env::Env, logging, recording::Recording, repository, runner, session::Session,
+    shim::Shim, unit,
 };
 
 /// The word that a shim puts before its own path when it calls the wrapper.
@@ -44,5 +45,18 @@ pub fn run(program: &str) -> Result<ExitCode> {
     let unit = unit()?;
     let session = Session::open(&env, &config, env.get("RUSTC").unwrap_or("rustc"))?;
     let built = session.build(unit.clone())?;
+    if repository::is_missed(&unit, &built.outcome, &env) {
+        if config.strict {
+            bail!(
+                "failed to run {} in a container: it asks about its git repository (hint: RUSTCBUILDX_STRICT=0 runs it here)",
+                unit.name()
+            );
+        }
+        // Its folder is temporary.
+        drop(built);
+        // Not for cargo, which keeps what a script says.
+        log::info!("{} asks about its git repository: run locally", unit.name());
+        match shim.exec(vec![])? {}
+    }
     delivery::deliver(built, &unit, session.recipes(&unit))
 }

@@ -11,6 +11,7 @@ use crate::{
     artifacts::Outcome,
     dep_info,
     env::Env,
+    repository,
     unit::{Unit, Work, may_be_given},
 };
 
@@ -111,10 +112,9 @@ fn speaks_of_files(complaint: &str) -> bool {
 /// The tree a package belongs to, as far as its files may refer to each other: a version-controlled one, or
 /// that of the topmost manifest; never the home folder, which some keep under version control.
 fn surroundings(package: &Utf8Path, home: Option<&str>) -> Utf8PathBuf {
-    let above = || package.ancestors().take_while(|dir| dir.parent().is_some() && Some(dir.as_str()) != home);
-    let versioned = above().find(|dir| dir.join(".git").exists());
-    let topmost = || above().filter(|dir| dir.join("Cargo.toml").exists()).last();
-    versioned.or_else(topmost).unwrap_or(package).to_owned()
+    let above = package.ancestors().take_while(|dir| dir.parent().is_some() && Some(dir.as_str()) != home);
+    let topmost = || above.filter(|dir| dir.join("Cargo.toml").exists()).last();
+    repository::around(package, home).or_else(topmost).unwrap_or(package).to_owned()
 }
 
 /// The path without `.` and `..`, by its text alone.
@@ -156,7 +156,7 @@ mod tests {
         let cwd = if compile { root.to_owned() } else { package.clone() };
         let unit = Unit::new(work, cwd, package);
         let said = said.as_bytes().to_vec();
-        let outcome = Outcome { status, stdout: said.clone(), stderr: said, nonce: String::new() };
+        let outcome = Outcome { status, stdout: said.clone(), stderr: said, nonce: String::new(), called_git: false };
         Learned::from(&unit, &outcome, "# env-dep:A\n", &Env::with(&[("A", "1"), ("B", "2"), ("PATH", "/")]))
     }
 

@@ -44,7 +44,8 @@
 //!   their keys, all steps below, so the same key means the same outcome.
 //! - **Sources are copied before they are sent** ([`sources`]), except a registry's: the engine sees one
 //!   state of them, and no `.dockerignore`.
-//! - **What a unit reads beyond cargo's word is learned from its answer** ([`learned`]).
+//! - **What a unit reads beyond cargo's word is learned from its answer** ([`learned`]). Only version control is never sent: a
+//!   build script that asks about it is run here ([`repository`]).
 //!
 //! # Absences
 //!
@@ -83,6 +84,7 @@ pub mod missing;
 pub mod places;
 pub mod recipe;
 pub mod recording;
+pub mod repository;
 pub mod shim;
 pub mod sources;
 pub mod store;

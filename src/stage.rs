@@ -11,6 +11,7 @@ use crate::{
     image::Image,
     output_names, quote,
     recipe::Output,
+    repository::{BIN, WITNESS},
     unit::{Tool, Unit, Work},
 };
 
@@ -113,7 +114,8 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Optio
         Work::BuildScript { .. } => GATHER_FOLDER,
     };
     let cargo = unit.env.get("CARGO").map(|host| cargo_at(host, image)).unwrap_or_default();
-    let script = format!("{PROLOGUE}{cargo}{WAIT}{RUN}{gather}{keep}");
+    let witness = if unit.is_build_script() { WITNESS } else { "" };
+    let script = format!("{PROLOGUE}{cargo}{witness}{WAIT}{RUN}{gather}{keep}");
     let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, salt.unwrap_or_default().to_owned()];
     argv.push(format!("{umask:04o}"));
     argv.push(unit.places.shown(unit.cwd.as_str()));
@@ -180,7 +182,8 @@ fn program(unit: &Unit, image: &Image) -> Vec<String> {
 fn container_variables(unit: &Unit, image: &Image) -> Vec<String> {
     // Macros and build scripts that are instrumented, too, would try to leave their profile beside the sources.
     let profile = "LLVM_PROFILE_FILE=/dev/null".to_owned();
-    let mut variables = vec![format!("PATH={}/bin:{}", image.sysroot, image.path), profile];
+    let before = if unit.is_build_script() { format!("{BIN}:") } else { String::new() };
+    let mut variables = vec![format!("PATH={before}{}/bin:{}", image.sysroot, image.path), profile];
     // A macro may ask cargo of its package. A crate that bakes this name in is compiled again with the host's.
     variables.push(format!("CARGO={}", image.tool("cargo")));
     if let Work::BuildScript { library_path, .. } = &unit.work {

@@ -12,7 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Session, is_storable, is_success, nonce};
 use crate::{
-    artifacts::{self, Archive, Outcome},
+    artifacts::{self, Archive},
     engine::Event,
     inputs::Finder,
     jobs::Jobs,
@@ -24,6 +24,7 @@ use crate::{
     plan,
     recipe::{Key, Recipes, Step},
     recording::Recording,
+    repository,
     runner::{self, Cmd},
     schedule::{Schedule, State},
     shim, stage,
@@ -151,8 +152,11 @@ impl<'a> Together<'a> {
     /// have it after all.
     fn stored(&mut self, number: usize, key: Key) -> Result<Option<State>> {
         let Work::BuildScript { out_dir, .. } = &self.units[number].work else { return Ok(Some(State::Done(key))) };
-        let Some(Outcome { stdout, .. }) = self.session.store().outcome(&key) else { return Ok(None) };
-        let stdout = self.known[&number].places.restored(&stdout);
+        let Some(outcome) = self.session.store().outcome(&key) else { return Ok(None) };
+        if repository::is_missed(&self.units[number], &outcome, self.session.env) {
+            return Ok(Some(State::Apart));
+        }
+        let stdout = self.known[&number].places.restored(&outcome.stdout);
         let Some(said) = Said::of(&stdout, out_dir) else { return Ok(Some(State::Apart)) };
         // A unit that searches them finds the folder that its inputs are in.
         said.own_folders()

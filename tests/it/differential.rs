@@ -67,6 +67,35 @@ fn macro_that_asks_cargo() {
     Project::new("queries").same(&["run", "clippy", "run --release"]);
 }
 
+/// A build script that asks git gets the answer that it gets locally, where git knows its package and where not.
+#[test]
+fn build_script_that_asks_git() {
+    let project = Project::new("queries");
+    fs::write(project.root.join("app/build.rs"), ASKS_GIT).unwrap();
+    project.edit("app/src/main.rs", r#"env!("CARGO")"#, r#"env!("REVISION")"#);
+    project.same(&["run"]);
+    git(&project.root, "init --quiet");
+    git(&project.root, "-c user.name=it -c user.email=it@localhost commit --quiet --allow-empty -m it");
+    project.edit("app/build.rs", "fn main", "// Edited.\nfn main");
+    project.same(&["run", "build --release"]);
+    // What the store has of it answers no better.
+    project.plain("clean").succeeds();
+    project.ours("clean").succeeds();
+    project.same(&["run"]);
+    let strict = project.env("RUSTCBUILDX_STRICT", "1");
+    strict.ours("clean").succeeds();
+    strict.ours("build").fails().says("asks about its git repository");
+}
+
+const ASKS_GIT: &str = r#"
+fn main() {
+    let git = std::process::Command::new("git").args(["rev-parse", "HEAD"]).output();
+    let revision = git.ok().filter(|git| git.status.success()).map(|git| String::from_utf8(git.stdout).unwrap());
+    println!("cargo:rustc-env=REVISION={}", revision.as_deref().unwrap_or("none").trim());
+    println!("cargo:rerun-if-changed=build.rs");
+}
+"#;
+
 /// Published crates, whose build scripts probe the compiler, and C code.
 #[test]
 fn registry() {
