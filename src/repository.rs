@@ -18,10 +18,19 @@ END
 "#;
 
 /// Whether a build script asked about the repository that its package is in, of which its container has nothing.
+///
+/// Never that of a package from elsewhere: it would be a way out of the sandbox.
 pub fn is_missed(unit: &Unit, outcome: &Outcome, env: &Env) -> bool {
     unit.is_build_script()
         && (outcome.called_git || misses_one(&outcome.stdout) || misses_one(&outcome.stderr))
         && around(&unit.package, env.get("HOME")).is_some()
+        && !is_from_elsewhere(&unit.package, env)
+}
+
+/// Whether cargo downloaded a package, or `cargo vendor` did.
+fn is_from_elsewhere(package: &Utf8Path, env: &Env) -> bool {
+    let is_downloaded = env.cargo_home().is_ok_and(|home| package.starts_with(home));
+    is_downloaded || package.join(".cargo-checksum.json").exists()
 }
 
 /// The folder under version control that a package is in; never the home folder, which some keep so.
@@ -49,6 +58,17 @@ mod tests {
         let package = root.join("w/p");
         assert_eq!(around(&package, None), Some(root));
         assert_eq!(around(&package, Some(root.as_str())), None);
+    }
+
+    #[test]
+    fn what_was_downloaded_is_from_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        let env = Env::with(&[("CARGO_HOME", root.join("cargo").as_str())]);
+        assert!(is_from_elsewhere(&root.join("cargo/git/checkouts/a/1"), &env));
+        assert!(!is_from_elsewhere(root, &env));
+        std::fs::write(root.join(".cargo-checksum.json"), "{}").unwrap();
+        assert!(is_from_elsewhere(root, &env));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a unit reads, found on the host, as mounts of stages and contexts.
 
+mod named;
+
 use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result};
@@ -138,56 +140,6 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// Folders of `-L` that a build script filled, or that lie in another package or somewhere else; files that
-    /// go to a linker or a code generator: scripts, objects, profiles, a target's description.
-    fn named_by_options(&mut self, unit: &Unit, args: &RustcArgs, inputs: &mut Inputs) -> Result<()> {
-        for (kind, dir) in args.library_paths().filter(|(kind, _)| !matches!(*kind, "dependency" | "crate")) {
-            let dir = unit.cwd.join(dir);
-            let is_known = self.named_path(&dir, inputs)?;
-            if !is_known && dir.is_dir() && !is_of_system(&dir) {
-                log::debug!("the {kind} folder `{dir}` is sent as it is");
-                inputs.roots.push(dir);
-            }
-        }
-        for value in [Flag::Codegen, Flag::Target, Flag::Unstable].into_iter().flat_map(|flag| args.values(flag)) {
-            for path in paths_in(value).map(|path| unit.cwd.join(path)) {
-                if path.is_file() && !is_of_system(&path) {
-                    inputs.roots.push(normalised(&path));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Paths in the variables of a build script: how `links` packages tell where their files are.
-    fn named_by_variables(&mut self, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
-        for (_, value) in unit.env.iter().filter(|(name, _)| name.starts_with("DEP_")) {
-            let words = value.split([' ', '\t', '\n', ':', ';', ',', '=', '"', '\'']);
-            for word in std::iter::once(value.as_str()).chain(words) {
-                self.named_path(Utf8Path::new(word.trim_start_matches("-I").trim_start_matches("-L")), inputs)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A path that somebody else made: the output of a build script, or a file of another package. Gives whether
-    /// it is one of these.
-    fn named_path(&mut self, path: &Utf8Path, inputs: &mut Inputs) -> Result<bool> {
-        if !path.is_absolute() || !path.exists() {
-            return Ok(false);
-        }
-        for dir in path.ancestors() {
-            if dir.file_name() == Some("out") && (self.recipes.of_path(dir).is_some() || is_out_dir(dir)) {
-                return self.artifact(dir, inputs).map(|()| true);
-            }
-            if dir.join("Cargo.toml").exists() {
-                inputs.roots.push(dir.to_owned());
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// Mounts a file or folder of the target folder where the host has it.
     fn artifact(&mut self, path: &Utf8Path, inputs: &mut Inputs) -> Result<()> {
         if !path.exists() {
@@ -309,20 +261,6 @@ impl Finder<'_> {
         inputs.contexts.insert(sources.name.clone(), sources.context.clone());
         Ok(sources)
     }
-
-    /// What clippy reads beside the sources: `clippy.toml` of the package or a folder above it, and the
-    /// manifest of the folder it is started in, which it names in the dep-info.
-    fn clippy_config(&self, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
-        let start = unit.env.get("CLIPPY_CONF_DIR").map_or(unit.package.clone(), |dir| unit.cwd.join(dir));
-        let names = ["clippy.toml", ".clippy.toml"];
-        let found = start.ancestors().flat_map(|dir| names.map(|name| dir.join(name))).find(|path| path.is_file());
-        let manifest = Some(unit.cwd.join("Cargo.toml")).filter(|path| path.is_file());
-        for path in found.into_iter().chain(manifest).filter(|path| !unit.sees(path)) {
-            let recipe = self.copy_file(&path)?;
-            inputs.mount(&recipe, &recipe.outputs[0], false);
-        }
-        Ok(())
-    }
 }
 
 impl Inputs {
@@ -362,19 +300,6 @@ fn is_wanted(output: &Output, recipe: &Recipe, links: bool, named: &[Utf8PathBuf
     }
 }
 
-/// What in an option's value may be a path, as in `link-arg=-Wl,--version-script=/w/a.map`.
-fn paths_in(value: &str) -> impl Iterator<Item = &str> {
-    let whole = value.split([',', '=']);
-    let words = value.split([',', '=', ' ']).map(|word| word.trim_start_matches("-T").trim_start_matches('@'));
-    whole.chain(words).filter(|word| word.contains(['/', '.']))
-}
-
-/// Whether a path belongs to the operating system: the image has its own.
-fn is_of_system(path: &Utf8Path) -> bool {
-    let folders = ["/bin", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"];
-    folders.iter().any(|folder| path.starts_with(folder))
-}
-
 /// The folder of a crate's root file that lies outside its package.
 fn input_outside(unit: &Unit) -> Option<Utf8PathBuf> {
     let Work::Compile { args, .. } = &unit.work else { return None };
@@ -391,11 +316,6 @@ fn outermost(mut paths: Vec<Utf8PathBuf>) -> Vec<Utf8PathBuf> {
     paths
 }
 
-/// Whether cargo laid this folder out as a build script's `OUT_DIR`.
-fn is_out_dir(dir: &Utf8Path) -> bool {
-    dir.parent().is_some_and(|parent| ["output", "root-output"].iter().any(|name| parent.join(name).exists()))
-}
-
 fn push_new(keys: &mut Vec<Key>, key: Key) {
     if !keys.contains(&key) {
         keys.push(key);
@@ -410,15 +330,6 @@ mod tests {
     fn a_folder_stands_for_all_below_it() {
         let paths = ["/w/a/x", "/w/ab", "/w/a", "/w/a"].map(Utf8PathBuf::from).to_vec();
         assert_eq!(outermost(paths), ["/w/a", "/w/ab"]);
-    }
-
-    #[test]
-    fn options_name_files() {
-        let paths = |value| paths_in(value).map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
-        assert!(paths("link-arg=-Wl,--version-script=/a b/x.map").contains("/a b/x.map"));
-        assert!(paths("link-args=-T/w/x.ld @/w/y").is_superset(&["/w/x.ld", "/w/y"].map(str::to_owned).into()));
-        assert!(paths("opt-level=3").is_empty());
-        assert!(is_of_system(Utf8Path::new("/usr/lib/x.o")) && !is_of_system(Utf8Path::new("/usrlocal/x.o")));
     }
 
     #[test]
