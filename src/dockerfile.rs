@@ -92,6 +92,14 @@ impl Mount {
         Self::Cache { id: keep_id(stage), source: source.to_owned(), target: target.to_owned(), writable: false }
     }
 
+    /// The stage and the source that [`Self::kept`] made this of; `None` if it is something else.
+    pub fn as_kept(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Cache { id, source, writable: false, .. } => Some((id.strip_prefix(KEEP_ID)?, source)),
+            _ => None,
+        }
+    }
+
     pub fn secret(id: &str) -> Self {
         Self::Secret { id: id.to_owned() }
     }
@@ -116,8 +124,10 @@ impl Mount {
     }
 }
 
+const KEEP_ID: &str = "rustcbuildx-";
+
 fn keep_id(stage: &str) -> String {
-    format!("rustcbuildx-{stage}")
+    format!("{KEEP_ID}{stage}")
 }
 
 /// `key=value` of a mount: a CSV field, whose value is then read like a shell word.

@@ -4,7 +4,7 @@
 //! Without it, each call would have to name all stages below a unit for the engine to find what they made, which
 //! costs the engine some 10 ms a stage: the price of a build would grow with the square of its units. A copy
 //! belongs to one key and is written by that key's step alone; all others mount it read-only. An engine may
-//! drop it at any time. Then the call fails, and is made again with the files sent.
+//! drop it at any time. Then the call fails, and is made again with those files sent.
 
 use std::fs;
 
@@ -13,7 +13,9 @@ use camino::Utf8PathBuf;
 
 use crate::{
     cache::{Cache, digest},
+    dockerfile::Mount,
     engine::Engine,
+    recipe::Key,
 };
 
 /// Marks of what one engine was seen to make: one empty file for each key.
@@ -39,5 +41,36 @@ impl Kept {
     /// The engine does not have it any more, whether it ever had it or not.
     pub fn remove(&self, key: &str) {
         let _ = fs::remove_file(self.dir.join(key));
+    }
+}
+
+/// The stages that mounts take from what the engine kept of them.
+pub fn stages(mounts: &[Mount]) -> Vec<Key> {
+    mounts.iter().filter_map(|mount| Some(mount.as_kept()?.0.to_owned())).collect()
+}
+
+/// Those of which a failed call's complaint names a file, as in `open /files/liba.rlib: no such file or directory`;
+/// all, if it names none.
+pub fn blamed(mounts: &[Mount], complaint: &str) -> Vec<Key> {
+    let is_named = |mount: &&Mount| {
+        mount.as_kept().is_some_and(|(_, source)| complaint.contains(&format!(" {source}: no such file")))
+    };
+    let named: Vec<Mount> = mounts.iter().filter(is_named).cloned().collect();
+    stages(if named.is_empty() { mounts } else { &named })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_named_is_blamed() {
+        let slots =
+            Mount::Cache { id: "rustcbuildx-slots".into(), source: "/".into(), target: "/s".into(), writable: true };
+        let mounts =
+            [Mount::kept("u1", "/files/liba.rlib", "/t/liba.rlib"), slots, Mount::kept("u2", "/files", "/t/out")];
+        assert_eq!(blamed(&mounts, "process failed: open /files/liba.rlib: no such file or directory"), ["u1"]);
+        assert_eq!(blamed(&mounts, "open /files: no such file or directory"), ["u2"]);
+        assert_eq!(blamed(&mounts, "message too large"), ["u1", "u2"]);
     }
 }

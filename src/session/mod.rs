@@ -24,7 +24,7 @@ use crate::{
     gate,
     image::Image,
     inputs::{Finder, Inputs},
-    kept::Kept,
+    kept::{self, Kept},
     leak,
     learned::Learned,
     missing::{self, Missing},
@@ -136,23 +136,28 @@ impl<'a> Session<'a> {
         self.build_somehow(unit, Some(&nonce()))
     }
 
-    /// Builds, and again with all artifacts sent if what the engine was thought to have kept is in the way.
+    /// Builds, and again if what the engine was thought to have kept is in the way: with the artifacts sent that it lost,
+    /// and if that does not help, with all.
     fn build_somehow(&self, unit: &Unit, salt: Option<&str>) -> Result<Built> {
-        let stages = match self.build_once(unit, salt, |key| self.kept.has(key)) {
-            Ok(built) if built.stages.is_empty() || !misses_crates(&built.outcome) => return Ok(built),
-            Ok(built) => {
-                log::warn!("{} found crates that do not fit: again with all artifacts sent", unit.name());
-                built.stages
+        let mut lost: Vec<Key> = vec![];
+        loop {
+            let is_first = lost.is_empty();
+            match self.build_once(unit, salt, |key| self.kept.has(key) && !lost.iter().any(|lost| lost == key)) {
+                Ok(built) if built.stages.is_empty() || !misses_crates(&built.outcome) => {
+                    lost.iter().for_each(|key| self.kept.remove(key));
+                    return Ok(built);
+                }
+                Ok(built) => {
+                    log::warn!("{} found crates that do not fit: again with all artifacts sent", unit.name());
+                    lost.extend(built.stages);
+                }
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::WithKept { error, stages, blamed }) => {
+                    log::warn!("{error:#}: again without what was thought to be kept");
+                    lost.extend(if is_first { blamed } else { stages });
+                }
             }
-            Err(Failure::Final(error)) => return Err(error),
-            Err(Failure::WithKept { error, stages }) => {
-                log::warn!("{error:#}: again with all artifacts sent");
-                stages
-            }
-        };
-        let built = self.build_once(unit, salt, |_| false).map_err(Failure::into_error)?;
-        stages.iter().for_each(|key| self.kept.remove(key));
-        Ok(built)
+        }
     }
 
     /// One look into the store, and if need be one call of the engine. `salt` makes the step one that no cache holds.
@@ -199,7 +204,7 @@ impl<'a> Session<'a> {
             );
             return Err(match stages.is_empty() {
                 true => Failure::Final(error),
-                false => Failure::WithKept { error, stages },
+                false => Failure::WithKept { error, stages, blamed: kept::blamed(&alone.run.mounts, &finished.stderr) },
             });
         }
         let (start, came) = (Instant::now(), SystemTime::now());
@@ -354,16 +359,8 @@ fn restored(unit: &Unit, mut received: Received) -> Result<Received> {
 enum Failure {
     /// Another attempt would end no better.
     Final(anyhow::Error),
-    /// The engine's, which was to take these stages' outcomes from what it keeps.
-    WithKept { error: anyhow::Error, stages: Vec<Key> },
-}
-
-impl Failure {
-    fn into_error(self) -> anyhow::Error {
-        match self {
-            Self::Final(error) | Self::WithKept { error, .. } => error,
-        }
-    }
+    /// The engine's, which was to take these stages' outcomes from what it keeps, and seems not to have some of them.
+    WithKept { error: anyhow::Error, stages: Vec<Key>, blamed: Vec<Key> },
 }
 
 impl From<anyhow::Error> for Failure {

@@ -13,10 +13,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::{Session, is_storable, is_success, nonce};
 use crate::{
     artifacts::{self, Archive},
+    dockerfile::Mount,
     engine::Event,
     inputs::Finder,
     jobs::Jobs,
-    leak,
+    kept, leak,
     learned::Learned,
     output_names,
     placeholder::{self, Said},
@@ -48,6 +49,8 @@ pub struct Together<'a> {
     said: HashMap<String, Said>,
     /// Steps as the engine has been told of them, for it to see that two calls mean the same.
     told: HashMap<Key, Step>,
+    /// Whether a call failed for want of what the engine was thought to have kept.
+    has_lost_kept: bool,
     /// The number that all calls have in common, and with it the slots.
     number: String,
     jobs: Jobs,
@@ -67,8 +70,8 @@ struct Known {
 /// Units to be built in one call of the engine, and that call.
 pub struct Batch {
     units: HashMap<Key, Known>,
-    /// The stages whose outcomes it takes from what the engine kept.
-    kept: Vec<Key>,
+    /// What it takes from what the engine kept.
+    kept: Vec<Mount>,
     cmd: Cmd,
 }
 
@@ -94,8 +97,21 @@ impl<'a> Together<'a> {
         let finder = Finder { cache: &session.cache, recipes, cargo_home: session.cargo_home.clone() };
         let units = recording.units()?;
         let schedule = schedule(&units)?;
-        let (known, said, told) = Default::default();
-        Ok(Self { session, finder, target, stand_in, units, schedule, known, said, told, number: nonce(), jobs })
+        let (known, said, told, has_lost_kept) = Default::default();
+        Ok(Self {
+            session,
+            finder,
+            target,
+            stand_in,
+            units,
+            schedule,
+            known,
+            said,
+            told,
+            has_lost_kept,
+            number: nonce(),
+            jobs,
+        })
     }
 
     /// Finds the keys of all units that can be told now, and what the store has of them. Gives what people call those
@@ -182,7 +198,8 @@ impl<'a> Together<'a> {
         let plan = plan::units(&steps, &wanted, session.config.syntax.as_deref());
         let variables = session.variables(&format!("{} {}", self.number, self.jobs), &self.jobs.number().to_string());
         let cmd = session.engine.build_watched(&plan, variables, self.jobs.number());
-        let kept = steps.iter().flat_map(|step| self.kept_by(step)).collect();
+        let mounts = steps.iter().flat_map(|step| &step.run.mounts);
+        let kept = mounts.filter(|mount| mount.as_kept().is_some()).cloned().collect();
         let mut units = HashMap::new();
         for (number, key) in numbers.into_iter().zip(keys) {
             units.insert(key.clone(), self.known[&number].clone());
@@ -212,19 +229,18 @@ impl<'a> Together<'a> {
         Ok(())
     }
 
-    /// The stages of a step as the engine was told of it whose outcomes it takes from what the engine kept.
-    fn kept_by(&self, told: &Step) -> Vec<Key> {
-        let whole = self.schedule.find(&told.key).map(|number| &self.known[&number].step.stages);
-        whole.into_iter().flatten().filter(|key| !told.stages.contains(key)).cloned().collect()
-    }
-
     /// Takes note of a batch's end; gives whether there is any use in going on.
     pub fn end(&mut self, Ended { batch, ends }: Ended) -> Result<bool> {
         let ends = match ends {
             Ok(ends) => ends,
             Err(error) if !batch.kept.is_empty() => {
                 log::warn!("{error:#}: again without what was thought to be kept");
-                batch.kept.iter().for_each(|key| self.session.kept.remove(key));
+                let lost = match self.has_lost_kept {
+                    false => kept::blamed(&batch.kept, &format!("{error:#}")),
+                    true => kept::stages(&batch.kept),
+                };
+                self.has_lost_kept = true;
+                lost.iter().for_each(|key| self.session.kept.remove(key));
                 self.told.clear();
                 for key in batch.units.into_keys() {
                     if let Some(number) = self.schedule.find(&key) {

@@ -163,7 +163,7 @@ fn assert_equal_bytes(project: Project) {
     assert!(compared > 10, "{compared} files compared");
 }
 
-fn host_triple() -> String {
+pub fn host_triple() -> String {
     let output = Command::new("rustc").arg("-vV").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()

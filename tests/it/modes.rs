@@ -18,6 +18,8 @@ fn same(variables: &str, commands: &[&str]) {
 fn lto() {
     same("CARGO_PROFILE_RELEASE_LTO=fat", &["run --release"]);
     same("CARGO_PROFILE_RELEASE_LTO=thin\nCARGO_PROFILE_RELEASE_PANIC=abort", &["run --release"]);
+    // Code that a linker with LLVM's plugin would compile.
+    same("RUSTFLAGS=-Clinker-plugin-lto", &["build --lib --release"]);
 }
 
 #[test]
@@ -57,11 +59,19 @@ fn profiles_and_coverage() {
     project.ours("run").succeeds();
     let written = fs::read_dir(project.target(By::Ours).join("profile")).unwrap().count();
     assert!(written > 0);
+    // That file is there, and no merged profile: so says rustc.
+    let raw = fs::read_dir(project.target(By::Ours).join("profile")).unwrap().next().unwrap().unwrap().path();
+    let given = project.dir().join("raw.profdata");
+    fs::copy(raw, &given).unwrap();
+    let use_it = format!("-Cprofile-use={}", given.display());
+    project.env("RUSTFLAGS", &use_it).fails_alike("build --release").says("raw.profdata");
 }
 
 #[test]
 fn unstable_flags() {
     same("RUSTC_BOOTSTRAP=1\nRUSTFLAGS=-Zshare-generics=no -Zmir-opt-level=2", &["run"]);
+    let host = crate::differential::host_triple();
+    same("RUSTC_BOOTSTRAP=1\nRUSTFLAGS=-Zsanitizer=address", &[&format!("run --target {host}")]);
 }
 
 /// A library and a linker's script that are in nobody's package.
