@@ -64,7 +64,7 @@ fn profiles_and_coverage() {
     let given = project.dir().join("raw.profdata");
     fs::copy(raw, &given).unwrap();
     let use_it = format!("-Cprofile-use={}", given.display());
-    project.env("RUSTFLAGS", &use_it).same(&["build --release"]);
+    same(&format!("RUSTFLAGS={use_it}"), &["build --release"]);
 }
 
 #[test]
