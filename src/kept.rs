@@ -46,17 +46,16 @@ impl Kept {
 
 /// The stages that mounts take from what the engine kept of them.
 pub fn stages(mounts: &[Mount]) -> Vec<Key> {
-    mounts.iter().filter_map(|mount| Some(mount.as_kept()?.0.to_owned())).collect()
+    mounts.iter().filter_map(Mount::as_kept).map(|(stage, _)| stage.to_owned()).collect()
 }
 
 /// Those of which a failed call's complaint names a file, as in `open /files/liba.rlib: no such file or directory`;
 /// all, if it names none.
 pub fn blamed(mounts: &[Mount], complaint: &str) -> Vec<Key> {
-    let is_named = |mount: &&Mount| {
-        mount.as_kept().is_some_and(|(_, source)| complaint.contains(&format!(" {source}: no such file")))
-    };
-    let named: Vec<Mount> = mounts.iter().filter(is_named).cloned().collect();
-    stages(if named.is_empty() { mounts } else { &named })
+    let kept = mounts.iter().filter_map(Mount::as_kept);
+    let named = kept.filter(|(_, source)| complaint.contains(&format!(" {source}: no such file")));
+    let named: Vec<Key> = named.map(|(stage, _)| stage.to_owned()).collect();
+    if named.is_empty() { stages(mounts) } else { named }
 }
 
 #[cfg(test)]

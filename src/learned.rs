@@ -112,8 +112,7 @@ fn speaks_of_files(complaint: &str) -> bool {
 /// The tree a package belongs to, as far as its files may refer to each other: a version-controlled one, or
 /// that of the topmost manifest; never the home folder, which some keep under version control.
 fn surroundings(package: &Utf8Path, home: Option<&str>) -> Utf8PathBuf {
-    let above = package.ancestors().take_while(|dir| dir.parent().is_some() && Some(dir.as_str()) != home);
-    let topmost = || above.filter(|dir| dir.join("Cargo.toml").exists()).last();
+    let topmost = || repository::folders_around(package, home).filter(|dir| dir.join("Cargo.toml").exists()).last();
     repository::around(package, home).or_else(topmost).unwrap_or(package).to_owned()
 }
 

@@ -35,8 +35,12 @@ fn is_from_elsewhere(package: &Utf8Path, env: &Env) -> bool {
 
 /// The folder under version control that a package is in; never the home folder, which some keep so.
 pub fn around<'a>(package: &'a Utf8Path, home: Option<&str>) -> Option<&'a Utf8Path> {
-    let above = package.ancestors().take_while(|dir| dir.parent().is_some() && Some(dir.as_str()) != home);
-    above.into_iter().find(|dir| dir.join(".git").exists())
+    folders_around(package, home).find(|dir| dir.join(".git").exists())
+}
+
+/// A package's folder and those that it is in, up to the home folder or the root, which do not count.
+pub fn folders_around<'a>(package: &'a Utf8Path, home: Option<&str>) -> impl Iterator<Item = &'a Utf8Path> {
+    package.ancestors().take_while(move |dir| dir.parent().is_some() && Some(dir.as_str()) != home)
 }
 
 /// What libraries say that read a repository by themselves. Source: libgit2, gix, and vergen's name for no answer.

@@ -109,12 +109,11 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Optio
     } else {
         ""
     };
-    let gather = match unit.work {
-        Work::Compile { .. } => GATHER_ARTIFACTS,
-        Work::BuildScript { .. } => GATHER_FOLDER,
+    let (witness, gather) = match unit.work {
+        Work::Compile { .. } => ("", GATHER_ARTIFACTS),
+        Work::BuildScript { .. } => (WITNESS, GATHER_FOLDER),
     };
     let cargo = unit.env.get("CARGO").map(|host| cargo_at(host, image)).unwrap_or_default();
-    let witness = if unit.is_build_script() { WITNESS } else { "" };
     let script = format!("{PROLOGUE}{cargo}{witness}{WAIT}{RUN}{gather}{keep}");
     let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, salt.unwrap_or_default().to_owned()];
     argv.push(format!("{umask:04o}"));
@@ -183,9 +182,9 @@ fn container_variables(unit: &Unit, image: &Image) -> Vec<String> {
     // Macros and build scripts that are instrumented, too, would try to leave their profile beside the sources.
     let profile = "LLVM_PROFILE_FILE=/dev/null".to_owned();
     let before = if unit.is_build_script() { format!("{BIN}:") } else { String::new() };
-    let mut variables = vec![format!("PATH={before}{}/bin:{}", image.sysroot, image.path), profile];
     // A macro may ask cargo of its package. A crate that bakes this name in is compiled again with the host's.
-    variables.push(format!("CARGO={}", image.tool("cargo")));
+    let cargo = format!("CARGO={}", image.tool("cargo"));
+    let mut variables = vec![format!("PATH={before}{}/bin:{}", image.sysroot, image.path), profile, cargo];
     if let Work::BuildScript { library_path, .. } = &unit.work {
         let mut folders = vec![format!("{0}/lib/rustlib/{1}/lib:{0}/lib", image.sysroot, image.host())];
         folders.extend(library_path.iter().map(|folder| unit.places.shown(folder)));

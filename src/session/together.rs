@@ -234,9 +234,10 @@ impl<'a> Together<'a> {
         let ends = match ends {
             Ok(ends) => ends,
             Err(error) if !batch.kept.is_empty() => {
-                log::warn!("{error:#}: again without what was thought to be kept");
+                let complaint = format!("{error:#}");
+                log::warn!("{complaint}: again without what was thought to be kept");
                 let lost = match self.has_lost_kept {
-                    false => kept::blamed(&batch.kept, &format!("{error:#}")),
+                    false => kept::blamed(&batch.kept, &complaint),
                     true => kept::stages(&batch.kept),
                 };
                 self.has_lost_kept = true;
