@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -13,6 +14,8 @@ import time
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 HOUR = 3600
+# Projects that are in a folder beside this repository, and not published.
+WORKLOADS = {"service"}
 
 
 def say(text):
@@ -57,6 +60,13 @@ def save(path, value):
     new.replace(path)
 
 
+def emptied(folder):
+    """The same folder with nothing in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
 def file_digests(target):
     """Of all files below a target folder but cargo's own notes: its fingerprints, what build scripts printed, and when."""
     def own(path):
@@ -65,6 +75,11 @@ def file_digests(target):
 
     files = [path for path in target.rglob("*") if path.is_file() and not path.is_symlink() and not own(path)]
     return {str(path.relative_to(target)): hashlib.sha256(program(path)).hexdigest() for path in files}
+
+
+def others(files, expected):
+    """The names of the files that are not as expected, each given by its digest."""
+    return sorted(name for name in expected if files.get(name) != expected[name])
 
 
 def program(path):
@@ -114,6 +129,16 @@ def step(what, command, environment, source, logs, may_fail=False, timeout=HOUR)
     return {"seconds": seconds, "status": status} | counts(log) | tests(text)
 
 
+def source_of(name, environment):
+    """The folder of a project's source and its version: a workload's, or the newest one published."""
+    if name not in WORKLOADS:
+        return published_source(name, None, environment)
+    folder = (REPOSITORY / "../shared/workloads" / name).resolve()
+    if not folder.exists():
+        raise Failure(f"the source of `{name}` is not there: {folder}")
+    return folder, re.search(r'^version = "(.*)"', (folder / "Cargo.toml").read_text(), re.M)[1]
+
+
 def published_source(name, version, environment):
     """The folder of a published crate, and its version: the newest one if none is given."""
     # Not in a package's folder, which would limit the versions to what that package's Rust compiles.
@@ -161,3 +186,12 @@ def machine():
 
 def ask(*command):
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()
+
+
+# Tables
+
+
+def markdown_table(columns, rows):
+    """Rows of as many texts each."""
+    lines = [columns, ["---"] * len(columns), *([cell.replace("|", "&#124;") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
