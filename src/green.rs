@@ -124,7 +124,7 @@ impl Planner<'_> {
         let mut together = Together::new(&session, &recording, target, jobs)?;
         let progress = Mutex::new(Progress::new(self.is_quiet()));
         let (calls, size) = match session.shares_steps() {
-            true => (CALLS, (SIZE * jobs.number()).max(MIN_SIZE)),
+            true => (CALLS, (SIZE * jobs.number(session.processors())).max(MIN_SIZE)),
             false => (1, usize::MAX),
         };
         let planned = thread::scope(|scope| {

@@ -43,10 +43,10 @@ impl Jobs {
         }
     }
 
-    /// For those who need a number.
-    pub fn number(self) -> usize {
+    /// For those who need a number, on a machine with so many processors.
+    pub fn number(self, processors: usize) -> usize {
         match self {
-            Self::All => processors(),
+            Self::All => processors,
             Self::AtMost(number) => number,
         }
     }
@@ -61,7 +61,8 @@ impl fmt::Display for Jobs {
     }
 }
 
-fn processors() -> usize {
+/// Those of this machine.
+pub fn processors() -> usize {
     thread::available_parallelism().map_or(1, Into::into)
 }
 

@@ -30,7 +30,7 @@ pub fn find(env: &Env, address: String) -> Result<Engine> {
         Some(plugin) => vec![plugin.to_string_lossy().into_owned(), "build".to_owned()],
         None => vec![cli.clone(), "buildx".to_owned(), "build".to_owned()],
     };
-    Ok(Engine { kind: Kind::Docker, build, cli, address, tunnel: None })
+    Ok(Engine { kind: Kind::Docker, build, cli, address, tunnel: None, processors: None })
 }
 
 fn plugin_folders(env: &Env) -> Vec<PathBuf> {

@@ -14,6 +14,7 @@ use crate::{
     cache::{Cache, digest},
     config::{Config, RunnerChoice},
     env::Env,
+    jobs,
     plan::Plan,
     runner::{self, Cmd, Finished},
 };
@@ -30,6 +31,8 @@ pub struct Engine {
     address: String,
     /// A shorter way there than the command's own.
     tunnel: Option<Tunnel>,
+    /// How many processors the machine has that builds, if it is another and told so.
+    processors: Option<usize>,
 }
 
 /// What an engine tells of a stage's step.
@@ -79,23 +82,31 @@ impl Engine {
             RunnerChoice::First => first_that_works(env, &address)?,
             RunnerChoice::None => bail!("failed to choose an engine: RUSTCBUILDX_RUNNER is none"),
         };
-        let engine = engine.with_tunnel(env, cache);
-        cache.write(&record, &engine)?;
+        let engine = engine.met(env, cache);
+        // An engine elsewhere that did not answer may be met later.
+        if engine.processors.is_some() || env.get("DOCKER_HOST").is_none() {
+            cache.write(&record, &engine)?;
+        }
         Ok(engine)
     }
 
-    /// The same with a tunnel, if one leads to it and is of use.
-    fn with_tunnel(mut self, env: &Env, cache: &Cache) -> Self {
-        self.tunnel = env.get("DOCKER_HOST").filter(|_| self.kind == Kind::Docker).and_then(Tunnel::of);
-        let answers = |host: (String, String)| {
-            let cmd = Cmd { env: vec![host], ..Cmd::new(&self.cli, ["version", "--format={{.Server.Version}}"]) };
-            runner::run(&cmd).is_ok_and(|finished| finished.status.success())
-        };
-        // Docker may listen elsewhere there, or ssh may forward nothing.
-        if !self.route(cache).is_some_and(answers) {
-            self.tunnel = None;
+    /// The same with what docker tells of itself, and a tunnel, if one leads to it and is of use.
+    fn met(mut self, env: &Env, cache: &Cache) -> Self {
+        if self.kind == Kind::Docker {
+            self.tunnel = env.get("DOCKER_HOST").and_then(Tunnel::of);
+            self.processors = self.told_processors(cache);
+            if self.processors.is_none() && self.tunnel.take().is_some() {
+                // Docker may listen elsewhere there, or ssh may forward nothing.
+                self.processors = self.told_processors(cache);
+            }
         }
         self
+    }
+
+    fn told_processors(&self, cache: &Cache) -> Option<usize> {
+        let env = self.route(cache).into_iter().collect();
+        let mut finished = runner::run(&Cmd { env, ..Cmd::new(&self.cli, ["info", "--format={{.NCPU}}"]) }).ok()?;
+        text(&mut finished).ok()?.parse().ok().filter(|count| *count > 0 && finished.status.success())
     }
 
     /// The variable that leads a command through the engine's tunnel, which is opened if need be; `None` if there is
@@ -116,6 +127,11 @@ impl Engine {
     /// Whether two builds at the same time run a step once that they have in common.
     pub fn shares_steps(&self) -> bool {
         self.kind == Kind::Docker
+    }
+
+    /// How many processes it can run at once.
+    pub fn processors(&self) -> usize {
+        self.processors.unwrap_or_else(jobs::processors)
     }
 
     /// The variables that say where the engine is, as `NAME=value` and blanks.

@@ -19,8 +19,14 @@ pub fn find(env: &Env, address: String) -> Result<Engine> {
              (hint: unset CONTAINER_HOST and CONTAINER_CONNECTION, or DOCKER_HOST=ssh://… with RUSTCBUILDX_RUNNER=docker)"
         );
     }
-    let engine =
-        Engine { kind: Kind::Podman, build: vec![cli.clone(), "build".to_owned()], cli, address, tunnel: None };
+    let engine = Engine {
+        kind: Kind::Podman,
+        build: vec![cli.clone(), "build".to_owned()],
+        cli,
+        address,
+        tunnel: None,
+        processors: None,
+    };
     let mut finished = engine.ask(&engine.cli, ["version", "--format={{.Client.Version}}"])?;
     if !finished.status.success() {
         bail!("failed to ask `podman version`: {}", engine.complaint(&finished.stderr));

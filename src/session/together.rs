@@ -196,8 +196,9 @@ impl<'a> Together<'a> {
         let wanted: Vec<&str> = keys.iter().map(String::as_str).collect();
         let session = self.session;
         let plan = plan::units(&steps, &wanted, session.config.syntax.as_deref());
-        let variables = session.variables(&format!("{} {}", self.number, self.jobs), &self.jobs.number().to_string());
-        let cmd = session.engine.build_watched(&plan, variables, self.jobs.number());
+        let jobs = self.jobs.number(session.processors());
+        let variables = session.variables(&format!("{} {}", self.number, self.jobs), &jobs.to_string());
+        let cmd = session.engine.build_watched(&plan, variables, jobs);
         let mounts = steps.iter().flat_map(|step| &step.run.mounts);
         let kept = mounts.filter(|mount| mount.as_kept().is_some()).cloned().collect();
         let mut units = HashMap::new();
@@ -309,6 +310,11 @@ impl Session<'_> {
     /// Whether the engine runs a step once that two builds at the same time have in common.
     pub fn shares_steps(&self) -> bool {
         self.engine.shares_steps()
+    }
+
+    /// How many processes the engine can run at once.
+    pub fn processors(&self) -> usize {
+        self.engine.processors()
     }
 
     fn run(&self, batch: &Batch, mut on_event: impl FnMut(Event)) -> Result<Vec<(Key, End)>> {

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::engine::Engine;
 use crate::project::Project;
@@ -54,24 +54,62 @@ fn ssh_builds_there_and_brings_artifacts_here() {
 /// By itself, docker's command starts ssh ten times for each call.
 #[test]
 fn ssh_is_started_once_for_all_calls() {
+    let (project, ssh) = with_ssh_watched("broken");
+    project.ours("build").succeeds();
+    assert!(project.calls.take().len() > 3);
+    assert_eq!(ssh.tunnels(), 1, "{}", ssh.started());
+    // To find out what is there is left to docker's command: the image's digest, and its version.
+    assert!(ssh.started().lines().count() < 30, "{}", ssh.started());
+}
+
+#[test]
+fn ssh_host_that_was_away_is_met_later() {
+    let (project, ssh) = with_ssh_watched("broken");
+    fs::write(&ssh.away, "").unwrap();
+    project.ours("build").fails().says("hint: ");
+    fs::remove_file(&ssh.away).unwrap();
+    fs::write(&ssh.log, "").unwrap();
+    project.ours("build").succeeds();
+    assert_eq!(ssh.tunnels(), 1, "{}", ssh.started());
+}
+
+/// What stands before the real `ssh`.
+struct Ssh {
+    /// Each call's arguments.
+    log: PathBuf,
+    /// While this file is there, no host is reached.
+    away: PathBuf,
+}
+
+impl Ssh {
+    fn started(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    fn tunnels(&self) -> usize {
+        self.started().lines().filter(|line| line.contains("-L")).count()
+    }
+}
+
+/// A project on an engine that it has not met yet.
+fn with_ssh_watched(fixture: &str) -> (Project, Ssh) {
     let engine = Engine::ssh();
     let path = engine.env[OsStr::new("PATH")].to_str().unwrap();
     let real = path.split(':').map(|dir| Path::new(dir).join("ssh")).find(|file| file.is_file()).unwrap();
-    let project = Project::on(engine, "broken");
-    let (shims, log) = (project.dir().join("shims"), project.dir().join("ssh.log"));
+    let project = Project::on(engine, fixture);
+    let [shims, log, away, cache] = ["shims", "ssh.log", "away", "cache"].map(|name| project.dir().join(name));
     fs::create_dir(&shims).unwrap();
-    let script = format!("#!/bin/sh\necho \"$@\" >>{}\nexec {} \"$@\"\n", log.display(), real.display());
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" >>{}\n[ ! -e {} ] || exit 255\nexec {} \"$@\"\n",
+        log.display(),
+        away.display(),
+        real.display()
+    );
     fs::write(shims.join("ssh"), script).unwrap();
     fs::set_permissions(shims.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
-    let cache = project.dir().join("cache");
     let project = project
         .env("PATH", &format!("{}:{path}", shims.display()))
         .env("XDG_CACHE_HOME", cache.to_str().unwrap())
         .env("CARGO_BUILD_JOBS", "1");
-    project.ours("build").succeeds();
-    assert!(project.calls.take().len() > 3);
-    let started = fs::read_to_string(&log).unwrap();
-    assert!(started.lines().filter(|line| line.contains("-L")).count() == 1, "{started}");
-    // To find out what is there is left to docker's command: the image's digest, and its version.
-    assert!(started.lines().count() < 30, "{started}");
+    (project, Ssh { log, away })
 }
