@@ -64,6 +64,18 @@ impl<R: Read> Archive<R> {
         self.read(|_, _| Ok(()))
     }
 
+    /// The outcome of a unit, and the text of the dep-info among its files.
+    pub fn told(self) -> Result<(Outcome, String)> {
+        let mut dep_info = Vec::new();
+        let outcome = self.read(|entry, path| {
+            if path.ends_with(".d") {
+                entry.read_to_end(&mut dep_info).context(DAMAGED)?;
+            }
+            Ok(())
+        })?;
+        Ok((outcome, String::from_utf8_lossy(&dep_info).into_owned()))
+    }
+
     /// The outcome of a unit, its files unpacked beside `out_dir`, whose folder is made where it is missing.
     pub fn receive(mut self, out_dir: &Utf8Path) -> Result<Received> {
         let (temp, parent) = beside(out_dir)?;

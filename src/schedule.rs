@@ -54,6 +54,11 @@ impl Schedule {
         &self.units[unit].state
     }
 
+    /// Whether the store has all that the unit is made from.
+    pub fn has_all_below(&self, unit: usize) -> bool {
+        self.units[unit].made_from.iter().all(|below| matches!(self.state(*below), State::Done(_)))
+    }
+
     /// The unit of this key.
     pub fn find(&self, key: &str) -> Option<usize> {
         self.units.iter().position(|unit| unit.state.key().is_some_and(|known| known == key))

@@ -221,7 +221,7 @@ impl Engine {
         ]) {
             "(hint: is the engine running, and are DOCKER_HOST or CONTAINER_HOST right? RUSTCBUILDX_RUNNER=none builds locally)"
         } else if has(&["not found", "pull access denied", "manifest unknown", "failed to resolve source"]) {
-            "(hint: does the image exist? RUSTCBUILDX_BASE_IMAGE=docker-image://NAME sets another)"
+            "(hint: does the image exist? `rustcbuildx pull` looks it up again, RUSTCBUILDX_BASE_IMAGE=docker-image://NAME sets another)"
         } else if has(&["no space left"]) {
             "(hint: the engine's disk is full: `docker buildx prune` or `podman system prune` frees some)"
         } else {

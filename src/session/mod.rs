@@ -339,12 +339,7 @@ fn dep_infos(files: &Unpacked) -> Result<Vec<Utf8PathBuf>> {
 
 /// What came back, with the host's paths in what a unit said and in the dep-info it wrote.
 fn restored(unit: &Unit, mut received: Received) -> Result<Received> {
-    let outcome = &mut received.outcome;
-    for text in [&mut outcome.stdout, &mut outcome.stderr] {
-        if let Cow::Owned(restored) = unit.places.restored(text) {
-            *text = restored;
-        }
-    }
+    restore_said(unit, &mut received.outcome);
     if unit.places.are_common() && matches!(unit.work, Work::Compile { .. }) {
         for path in dep_infos(&received.files)? {
             fs::read(&path)
@@ -353,6 +348,15 @@ fn restored(unit: &Unit, mut received: Received) -> Result<Received> {
         }
     }
     Ok(received)
+}
+
+/// Puts the host's paths into what a unit said.
+fn restore_said(unit: &Unit, outcome: &mut Outcome) {
+    for text in [&mut outcome.stdout, &mut outcome.stderr] {
+        if let Cow::Owned(restored) = unit.places.restored(text) {
+            *text = restored;
+        }
+    }
 }
 
 /// Why an attempt came to nothing.

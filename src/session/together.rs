@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Session, is_storable, is_success, nonce};
+use super::{Session, is_storable, is_success, nonce, restore_said};
 use crate::{
     artifacts::{self, Archive},
     dockerfile::Mount,
@@ -45,6 +45,8 @@ pub struct Together<'a> {
     units: Vec<Unit>,
     schedule: Schedule,
     known: HashMap<usize, Known>,
+    /// What units of this plan were seen to read, to be remembered once they are built with it.
+    learned: HashMap<usize, Learned>,
     /// What build scripts said, by their output folders.
     said: HashMap<String, Said>,
     /// Steps as the engine has been told of them, for it to see that two calls mean the same.
@@ -59,12 +61,11 @@ pub struct Together<'a> {
 /// What is known of a unit as soon as its key is.
 #[derive(Clone)]
 struct Known {
-    name: String,
-    is_script: bool,
+    unit: Unit,
     step: Step,
-    /// Where what is learned of it belongs.
-    learned: String,
-    places: Places,
+    /// Where what is learned of it belongs, and that.
+    learned_name: String,
+    learned: Learned,
 }
 
 /// Units to be built in one call of the engine, and that call.
@@ -79,8 +80,8 @@ pub struct Batch {
 #[derive(Debug, PartialEq)]
 pub enum End {
     Stored,
-    /// Its output uses its own paths: it is to be made again with the host's.
-    Leaked,
+    /// It reads more than it was given: it is to be made again.
+    ReadsMore(Learned),
     Failed,
 }
 
@@ -97,7 +98,7 @@ impl<'a> Together<'a> {
         let finder = Finder { cache: &session.cache, recipes, cargo_home: session.cargo_home.clone() };
         let units = recording.units()?;
         let schedule = schedule(&units)?;
-        let (known, said, told, has_lost_kept) = Default::default();
+        let (known, learned, said, told, has_lost_kept) = Default::default();
         Ok(Self {
             session,
             finder,
@@ -106,6 +107,7 @@ impl<'a> Together<'a> {
             units,
             schedule,
             known,
+            learned,
             said,
             told,
             has_lost_kept,
@@ -124,7 +126,7 @@ impl<'a> Together<'a> {
                 State::Apart
             });
             if let State::Missing(key) = &state {
-                missing.push((key.clone(), self.known[&number].name.clone()));
+                missing.push((key.clone(), self.known[&number].unit.name()));
             }
             self.schedule.set(number, state);
         }
@@ -139,7 +141,11 @@ impl<'a> Together<'a> {
             return Ok(State::Apart);
         }
         placeholder::fill(&mut unit, |script| self.said.get(script));
-        let (learned, _) = self.session.prepare(&mut unit)?;
+        let (learned_name, mut learned) = self.session.prepare(&mut unit)?;
+        if let Some(more) = self.learned.get(&number) {
+            learned.clone_from(more);
+            self.session.add_learned(&mut unit, &learned)?;
+        }
         unit.places = std::mem::take(&mut unit.places).standing_in(self.stand_in.clone(), &self.target);
         let inputs = self.finder.inputs(&unit)?;
         let step = self.session.step(&unit, &inputs, None);
@@ -154,9 +160,7 @@ impl<'a> Together<'a> {
         names.sort();
         self.finder.recipes.save(step.recipe(stage::outputs(&unit, &names)))?;
         let key = step.key.clone();
-        let (name, is_script) = (unit.name(), unit.is_build_script());
-        let known = Known { name, is_script, step, learned, places: unit.places };
-        self.known.insert(number, known);
+        self.known.insert(number, Known { unit, step, learned_name, learned });
         match self.session.store().has(&key) {
             // A damaged entry is none.
             true => Ok(self.stored(number, key.clone())?.unwrap_or(State::Missing(key))),
@@ -167,17 +171,23 @@ impl<'a> Together<'a> {
     /// The state of a unit whose outcome the store has: what a script said is heard. `None` if the store does not
     /// have it after all.
     fn stored(&mut self, number: usize, key: Key) -> Result<Option<State>> {
+        if let Some(learned) = self.learned.get(&number) {
+            self.session.cache.write(&self.known[&number].learned_name, learned)?;
+        }
         let Work::BuildScript { out_dir, .. } = &self.units[number].work else { return Ok(Some(State::Done(key))) };
         let Some(outcome) = self.session.store().outcome(&key) else { return Ok(None) };
         if repository::is_missed(&self.units[number], &outcome, self.session.env) {
             return Ok(Some(State::Apart));
         }
-        let stdout = self.known[&number].places.restored(&outcome.stdout);
+        let stdout = self.known[&number].unit.places.restored(&outcome.stdout);
         let Some(said) = Said::of(&stdout, out_dir) else { return Ok(Some(State::Apart)) };
-        // A unit that searches them finds the folder that its inputs are in.
+        // A unit that searches them finds the folder that its inputs are in, which is no longer the one it was.
         said.own_folders()
             .try_for_each(fs::create_dir_all)
             .with_context(|| format!("failed to make folders in `{out_dir}` (hint: is the disk full?)"))?;
+        if let Some(recipe) = self.finder.recipes.get(&key).cloned() {
+            self.finder.recipes.save(recipe)?;
+        }
         self.said.insert(out_dir.to_string(), said);
         Ok(Some(State::Done(key)))
     }
@@ -253,18 +263,30 @@ impl<'a> Together<'a> {
             }
             Err(error) => return Err(error),
         };
+        // Dependencies first: what was built from a unit that is to be built again is forgotten with it.
+        let numbered = ends.into_iter().filter_map(|(key, end)| Some((self.schedule.find(&key)?, key, end)));
+        let mut ends: Vec<(usize, Key, End)> = numbered.collect();
+        ends.sort_by_key(|(number, ..)| *number);
         let mut goes_on = true;
-        for (key, end) in ends {
-            // It may have been forgotten meanwhile.
-            let Some(number) = self.schedule.find(&key) else { continue };
+        for (number, key, end) in ends {
+            if self.schedule.state(number).key() != Some(&key) {
+                continue;
+            }
             match end {
                 End::Stored => {
                     // What went as soon as it came would only be built again and again.
                     let state = self.stored(number, key)?.unwrap_or(State::Apart);
                     self.schedule.set(number, state);
                 }
-                End::Leaked => self.schedule.forget(number),
-                End::Failed => goes_on = false,
+                End::ReadsMore(more) => {
+                    let mut learned = self.known[&number].learned.clone();
+                    learned.extend(more);
+                    self.learned.insert(number, learned);
+                    self.schedule.forget(number);
+                }
+                End::Failed if self.schedule.has_all_below(number) => goes_on = false,
+                // A unit below it, in another call that still runs, may be to blame, and will be built again.
+                End::Failed => self.schedule.set(number, State::Apart),
             }
         }
         Ok(goes_on)
@@ -319,7 +341,7 @@ impl Session<'_> {
 
     fn run(&self, batch: &Batch, mut on_event: impl FnMut(Event)) -> Result<Vec<(Key, End)>> {
         let Batch { units, cmd, .. } = batch;
-        let mut steps = self.timings.steps(units.iter().map(|(key, unit)| (key.clone(), unit.name.clone())));
+        let mut steps = self.timings.steps(units.iter().map(|(key, known)| (key.clone(), known.unit.name())));
         log::debug!("{} units together\n{cmd}", units.len());
         let (begun, mut watch) = (SystemTime::now(), self.engine.watch());
         let mut on_event = |event: Event| {
@@ -336,23 +358,25 @@ impl Session<'_> {
         }
         let mut ends = Vec::new();
         artifacts::split(&mut finished.stdout, |key, mut archive| {
-            let Some(unit) = units.get(key) else { return Ok(()) };
-            let outcome = Archive::new(&mut archive).outcome()?;
-            if outcome.status == 0 && unit.step.keeps() {
+            let Some(Known { unit, step, .. }) = units.get(key) else { return Ok(()) };
+            let (mut outcome, dep_info) = Archive::new(&mut archive).told()?;
+            if outcome.status == 0 && step.keeps() {
                 self.kept.add(key)?;
             }
-            let end = if !is_success(unit.is_script, &outcome) {
-                let said = String::from_utf8_lossy(&outcome.stderr);
-                log::info!("{} ended with {} in a plan: {said}", unit.name, outcome.status);
-                End::Failed
-            } else if self.has_leak(&mut archive, &unit.places)? {
-                let mut learned: Learned = self.cache.read(&unit.learned).unwrap_or_default();
-                learned.own_paths = true;
-                self.cache.write(&unit.learned, &learned)?;
-                End::Leaked
-            } else {
+            restore_said(unit, &mut outcome);
+            let has_succeeded = is_success(unit.is_build_script(), &outcome);
+            let mut more = Learned::from(unit, &outcome, &dep_info, self.env);
+            more.own_paths = has_succeeded && self.has_leak(&mut archive, &unit.places)?;
+            let end = if !more.is_empty() {
+                log::info!("{} reads more than cargo declares: again with {more:?}", unit.name());
+                End::ReadsMore(more)
+            } else if has_succeeded {
                 self.store().put(key, &mut archive)?;
                 End::Stored
+            } else {
+                let said = String::from_utf8_lossy(&outcome.stderr);
+                log::info!("{} ended with {} in a plan: {said}", unit.name(), outcome.status);
+                End::Failed
             };
             ends.push((key.to_owned(), end));
             Ok(())

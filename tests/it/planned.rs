@@ -98,6 +98,45 @@ fn a_path_in_use_is_learned_in_the_plan() {
     assert!(calls.len() > 1 && calls.iter().all(|call| call.contains("rawjson")), "{calls:#?}");
 }
 
+/// A failure for want of a variable or a file that is here ends no plan, nor does what was built from it in the same call.
+#[test]
+fn what_is_read_is_learned_in_the_plan() {
+    let project = project("broken").env("IT_ASKED", "asked");
+    project.edit("macros/src/lib.rs", "// HERE", "let _ = include_str!(\"../../Cargo.toml\");");
+    project.edit("src/lib.rs", "// HERE", "println!(\"{} {:?}\", env!(\"IT_ASKED\"), option_env!(\"IT_ASKED\"));");
+    project.plain("run").succeeds();
+    let ours = green(&project, "run").succeeds();
+    assert_eq!(ours.stdout, "asked Some(\"asked\")\none is 1\n");
+    let calls = project.calls.take();
+    assert!(calls.iter().all(|call| call.contains("rawjson")), "{calls:#?}");
+    project.assert_same_tree();
+    // Remembered: all is in the store.
+    fs::remove_dir_all(project.target(By::Ours)).unwrap();
+    green(&project, "run").succeeds();
+    assert_eq!(project.calls.take(), [""; 0]);
+}
+
+/// As scripts that compile C leave it, in a folder of their own making.
+#[test]
+fn a_library_in_a_folder_that_a_script_made() {
+    let project = project("broken");
+    let code = "let out = std::path::PathBuf::from(std::env::var_os(\"OUT_DIR\").unwrap());
+        std::fs::create_dir_all(out.join(\"lib\")).unwrap();
+        let run = |words: &[&str]| {
+            assert!(std::process::Command::new(words[0]).args(&words[1..]).current_dir(&out).status().unwrap().success())
+        };
+        run(&[\"cc\", \"-xc\", \"-c\", \"/dev/null\", \"-olib/nothing.o\"]);
+        run(&[\"ar\", \"crsD\", \"lib/libnothing.a\", \"lib/nothing.o\"]);
+        println!(\"cargo::rustc-link-search=native={}/lib\", out.display());
+        println!(\"cargo::rustc-link-lib=static=nothing\");";
+    project.edit("build.rs", "// HERE", code);
+    project.plain("run").succeeds();
+    green(&project, "run").succeeds();
+    let calls = project.calls.take();
+    assert!(calls.iter().all(|call| call.contains("rawjson")), "{calls:#?}");
+    project.assert_same_tree();
+}
+
 /// Every command that compiles is planned, and one that finds nothing to do calls no engine.
 #[test]
 fn commands_other_than_build() {
