@@ -51,6 +51,15 @@ pub struct Session<'a> {
     pub timings: Timings,
 }
 
+/// A unit at its places, with what was learned of it.
+#[derive(Clone)]
+struct Prepared {
+    unit: Unit,
+    /// Where what is learned of it belongs, and that.
+    learned_name: String,
+    learned: Learned,
+}
+
 /// A unit's outcome, its files still to be put in their place.
 pub struct Built {
     pub outcome: Outcome,
@@ -89,23 +98,24 @@ impl<'a> Session<'a> {
     }
 
     /// Does a unit's work. Fails only if the engine does: how the unit's process ended is in the outcome.
-    pub fn build(&self, mut unit: Unit) -> Result<Built> {
+    pub fn build(&self, unit: Unit) -> Result<Built> {
         let start = Instant::now();
-        let (learned_name, mut learned) = self.prepare(&mut unit)?;
-        let mut built = self.build_trusted(&unit)?;
-        let known = learned.clone();
+        let mut prepared = self.prepare(unit)?;
+        let mut built = self.build_trusted(&mut prepared)?;
+        let known = prepared.learned.clone();
         // A few rounds: what the first finds may lead to code that reads more.
         for _ in 0..4 {
-            let mut more = Learned::from(&unit, &built.outcome, &dep_info_of(&built.files)?, self.env);
+            let mut more = Learned::from(&prepared.unit, &built.outcome, &dep_info_of(&built.files)?, self.env);
             more.own_paths = built.leak.is_some();
             if more.is_empty() {
                 break;
             }
-            log::info!("{} reads more than cargo declares: again with {more:?}", unit.name());
-            learned.extend(more);
-            self.add_learned(&mut unit, &learned)?;
-            built = self.build_trusted(&unit)?;
+            log::info!("{} reads more than cargo declares: again with {more:?}", prepared.unit.name());
+            prepared.learned.extend(more);
+            self.add_learned(&mut prepared)?;
+            built = self.build_trusted(&mut prepared)?;
         }
+        let Prepared { unit, learned_name, learned } = prepared;
         // A failure may have looked for what no unit needs.
         if built.outcome.status == 0 && learned != known {
             self.cache.write(&learned_name, &learned)?;
@@ -117,38 +127,45 @@ impl<'a> Session<'a> {
         Ok(built)
     }
 
-    /// Decides a unit's places and adds what was learned of it before: that, and where it belongs.
-    fn prepare(&self, unit: &mut Unit) -> Result<(String, Learned)> {
-        unit.places = Places::of(unit, self.config.canonical_paths, &self.cargo_home);
-        let name = learned_name(unit);
-        let learned = self.cache.read(&name).unwrap_or_default();
-        self.add_learned(unit, &learned)?;
-        Ok((name, learned))
+    /// Decides a unit's places and adds what was learned of it before.
+    fn prepare(&self, mut unit: Unit) -> Result<Prepared> {
+        unit.places = Places::of(&unit, self.config.canonical_paths, &self.cargo_home);
+        let learned_name = learned_name(&unit);
+        let mut prepared = Prepared { unit, learned_name, learned: Learned::default() };
+        self.recall(&mut prepared)?;
+        Ok(prepared)
+    }
+
+    /// Adds what is remembered of a unit by now.
+    fn recall(&self, prepared: &mut Prepared) -> Result<()> {
+        prepared.learned = self.cache.read(&prepared.learned_name).unwrap_or_default();
+        self.add_learned(prepared)
     }
 
     /// Builds, and again if the engine remembers a failure: it may be one that would not happen now.
-    fn build_trusted(&self, unit: &Unit) -> Result<Built> {
-        let built = self.build_somehow(unit, None)?;
-        if is_success(unit.is_build_script(), &built.outcome) || built.is_fresh {
+    fn build_trusted(&self, prepared: &mut Prepared) -> Result<Built> {
+        let built = self.build_somehow(prepared, None)?;
+        if is_success(prepared.unit.is_build_script(), &built.outcome) || built.is_fresh {
             return Ok(built);
         }
-        log::info!("{} failed in an earlier build: again", unit.name());
-        self.build_somehow(unit, Some(&nonce()))
+        log::info!("{} failed in an earlier build: again", prepared.unit.name());
+        self.build_somehow(prepared, Some(&nonce()))
     }
 
     /// Builds, and again if what the engine was thought to have kept is in the way: with the artifacts sent that it lost,
     /// and if that does not help, with all.
-    fn build_somehow(&self, unit: &Unit, salt: Option<&str>) -> Result<Built> {
+    fn build_somehow(&self, prepared: &mut Prepared, salt: Option<&str>) -> Result<Built> {
         let mut lost: Vec<Key> = vec![];
         loop {
             let is_first = lost.is_empty();
-            match self.build_once(unit, salt, |key| self.kept.has(key) && !lost.iter().any(|lost| lost == key)) {
+            let is_kept = |key: &str| self.kept.has(key) && !lost.iter().any(|lost| lost == key);
+            match self.build_once(prepared, salt, &is_kept) {
                 Ok(built) if built.stages.is_empty() || !misses_crates(&built.outcome) => {
                     lost.iter().for_each(|key| self.kept.remove(key));
                     return Ok(built);
                 }
                 Ok(built) => {
-                    log::warn!("{} found crates that do not fit: again with all artifacts sent", unit.name());
+                    log::warn!("{} found crates that do not fit: again with all artifacts sent", prepared.unit.name());
                     lost.extend(built.stages);
                 }
                 Err(Failure::Final(error)) => return Err(error),
@@ -161,8 +178,14 @@ impl<'a> Session<'a> {
     }
 
     /// One look into the store, and if need be one call of the engine. `salt` makes the step one that no cache holds.
-    fn build_once(&self, unit: &Unit, salt: Option<&str>, is_kept: impl Fn(&str) -> bool) -> Result<Built, Failure> {
+    fn build_once(
+        &self,
+        prepared: &mut Prepared,
+        salt: Option<&str>,
+        is_kept: &dyn Fn(&str) -> bool,
+    ) -> Result<Built, Failure> {
         let (start, begun) = (Instant::now(), SystemTime::now());
+        let unit = &prepared.unit;
         let mut finder = self.finder(unit);
         let mut inputs = finder.inputs(unit)?;
         let mut step = self.step(unit, &inputs, salt);
@@ -174,13 +197,12 @@ impl<'a> Session<'a> {
                 inputs.mounts.push(state);
                 step = self.step(unit, &inputs, salt);
             }
-            None => {
-                if gate::pass(self.env)
-                    && let Some(received) = self.stored(unit, &step.key)?
-                {
-                    return Ok(Built::told(received, step));
-                }
+            None if gate::pass(self.env) => {
+                // The plan may have learned what the unit reads.
+                self.recall(prepared)?;
+                return self.build_once(prepared, salt, is_kept);
             }
+            None => {}
         }
         let stages: Vec<Key> = inputs.stages.iter().filter(|key| is_kept(key)).cloned().collect();
         let alone = finder.without_stages(&inputs, &stages)?;
@@ -302,7 +324,7 @@ impl<'a> Session<'a> {
     }
 
     /// Adds the variables asked for, and what the unit was seen to read.
-    fn add_learned(&self, unit: &mut Unit, learned: &Learned) -> Result<()> {
+    fn add_learned(&self, Prepared { unit, learned, .. }: &mut Prepared) -> Result<()> {
         for name in &learned.variables {
             unit.env.extend(self.env.get(name).map(|value| (name.clone(), value.to_owned())));
         }

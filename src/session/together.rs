@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Session, is_storable, is_success, nonce, restore_said};
+use super::{Prepared, Session, is_storable, is_success, nonce, restore_said};
 use crate::{
     artifacts::{self, Archive},
     dockerfile::Mount,
@@ -61,11 +61,8 @@ pub struct Together<'a> {
 /// What is known of a unit as soon as its key is.
 #[derive(Clone)]
 struct Known {
-    unit: Unit,
+    prepared: Prepared,
     step: Step,
-    /// Where what is learned of it belongs, and that.
-    learned_name: String,
-    learned: Learned,
 }
 
 /// Units to be built in one call of the engine, and that call.
@@ -126,7 +123,7 @@ impl<'a> Together<'a> {
                 State::Apart
             });
             if let State::Missing(key) = &state {
-                missing.push((key.clone(), self.known[&number].unit.name()));
+                missing.push((key.clone(), self.known[&number].prepared.unit.name()));
             }
             self.schedule.set(number, state);
         }
@@ -141,14 +138,15 @@ impl<'a> Together<'a> {
             return Ok(State::Apart);
         }
         placeholder::fill(&mut unit, |script| self.said.get(script));
-        let (learned_name, mut learned) = self.session.prepare(&mut unit)?;
-        if let Some(more) = self.learned.get(&number) {
-            learned.clone_from(more);
-            self.session.add_learned(&mut unit, &learned)?;
+        let mut prepared = self.session.prepare(unit)?;
+        if let Some(learned) = self.learned.get(&number) {
+            prepared.learned.clone_from(learned);
+            self.session.add_learned(&mut prepared)?;
         }
+        let unit = &mut prepared.unit;
         unit.places = std::mem::take(&mut unit.places).standing_in(self.stand_in.clone(), &self.target);
-        let inputs = self.finder.inputs(&unit)?;
-        let step = self.session.step(&unit, &inputs, None);
+        let inputs = self.finder.inputs(unit)?;
+        let step = self.session.step(unit, &inputs, None);
         if !is_storable(&step) {
             return Ok(State::Apart);
         }
@@ -158,9 +156,9 @@ impl<'a> Together<'a> {
         };
         // As those of a folder: the program of a build script comes before its dep-info.
         names.sort();
-        self.finder.recipes.save(step.recipe(stage::outputs(&unit, &names)))?;
+        self.finder.recipes.save(step.recipe(stage::outputs(unit, &names)))?;
         let key = step.key.clone();
-        self.known.insert(number, Known { unit, step, learned_name, learned });
+        self.known.insert(number, Known { prepared, step });
         match self.session.store().has(&key) {
             // A damaged entry is none.
             true => Ok(self.stored(number, key.clone())?.unwrap_or(State::Missing(key))),
@@ -172,14 +170,14 @@ impl<'a> Together<'a> {
     /// have it after all.
     fn stored(&mut self, number: usize, key: Key) -> Result<Option<State>> {
         if let Some(learned) = self.learned.get(&number) {
-            self.session.cache.write(&self.known[&number].learned_name, learned)?;
+            self.session.cache.write(&self.known[&number].prepared.learned_name, learned)?;
         }
         let Work::BuildScript { out_dir, .. } = &self.units[number].work else { return Ok(Some(State::Done(key))) };
         let Some(outcome) = self.session.store().outcome(&key) else { return Ok(None) };
         if repository::is_missed(&self.units[number], &outcome, self.session.env) {
             return Ok(Some(State::Apart));
         }
-        let stdout = self.known[&number].unit.places.restored(&outcome.stdout);
+        let stdout = self.known[&number].prepared.unit.places.restored(&outcome.stdout);
         let Some(said) = Said::of(&stdout, out_dir) else { return Ok(Some(State::Apart)) };
         // A unit that searches them finds the folder that its inputs are in, which is no longer the one it was.
         said.own_folders()
@@ -279,7 +277,7 @@ impl<'a> Together<'a> {
                     self.schedule.set(number, state);
                 }
                 End::ReadsMore(more) => {
-                    let mut learned = self.known[&number].learned.clone();
+                    let mut learned = self.known[&number].prepared.learned.clone();
                     learned.extend(more);
                     self.learned.insert(number, learned);
                     self.schedule.forget(number);
@@ -341,7 +339,7 @@ impl Session<'_> {
 
     fn run(&self, batch: &Batch, mut on_event: impl FnMut(Event)) -> Result<Vec<(Key, End)>> {
         let Batch { units, cmd, .. } = batch;
-        let mut steps = self.timings.steps(units.iter().map(|(key, known)| (key.clone(), known.unit.name())));
+        let mut steps = self.timings.steps(units.iter().map(|(key, known)| (key.clone(), known.prepared.unit.name())));
         log::debug!("{} units together\n{cmd}", units.len());
         let (begun, mut watch) = (SystemTime::now(), self.engine.watch());
         let mut on_event = |event: Event| {
@@ -358,7 +356,7 @@ impl Session<'_> {
         }
         let mut ends = Vec::new();
         artifacts::split(&mut finished.stdout, |key, mut archive| {
-            let Some(Known { unit, step, .. }) = units.get(key) else { return Ok(()) };
+            let Some(Known { prepared: Prepared { unit, .. }, step }) = units.get(key) else { return Ok(()) };
             let (mut outcome, dep_info) = Archive::new(&mut archive).told()?;
             if outcome.status == 0 && step.keeps() {
                 self.kept.add(key)?;
