@@ -45,8 +45,9 @@ impl Learned {
         variables
             .retain(|name| may_be_given(name, &unit.work) && !unit.env.contains_key(name) && env.get(name).is_some());
         let surroundings = surroundings(&unit.package, env.get("HOME"));
+        let reach = reach(&surroundings, &unit.package, env.get("HOME"));
         let mut paths: BTreeSet<Utf8PathBuf> = paths.drain(..).map(|path| normalised(&unit.cwd.join(path))).collect();
-        paths.retain(|path| path.starts_with(&surroundings) && !unit.sees(path) && path.exists());
+        paths.retain(|path| path.starts_with(reach) && !unit.sees(path) && path.exists());
         if matches!(unit.work, Work::Compile { .. }) {
             paths.extend(quoted_sources(unit, &stderr, &surroundings, env));
         }
@@ -114,6 +115,12 @@ fn speaks_of_files(complaint: &str) -> bool {
 fn surroundings(package: &Utf8Path, home: Option<&str>) -> Utf8PathBuf {
     let topmost = || repository::folders_around(package, home).filter(|dir| dir.join("Cargo.toml").exists()).last();
     repository::around(package, home).or_else(topmost).unwrap_or(package).to_owned()
+}
+
+/// Where a file may be that a package names: in its surroundings or, if it belongs to nothing, in the folder that it is in.
+fn reach<'a>(surroundings: &'a Utf8Path, package: &Utf8Path, home: Option<&str>) -> &'a Utf8Path {
+    let beside = repository::folders_around(surroundings, home).nth(1).filter(|_| surroundings == package);
+    beside.unwrap_or(surroundings)
 }
 
 /// The path without `.` and `..`, by its text alone.
@@ -188,6 +195,17 @@ mod tests {
         let member = root.join("member");
         assert_eq!(surroundings(&member, None), root);
         assert_eq!(surroundings(&member, Some(root.as_str())), member);
+    }
+
+    #[test]
+    fn what_belongs_to_nothing_reaches_its_neighbours() {
+        let case = |package: &str, surroundings: &str, expected: &str| {
+            assert_eq!(reach(surroundings.into(), package.into(), Some("/home/me")), expected);
+        };
+        case("/w/a", "/w/a", "/w");
+        case("/w/repo/a", "/w/repo", "/w/repo");
+        case("/home/me/a", "/home/me/a", "/home/me/a");
+        case("/a", "/a", "/a");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a failed unit looked for and did not find in its container: a program, or a library.
+//! What a failed unit looked for and did not find in its container: a program, a library, or a file.
 //!
 //! Source of the texts: rustc and the linkers it calls, the `cc`, `cmake`, `pkg-config`, `bindgen` and
 //! `prost-build` crates, and shells.
@@ -7,9 +7,42 @@ use std::fmt;
 
 use camino::Utf8Path;
 
+use crate::{
+    artifacts::Outcome,
+    dep_info,
+    learned::normalised,
+    unit::{Unit, Work},
+};
+
+/// What to tell the user of a failed unit that missed something which this machine has.
+pub fn complaint(unit: &Unit, outcome: &Outcome, image: &str) -> Option<String> {
+    let output = [&outcome.stdout[..], &outcome.stderr[..]].concat();
+    let output = String::from_utf8_lossy(&output);
+    let name = unit.name();
+    let mut files = dep_info::unreadable_files(&output).into_iter().map(|path| normalised(&unit.cwd.join(path)));
+    if let Some(file) = files.find(|file| file.exists() && !unit.sees(file)) {
+        return Some(format!(
+            "failed to give `{file}` to {name}: it is not in the tree that the package `{}` belongs to \
+             (hint: a tree is a repository or a workspace; RUSTCBUILDX_RUNNER=none builds locally)",
+            unit.package
+        ));
+    }
+    let missing = find(&output).into_iter().find(Missing::is_here)?;
+    let instead = match unit.work {
+        Work::BuildScript { .. } => {
+            format!(", or RUSTCBUILDX_LOCAL_SCRIPTS={} to run this script here", unit.package_name())
+        }
+        Work::Compile { .. } => String::new(),
+    };
+    Some(format!(
+        "failed to find {missing} for {name} in the image `{image}`; this machine has it \
+         (hint: RUSTCBUILDX_BASE_IMAGE=docker-image://NAME for an image that has it, too{instead})"
+    ))
+}
+
 /// Something a machine has or has not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Missing {
+enum Missing {
     Program(String),
     /// A library by its name for a linker.
     Library(String),
@@ -19,7 +52,7 @@ pub enum Missing {
 
 impl Missing {
     /// Whether this machine has it in one of the usual places: then the image is at fault.
-    pub fn is_here(&self) -> bool {
+    fn is_here(&self) -> bool {
         let in_folders = |names: &[String]| {
             let folders = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share"];
             let triples = Utf8Path::new("/usr/lib").read_dir_utf8().into_iter().flatten().flatten();
@@ -60,7 +93,7 @@ const WORDS: &[(&str, &str)] =
     &[("The pkg-config command could not be found", "pkg-config"), ("Unable to find libclang", "clang")];
 
 /// What the output of a failed unit says it misses, in the order of their kinds.
-pub fn find(output: &str) -> Vec<Missing> {
+fn find(output: &str) -> Vec<Missing> {
     // Inside of rustc's JSON messages, lines end with an escape.
     let output = output.replace("\\n", "\n").replace("\\\"", "\"") + "\n";
     let named = |texts: &'static [(&str, &str)]| texts.iter().flat_map(|text| names(&output, *text));

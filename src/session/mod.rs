@@ -27,7 +27,7 @@ use crate::{
     kept::{self, Kept},
     leak,
     learned::Learned,
-    missing::{self, Missing},
+    missing,
     places::{Places, target_root},
     plan,
     recipe::{Key, Recipes, Step},
@@ -121,7 +121,7 @@ impl<'a> Session<'a> {
             self.cache.write(&learned_name, &learned)?;
         }
         if built.outcome.status != 0 {
-            built.complaint = self.complaint(&unit, &built.outcome);
+            built.complaint = missing::complaint(&unit, &built.outcome, &self.image.name);
         }
         log::info!("{} ended with {} after {} ms", unit.name(), built.outcome.status, start.elapsed().as_millis());
         Ok(built)
@@ -263,23 +263,6 @@ impl<'a> Session<'a> {
         log::info!("{} was taken from the store in {} ms", unit.name(), took.as_millis());
         self.timings.add(&unit.name(), Phase::Restore, begun, ended);
         Ok(Some(received))
-    }
-
-    /// What a failed unit missed that this machine has.
-    fn complaint(&self, unit: &Unit, outcome: &Outcome) -> Option<String> {
-        let output = [&outcome.stdout[..], &outcome.stderr[..]].concat();
-        let missing = missing::find(&String::from_utf8_lossy(&output)).into_iter().find(Missing::is_here)?;
-        let instead = match unit.work {
-            Work::BuildScript { .. } => {
-                format!(", or RUSTCBUILDX_LOCAL_SCRIPTS={} to run this script here", unit.package_name())
-            }
-            Work::Compile { .. } => String::new(),
-        };
-        Some(format!(
-            "failed to find {missing} for {} in the image `{}`; this machine has it (hint: RUSTCBUILDX_BASE_IMAGE=docker-image://NAME for an image that has it, too{instead})",
-            unit.name(),
-            self.image.name
-        ))
     }
 
     /// The recipes of the target folder that a unit writes to.

@@ -1,11 +1,11 @@
 //! Plain cargo and ours: same status, output, files, modes, messages; fresh for both afterwards.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use crate::engine::Engine;
 use crate::project::{By, Project};
+use crate::sources::commit;
 
 /// Every kind of target in one package; `[env]`; metadata that is hard to quote; warnings.
 #[test]
@@ -74,8 +74,7 @@ fn build_script_that_asks_git() {
     fs::write(project.root.join("app/build.rs"), ASKS_GIT).unwrap();
     project.edit("app/src/main.rs", r#"env!("CARGO")"#, r#"env!("REVISION")"#);
     project.same(&["run"]);
-    git(&project.root, "init --quiet");
-    git(&project.root, "-c user.name=it -c user.email=it@localhost commit --quiet --allow-empty -m it");
+    commit(&project.root);
     project.edit("app/build.rs", "fn main", "// Edited.\nfn main");
     project.same(&["run", "build --release"]);
     // What the store has of it answers no better.
@@ -116,19 +115,6 @@ fn linkage() {
     ]);
 }
 
-#[test]
-fn git_dependency() {
-    let project = Project::new("git");
-    let dependency = project.root.join("dependency");
-    git(&dependency, "init --quiet");
-    git(&dependency, "add --all");
-    git(&dependency, "-c user.name=it -c user.email=it@localhost commit --quiet -m it");
-    project.edit("app/Cargo.toml", "@DEPENDENCY@", dependency.to_str().unwrap());
-    let project = project.inside("app");
-    project.plain("generate-lockfile").succeeds();
-    project.same(&["run", "test", "clippy", "doc", "install --locked --path . --root {target}/root"]);
-}
-
 /// Colours reach the terminal, and the messages of the first run are those of plain cargo too.
 #[test]
 fn colours() {
@@ -167,9 +153,4 @@ pub fn host_triple() -> String {
     let output = Command::new("rustc").arg("-vV").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()
-}
-
-fn git(dir: &Path, args: &str) {
-    let status = Command::new("git").args(args.split(' ')).current_dir(dir).status().unwrap();
-    assert!(status.success(), "git {args}");
 }

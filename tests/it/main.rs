@@ -27,4 +27,5 @@ mod planned;
 mod properties;
 mod sandbox;
 mod sharing;
+mod sources;
 mod untouched;

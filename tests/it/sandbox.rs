@@ -33,6 +33,16 @@ fn no_files_of_the_host() {
     project.plain("run").succeeds().says("true");
 }
 
+/// Even if a macro names it; but the user is told.
+#[test]
+fn no_files_of_another_tree() {
+    let project = Project::new("broken");
+    std::fs::write(project.dir().join("elsewhere"), "").unwrap();
+    project.edit("src/lib.rs", "// HERE", "let _ = include_str!(\"../../../elsewhere\");");
+    project.plain("build").succeeds();
+    project.ours("build").fails().says("couldn't read").says("/elsewhere` to broken").says("hint: ");
+}
+
 /// Nor can it write where the next unit, or the user, would find it.
 #[test]
 fn no_writing_into_the_source_tree() {
