@@ -27,7 +27,7 @@ use crate::{
     logging,
     progress::Progress,
     recording::Recording,
-    rehearsal::Rehearsal,
+    rehearsal::{Rehearsal, cargos_own},
     runner,
     session::{Session, nonce, together::Together},
     timings::Phase,
@@ -160,12 +160,11 @@ impl Planner<'_> {
     }
 
     fn is_quiet(&self) -> bool {
-        let mut options = self.words.iter().take_while(|word| *word != "--");
-        options.any(|word| ["-q", "--quiet"].contains(&word.as_str()))
+        cargos_own(self.words).iter().any(|word| ["-q", "--quiet"].contains(&word.as_str()))
     }
 
     fn jobs(&self, recording: &Recording) -> Jobs {
         let told = || recording.jobs().map(|number| Jobs::told(&number));
-        Jobs::asked(self.words, self.env).or_else(told).unwrap_or(Jobs::All)
+        Jobs::asked(cargos_own(self.words), self.env).or_else(told).unwrap_or(Jobs::All)
     }
 }

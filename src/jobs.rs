@@ -12,15 +12,14 @@ pub enum Jobs {
 }
 
 impl Jobs {
-    /// What a cargo command line, or the environment, asks for; `None` if neither does.
+    /// What options of cargo, or the environment, ask for; `None` if neither does.
     ///
     /// Source: the cargo book, "Build options"; a negative number is that many less than there are processors here.
-    pub fn asked(words: &[String], env: &Env) -> Option<Self> {
-        let options = words.iter().take_while(|word| *word != "--");
+    pub fn asked(options: &[String], env: &Env) -> Option<Self> {
         let mut asked = None;
-        for (at, word) in options.enumerate() {
+        for (at, word) in options.iter().enumerate() {
             let value = match word.as_str() {
-                "-j" | "--jobs" => words.get(at + 1).map(String::as_str),
+                "-j" | "--jobs" => options.get(at + 1).map(String::as_str),
                 word => word.strip_prefix("--jobs=").or_else(|| word.strip_prefix("-j")),
             };
             asked = value.or(asked);
@@ -84,7 +83,6 @@ mod tests {
         }
         case("build", env, Some(Jobs::AtMost(7)));
         case("build -j default", env, Some(Jobs::All));
-        case("run -- -j 3", &[], None);
         case("build -j -100000", &[], Some(Jobs::AtMost(1)));
         case("build -j x", &[], None);
     }

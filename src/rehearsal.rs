@@ -21,11 +21,16 @@ pub struct Rehearsal {
 const DROPPED: &[(&str, bool)] =
     &[("--message-format", true), ("--no-run", false), ("--open", false), ("--root", true)];
 
+/// The words that are cargo's own: what follows `--` is for the program that it runs.
+pub fn cargos_own(words: &[String]) -> &[String] {
+    words.split(|word| word == "--").next().unwrap_or_default()
+}
+
 impl Rehearsal {
     /// That of the command line `words`, which follow cargo's name; `None` for one that is not rehearsed.
     pub fn of(words: &[String]) -> Option<Self> {
         let at = words.iter().position(|word| !word.starts_with(['-', '+']))?;
-        let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+        let end = cargos_own(words).len();
         let command = match words[at].as_str() {
             "build" | "b" | "run" | "r" => "build",
             "check" | "c" => "check",
@@ -127,6 +132,13 @@ mod tests {
     fn case(line: &str, expected: Option<&str>) {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         assert_eq!(Rehearsal::of(&words).map(|rehearsal| rehearsal.words.join(" ")).as_deref(), expected);
+    }
+
+    #[test]
+    fn what_a_program_gets_is_not_cargos() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(cargos_own(&words("run -q -- -j 3 -- x")), words("run -q"));
+        assert_eq!(cargos_own(&words("run -q")), words("run -q"));
     }
 
     #[test]
