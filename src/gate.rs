@@ -1,10 +1,12 @@
 //! Where cargo's units wait while `cargo green` has all of them built together.
 //!
-//! The gate is a socket with a name and no file. The first unit that the store lacks connects to it, which asks for the
-//! plan; it and all later ones go on once the socket is closed: the plan is done, or its process is dead.
+//! The gate is a socket with a name and no file. The first unit that the store lacks connects to it and tells its target
+//! folder, which asks for the plan; it and all later ones go on once the socket is closed: the plan is done, or its
+//! process is dead.
 
 use std::{
-    io::{self, Read},
+    io::{self, Read, Write},
+    net::Shutdown,
     os::{
         fd::OwnedFd,
         linux::net::SocketAddrExt,
@@ -13,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::env::Env;
 
@@ -29,11 +32,18 @@ impl Gate {
         Ok(Self(listener.context("failed to make a socket")?))
     }
 
-    /// Waits for the first unit. What comes later waits by itself: the system accepts connections for us.
+    /// Waits for the first unit; gives its target folder. What comes later waits by itself: the system accepts connections
+    /// for us.
     ///
     /// The answer is to be kept as long as units are to wait, and so is the gate.
-    pub fn asked(&self) -> Result<UnixStream> {
-        Ok(self.0.accept().context("failed to wait for a unit")?.0)
+    pub fn asked(&self) -> Result<(UnixStream, Utf8PathBuf)> {
+        let ask = || {
+            let (mut unit, _) = self.0.accept()?;
+            let mut target = String::new();
+            unit.read_to_string(&mut target)?;
+            Ok::<_, io::Error>((unit, target.into()))
+        };
+        ask().context("failed to wait for a unit")
     }
 }
 
@@ -50,11 +60,12 @@ impl From<Gate> for OwnedFd {
 }
 
 /// Waits at the gate that this process was told of; gives whether there was one, and so a plan.
-pub fn pass(env: &Env) -> bool {
+pub fn pass(env: &Env, target: &Utf8Path) -> bool {
     let Some(name) = env.get(VARIABLE) else { return false };
     // Nobody there, or nobody any more: no plan is to be waited for.
     let Ok(mut gate) = address(name).and_then(|address| UnixStream::connect_addr(&address)) else { return false };
-    let _ = gate.read(&mut [0]);
+    let told = gate.write_all(target.as_str().as_bytes()).and_then(|()| gate.shutdown(Shutdown::Write));
+    let _ = told.and_then(|()| gate.read(&mut [0]));
     true
 }
 
@@ -77,16 +88,17 @@ mod tests {
             .map(|_| {
                 let (name, sender) = (name.clone(), sender.clone());
                 thread::spawn(move || {
-                    assert!(pass(&Env::with(&[(VARIABLE, &name)])));
+                    assert!(pass(&Env::with(&[(VARIABLE, &name)]), Utf8Path::new("/t/a b")));
                     sender.send(()).unwrap();
                 })
             })
             .collect();
-        let asked = gate.asked().unwrap();
+        let (asked, target) = gate.asked().unwrap();
+        assert_eq!(target, "/t/a b");
         assert!(receiver.recv_timeout(Duration::from_millis(100)).is_err(), "a unit went through");
         drop((asked, gate));
         units.into_iter().for_each(|unit| unit.join().unwrap());
-        assert!(!pass(&Env::with(&[(VARIABLE, &name)])));
-        assert!(!pass(&Env::with(&[])));
+        assert!(!pass(&Env::with(&[(VARIABLE, &name)]), Utf8Path::new("/t/a b")));
+        assert!(!pass(&Env::with(&[]), Utf8Path::new("/t")));
     }
 }

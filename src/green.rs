@@ -101,18 +101,18 @@ struct Planner<'a> {
 impl Planner<'_> {
     /// Plans once a unit asks for it.
     fn serve(&self, gate: Gate) -> Result<()> {
-        let asked = gate.asked()?;
+        let (asked, target) = gate.asked()?;
         // The command is right without it.
-        self.plan((gate, asked)).unwrap_or_else(|error| {
+        self.plan(target, (gate, asked)).unwrap_or_else(|error| {
             log::warn!("{error:#}");
             eprintln!("rustcbuildx: not planned further, so each unit is built by itself (hint: RUSTCBUILDX_LOG=warn says why)");
         });
         Ok(())
     }
 
-    /// Fills the store with what the command will ask for. Units wait as long as there is a `barrier`.
-    fn plan(&self, barrier: impl Send) -> Result<()> {
-        let Some(target) = self.rehearsal.target_folder(self.cargo)? else { return Ok(()) };
+    /// Fills the store with what the command will ask for, whose units go into the folder `target` and wait as long as
+    /// there is a `barrier`.
+    fn plan(&self, target: Utf8PathBuf, barrier: impl Send) -> Result<()> {
         let session = Session::open(self.env, self.config, self.env.get("RUSTC").unwrap_or("rustc"))?;
         let folder = session.cache.temp_dir()?;
         let folder = Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;

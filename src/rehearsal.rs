@@ -1,8 +1,7 @@
 //! The command that compiles what a cargo command compiles, in folders of its own, and does nothing else.
 
-use anyhow::{Context, Result};
-use camino::{Utf8Path, Utf8PathBuf};
-use serde::Deserialize;
+use anyhow::Result;
+use camino::Utf8Path;
 
 use crate::{
     recording::{Recording, VARIABLE},
@@ -19,7 +18,7 @@ pub struct Rehearsal {
 
 /// Options that a rehearsal does without, and whether each has a value, which may be the next word.
 const DROPPED: &[(&str, bool)] =
-    &[("--message-format", true), ("--no-run", false), ("--open", false), ("--root", true)];
+    &[("--message-format", true), ("--no-run", false), ("--open", false), ("--root", true), ("--target-dir", true)];
 
 /// The words that are cargo's own: what follows `--` is for the program that it runs.
 pub fn cargos_own(words: &[String]) -> &[String] {
@@ -40,8 +39,7 @@ impl Rehearsal {
             _ => return None,
         };
         let options = without_dropped(&words[at + 1..end]);
-        let is_beyond_us =
-            |option: &String| ["--help", "-h", "--list", "--target-dir"].iter().any(|word| option.starts_with(word));
+        let is_beyond_us = |option: &String| ["--help", "-h", "--list"].iter().any(|word| option.starts_with(word));
         if options.iter().any(is_beyond_us) {
             return None;
         }
@@ -57,37 +55,13 @@ impl Rehearsal {
         Some(Self { words: rehearsal, command: command.to_owned() })
     }
 
-    /// The folder where the real command will put what it compiles; `None` if that is not one folder.
-    pub fn target_folder(&self, cargo: &str) -> Result<Option<Utf8PathBuf>> {
-        #[derive(Deserialize)]
-        struct Metadata {
-            target_directory: Utf8PathBuf,
-            build_directory: Option<Utf8PathBuf>,
-        }
-        if self.installs_published() {
-            // A temporary one. What is installed is no member of a workspace, and so does not see its name.
-            return Ok(Some("/nowhere".into()));
-        }
-        let finished = runner::run(&Cmd::new(cargo, ["metadata", "--format-version=1", "--no-deps", "--offline"]))?;
-        if !finished.status.success() {
-            // Cargo says what is wrong when it runs for good.
-            return Ok(None);
-        }
-        let metadata: Metadata = serde_json::from_reader(finished.stdout).context("failed to read cargo's metadata")?;
-        let is_one = metadata.build_directory.is_none_or(|build| build == metadata.target_directory);
-        Ok(is_one.then_some(metadata.target_directory))
-    }
-
-    fn installs_published(&self) -> bool {
-        self.command == "install" && !self.words.iter().any(|word| word.starts_with("--path"))
-    }
-
     /// Has cargo tell `recording` all units.
     pub fn run(&self, cargo: &str, wrapper: &Utf8Path, recording: &Recording) -> Result<()> {
         let mut cmd = Cmd::new(cargo, &self.words);
         cmd.env = vec![
             (VARIABLE.to_owned(), recording.cache.path("").into_string()),
             ("CARGO_TARGET_DIR".to_owned(), recording.stand_in().into_string()),
+            ("CARGO_BUILD_BUILD_DIR".to_owned(), recording.stand_in().into_string()),
             ("RUSTC_WRAPPER".to_owned(), wrapper.to_string()),
         ];
         match self.command.as_str() {
@@ -151,7 +125,7 @@ mod tests {
         case("doc --open --no-deps", Some("doc --no-deps"));
         case("rustc --lib -- --emit asm", Some("rustc --lib -- --emit asm"));
         case("install ripgrep --root /r --locked", Some("install ripgrep --locked"));
-        case("build --target-dir=/x", None);
+        case("build --target-dir=/x", Some("build"));
         case("build --help", None);
         case("install --list", None);
         case("--version", None);

@@ -10,7 +10,7 @@ use crate::{
     crate_type::CrateType,
     emit::EmitKind,
     env::Env,
-    places::Places,
+    places::{Places, target_root},
 };
 
 /// What cargo wants of one call.
@@ -49,7 +49,7 @@ pub enum Work {
         args: RustcArgs,
         out_dir: Utf8PathBuf,
     },
-    /// `library_path` holds the folders that cargo adds to the dynamic linker's.
+    /// `library_path` holds the folders of its target folder that cargo adds to the dynamic linker's.
     BuildScript {
         program: Utf8PathBuf,
         out_dir: Utf8PathBuf,
@@ -192,13 +192,23 @@ pub fn invocation(tool: Tool, args: RustcArgs, cwd: Utf8PathBuf, env: &Env) -> I
 pub fn build_script(program: Utf8PathBuf, cwd: Utf8PathBuf, env: &Env) -> Option<Unit> {
     let out_dir = Utf8PathBuf::from(env.get("OUT_DIR")?);
     let package = Utf8PathBuf::from(env.get("CARGO_MANIFEST_DIR")?);
-    let library_path = env.added_by_parent("LD_LIBRARY_PATH");
+    let mut library_path = env.added_by_parent("LD_LIBRARY_PATH");
+    if let Some(target) = target_root(&out_dir) {
+        library_path.retain(|folder| is_filled(Utf8Path::new(folder), &target));
+    }
     let mut hidden = BTreeMap::new();
     // Another machine has another number of processors, and the same output.
     hidden.insert(NUM_JOBS.to_owned(), None);
     let env = declared_variables(env, &BUILD_SCRIPT);
     let work = Work::BuildScript { program, out_dir, library_path };
     Some(Unit { env, hidden, ..Unit::new(work, cwd, package) })
+}
+
+/// Whether a container has something in a folder of libraries: those that cargo compiled, or that build scripts made.
+/// It has its own toolchain, and nothing of what cargo copies for its user.
+fn is_filled(folder: &Utf8Path, target: &Utf8Path) -> bool {
+    let is_filled = |below: &Utf8Path| below.ends_with("deps") || below.components().any(|part| part.as_str() == "out");
+    folder.strip_prefix(target).is_ok_and(is_filled)
 }
 
 /// `--print` kinds that go with a compile; every other is answered instead of compiling.

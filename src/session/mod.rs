@@ -197,7 +197,7 @@ impl<'a> Session<'a> {
                 inputs.mounts.push(state);
                 step = self.step(unit, &inputs, salt);
             }
-            None if gate::pass(self.env) => {
+            None if gate::pass(self.env, &target_folder(unit)) => {
                 // The plan may have learned what the unit reads.
                 self.recall(prepared)?;
                 return self.build_once(prepared, salt, is_kept);
@@ -267,7 +267,7 @@ impl<'a> Session<'a> {
 
     /// The recipes of the target folder that a unit writes to.
     pub fn recipes(&self, unit: &Unit) -> Recipes<'_> {
-        Recipes::new(&self.cache, target_root(unit.out_dir()).unwrap_or_default())
+        Recipes::new(&self.cache, target_folder(unit))
     }
 
     fn finder(&self, unit: &Unit) -> Finder<'_> {
@@ -327,6 +327,11 @@ impl<'a> Session<'a> {
         unit.paths = learned.paths.iter().filter(|path| path.exists()).cloned().collect();
         Ok(())
     }
+}
+
+/// The target folder that a unit writes to; no path at all, if cargo left none of its notes there.
+fn target_folder(unit: &Unit) -> Utf8PathBuf {
+    target_root(unit.out_dir()).unwrap_or_default()
 }
 
 /// The text of the dep-info files a unit wrote.

@@ -120,13 +120,14 @@ impl Calls {
     }
 }
 
-/// The docker CLI starts its buildx plugin: a call within a call, told by the unset variable.
+/// The docker CLI starts its buildx plugin: a call within a call, told by the unset variable. It also asks each plugin what
+/// it is, which is no call of an engine.
 fn write_shim(shim: &Path, real: &Path) {
     let name = shim.file_name().unwrap().display();
     let real = real.display();
     let script = format!(
         "#!/bin/sh\n\
-         if [ -n \"${LOG}\" ]; then\n\
+         if [ -n \"${LOG}\" ] && [ \"$1\" != docker-cli-plugin-metadata ]; then\n\
          printf '%s\\n' \"{name} $(printf '%s ' \"$@\" | tr '\\n' ' ')\" >>\"${LOG}\"\n\
          unset {LOG}\n\
          fi\n\

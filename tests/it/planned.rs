@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::command::{Finished, start};
 use crate::engine::WRAPPER;
 use crate::project::{By, Project, json_lines};
+use crate::sources::commit;
 
 /// A project for which `cargo green` is found.
 fn project(fixture: &str) -> Project {
@@ -107,8 +108,7 @@ fn what_is_read_is_learned_in_the_plan() {
     project.plain("run").succeeds();
     let ours = green(&project, "run").succeeds();
     assert_eq!(ours.stdout, "asked Some(\"asked\")\none is 1\n");
-    let calls = project.calls.take();
-    assert!(calls.iter().all(|call| call.contains("rawjson")), "{calls:#?}");
+    assert_planned(&project, ours);
     project.assert_same_tree();
     // Remembered: all is in the store.
     fs::remove_dir_all(project.target(By::Ours)).unwrap();
@@ -131,10 +131,45 @@ fn a_library_in_a_folder_that_a_script_made() {
         println!(\"cargo::rustc-link-lib=static=nothing\");";
     project.edit("build.rs", "// HERE", code);
     project.plain("run").succeeds();
-    green(&project, "run").succeeds();
-    let calls = project.calls.take();
-    assert!(calls.iter().all(|call| call.contains("rawjson")), "{calls:#?}");
+    assert_planned(&project, green(&project, "run"));
     project.assert_same_tree();
+}
+
+/// Where the command's own units go is no matter.
+#[test]
+fn target_folders_from_everywhere() {
+    let in_a_build_folder = project("broken").env("CARGO_BUILD_BUILD_DIR", "{target}/of its own");
+    assert_planned(&in_a_build_folder, green(&in_a_build_folder, "build"));
+    in_a_build_folder.plain("build").succeeds();
+    in_a_build_folder.assert_same_tree();
+
+    let named = project("broken");
+    let args = "build --target-dir {target}/named";
+    assert_planned(&named, green(&named, args));
+    named.plain(args).succeeds();
+    named.assert_same_tree();
+}
+
+/// Cargo makes a folder that nobody knows before, and the program has its name in it.
+#[test]
+fn a_temporary_target_folder() {
+    let project = project("broken");
+    project.edit("src/main.rs", "// HERE", "println!(\"{}\", env!(\"OUT_DIR\"));");
+    commit(&project.root);
+    let args = format!("green install --git file://{} broken --root {{target}}/root", project.root.display());
+    let mut cargo = project.cargo(By::Ours, &args);
+    cargo.env_remove("RUSTC_WRAPPER").env_remove("CARGO_TARGET_DIR");
+    assert_planned(&project, start(cargo, "cargo green install").finish());
+    let program = project.target(By::Ours).join("root/bin/broken");
+    let told = start(project.command(program.to_str().unwrap(), By::Ours), "broken").finish().succeeds().stdout;
+    assert!(!told.contains("cargo-target") && told.contains("/out\n"), "{told}");
+}
+
+#[track_caller]
+fn assert_planned(project: &Project, run: Finished) {
+    run.succeeds();
+    let calls = project.calls.take();
+    assert!(!calls.is_empty() && calls.iter().all(|call| call.contains("rawjson")), "{calls:#?}");
 }
 
 /// Every command that compiles is planned, and one that finds nothing to do calls no engine.
@@ -143,9 +178,7 @@ fn commands_other_than_build() {
     let project = project("broken");
     for args in ["doc --no-deps", "rustc --lib -- --cfg extra", "install --path . --root {target}/root"] {
         project.plain(args).succeeds();
-        green(&project, args).succeeds();
-        let calls = project.calls.take();
-        assert!(!calls.is_empty() && calls.iter().all(|call| call.contains("rawjson")), "{args}: {calls:#?}");
+        assert_planned(&project, green(&project, args));
         project.assert_same_tree();
         green(&project, args).succeeds();
         assert_eq!(project.calls.take(), [""; 0], "{args}");

@@ -1,24 +1,36 @@
 //! What one checkout built serves another: under another folder, with another home of cargo's.
 
-use std::{fs, os::unix::fs::symlink, path::PathBuf};
+use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command};
 
 use crate::project::{By, Project, json_lines};
 
 const BUILD: &str = "build --message-format=json";
 
-/// Cargo's home at a path that no other project has.
-fn with_own_cargo_home(project: Project) -> Project {
+/// Cargo's home and the toolchain at paths that no other project has, as for another user.
+fn with_own_home(project: Project) -> Project {
     let home = project.dir().join("cargo");
     fs::create_dir(&home).unwrap();
     let default = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cargo");
     let registry = std::env::var_os("CARGO_HOME").map_or_else(default, PathBuf::from).join("registry");
     symlink(registry, home.join("registry")).unwrap();
-    project.env("CARGO_HOME", home.to_str().unwrap())
+
+    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap().stdout;
+    let sysroot = PathBuf::from(String::from_utf8(sysroot).unwrap().trim());
+    let toolchain = project.dir().join("toolchain");
+    fs::create_dir(&toolchain).unwrap();
+    for folder in ["bin", "lib"].map(|name| sysroot.join(name)) {
+        let copied = ["-al", "-a"]
+            .iter()
+            .any(|how| Command::new("cp").arg(how).args([&folder, &toolchain]).status().unwrap().success());
+        assert!(copied, "{}", folder.display());
+    }
+    let path = format!("{}:{}", toolchain.join("bin").display(), std::env::var("PATH").unwrap());
+    project.env("CARGO_HOME", home.to_str().unwrap()).env("PATH", &path)
 }
 
 #[test]
 fn dependencies_are_built_once() {
-    let [first, second] = [(); 2].map(|()| with_own_cargo_home(Project::new("registry")));
+    let [first, second] = [(); 2].map(|()| with_own_home(Project::new("registry")));
     first.ours(BUILD).succeeds();
     first.calls.take();
     let ours = second.ours(BUILD).succeeds();
