@@ -4,7 +4,7 @@ mod docker;
 mod podman;
 mod tunnel;
 
-use std::io::Read;
+use std::{borrow::Cow, io::Read};
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
@@ -202,7 +202,7 @@ impl Engine {
         let errors: Vec<&str> =
             lines.iter().copied().filter(|line| line.to_ascii_lowercase().starts_with("error")).collect();
         let told = if errors.is_empty() { &lines[lines.len().saturating_sub(5)..] } else { &errors[..] };
-        match told.join("\n") {
+        match told.iter().map(|line| shortened(line)).collect::<Vec<_>>().join("\n") {
             none if none.is_empty() => format!("{} said nothing", self.name()),
             told => told,
         }
@@ -240,6 +240,17 @@ impl Engine {
     }
 }
 
+/// A line without its middle, if it is long: engines quote the whole step that failed.
+fn shortened(line: &str) -> Cow<'_, str> {
+    const ENDS: [usize; 2] = [200, 300];
+    let length = line.chars().count();
+    if length <= ENDS.iter().sum() {
+        return line.into();
+    }
+    let (start, end) = (line.chars().take(ENDS[0]), line.chars().skip(length - ENDS[1]));
+    start.chain(" … ".chars()).chain(end).collect()
+}
+
 fn first_that_works(env: &Env, address: &str) -> Result<Engine> {
     let mut reasons = Vec::new();
     match docker::find(env, address.to_owned()).and_then(docker::check) {
@@ -257,4 +268,18 @@ fn text(finished: &mut Finished) -> Result<String> {
     let mut text = String::new();
     finished.stdout.read_to_string(&mut text)?;
     Ok(text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_keeps_its_ends() {
+        assert_eq!(shortened("ERROR: ü"), "ERROR: ü");
+        let line = format!("ERROR: process \"{}\" did not complete: ü", "x".repeat(1000));
+        let short = shortened(&line);
+        assert!(short.starts_with("ERROR: process \"xx") && short.ends_with("xx\" did not complete: ü"), "{short}");
+        assert_eq!(short.chars().count(), 503);
+    }
 }
