@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    config::Config, delivery, env::Env, logging, recording::Recording, repository, runner, session::Session,
-    shim::Shim, unit,
+    config::Config, delivery, env::Env, logging, places::target_root, recording::Recording, repository, runner,
+    session::Session, shim::Shim, unit,
 };
 
 /// The word that a shim puts before its own path when it calls the wrapper.
@@ -32,7 +32,8 @@ pub fn run(program: &str) -> Result<ExitCode> {
     let env = Env::current();
     let config = Config::load(&env)?;
     let unit = || {
-        let unit = unit::build_script(program, env.current_dir()?, &env);
+        let target = env.get("OUT_DIR").and_then(|out_dir| target_root(Utf8Path::new(out_dir)));
+        let unit = unit::build_script(program, env.current_dir()?, target.as_deref(), &env);
         unit.context("failed to run a build script: OUT_DIR or CARGO_MANIFEST_DIR is not set (hint: cargo sets them)")
     };
     if let Some(recording) = Recording::current(&env)? {

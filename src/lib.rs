@@ -17,8 +17,8 @@
 //! program with the real one behind it. When cargo starts it, it calls the wrapper, and [`build_script`]
 //! sends the run the same way; without the wrapper it starts the real program.
 //!
-//! `cargo green` ([`green`]) lets cargo run, with a [`gate`] at which the units wait that the store lacks. The first one asks
-//! for a plan: cargo runs once more in a [`rehearsal`], where the wrapper only writes units down ([`recording`]) and build
+//! `cargo green` ([`green`]) lets cargo run, with a [`gate`] at which the units wait that the store lacks. The first one tells
+//! its target folder and asks for a plan: cargo runs once more in a [`rehearsal`], where the wrapper only writes units down ([`recording`]) and build
 //! scripts say placeholders ([`placeholder`]). What can be told of each unit when is in [`schedule`]; what is missing is
 //! built in batches ([`session::together`]) and stored, and the gate opens.
 //!

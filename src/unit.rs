@@ -10,7 +10,7 @@ use crate::{
     crate_type::CrateType,
     emit::EmitKind,
     env::Env,
-    places::{Places, target_root},
+    places::Places,
 };
 
 /// What cargo wants of one call.
@@ -188,13 +188,14 @@ pub fn invocation(tool: Tool, args: RustcArgs, cwd: Utf8PathBuf, env: &Env) -> I
     Invocation::Compile(Box::new(Unit { env, ..Unit::new(work, cwd, package) }))
 }
 
-/// A run of the build script at `program`, as cargo starts it; `None` if cargo does not.
-pub fn build_script(program: Utf8PathBuf, cwd: Utf8PathBuf, env: &Env) -> Option<Unit> {
+/// A run of the build script at `program` in the folder `cwd`, as cargo starts it for a `target` folder; `None` if cargo
+/// does not.
+pub fn build_script(program: Utf8PathBuf, cwd: Utf8PathBuf, target: Option<&Utf8Path>, env: &Env) -> Option<Unit> {
     let out_dir = Utf8PathBuf::from(env.get("OUT_DIR")?);
     let package = Utf8PathBuf::from(env.get("CARGO_MANIFEST_DIR")?);
     let mut library_path = env.added_by_parent("LD_LIBRARY_PATH");
-    if let Some(target) = target_root(&out_dir) {
-        library_path.retain(|folder| is_filled(Utf8Path::new(folder), &target));
+    if let Some(target) = target {
+        library_path.retain(|folder| is_filled(Utf8Path::new(folder), target));
     }
     let mut hidden = BTreeMap::new();
     // Another machine has another number of processors, and the same output.

@@ -27,7 +27,9 @@ fn unit(dir: &Path) -> Unit {
     let env = Env::with(&vars);
     let cwd = "/home/me/project".into();
     let Some((tool, count)) = Tool::of(&words) else {
-        return unit::build_script(words[0].as_str().into(), cwd, &env).expect("cargo's variables are in `env`");
+        let target = Some("/home/me/project/target".into());
+        return unit::build_script(words[0].as_str().into(), cwd, target, &env)
+            .expect("cargo's variables are in `env`");
     };
     match unit::invocation(tool, RustcArgs::parse(words[count..].to_vec()), cwd, &env) {
         Invocation::Compile(unit) => *unit,
