@@ -6,7 +6,7 @@ pub mod together;
 use std::{
     borrow::Cow,
     fs::{self},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result};
@@ -99,7 +99,7 @@ impl<'a> Session<'a> {
 
     /// Does a unit's work. Fails only if the engine does: how the unit's process ended is in the outcome.
     pub fn build(&self, unit: Unit) -> Result<Built> {
-        let start = Instant::now();
+        let begun = SystemTime::now();
         let mut prepared = self.prepare(unit)?;
         let mut built = self.build_trusted(&mut prepared)?;
         let known = prepared.learned.clone();
@@ -123,7 +123,7 @@ impl<'a> Session<'a> {
         if built.outcome.status != 0 {
             built.complaint = missing::complaint(&unit, &built.outcome, &self.image.name);
         }
-        log::info!("{} ended with {} after {} ms", unit.name(), built.outcome.status, start.elapsed().as_millis());
+        log::info!("{} ended with {} after {} ms", unit.name(), built.outcome.status, millis_since(begun));
         Ok(built)
     }
 
@@ -184,7 +184,7 @@ impl<'a> Session<'a> {
         salt: Option<&str>,
         is_kept: &dyn Fn(&str) -> bool,
     ) -> Result<Built, Failure> {
-        let (start, begun) = (Instant::now(), SystemTime::now());
+        let begun = SystemTime::now();
         let unit = &prepared.unit;
         let mut finder = self.finder(unit);
         let mut inputs = finder.inputs(unit)?;
@@ -210,12 +210,12 @@ impl<'a> Session<'a> {
         let plan = plan::unit(&alone, self.config.syntax.as_deref());
         let nonce = nonce();
         let cmd = self.engine.build(&plan, self.variables(&nonce, self.env.get(NUM_JOBS).unwrap_or("1")));
-        log::debug!("{}: inputs found in {} ms\n{cmd}", unit.name(), start.elapsed().as_millis());
+        log::debug!("{}: inputs found in {} ms\n{cmd}", unit.name(), millis_since(begun));
 
-        let (start, called) = (Instant::now(), SystemTime::now());
+        let called = SystemTime::now();
         self.timings.add(&unit.name(), Phase::Inputs, begun, called);
         let mut finished = runner::run(&cmd)?;
-        log::debug!("{}: engine done in {} ms\n{}", unit.name(), start.elapsed().as_millis(), finished.stderr);
+        log::debug!("{}: engine done in {} ms\n{}", unit.name(), millis_since(called), finished.stderr);
         if !finished.status.success() {
             let error = anyhow::anyhow!(
                 "failed to build {} with {}: {} {}",
@@ -229,11 +229,11 @@ impl<'a> Session<'a> {
                 false => Failure::WithKept { error, stages, blamed: kept::blamed(&alone.run.mounts, &finished.stderr) },
             });
         }
-        let (start, came) = (Instant::now(), SystemTime::now());
+        let came = SystemTime::now();
         let received = Archive::new(&mut finished.stdout).receive(unit.out_dir())?;
         let leak = leak::find(&received.files.root, &unit.places.marks())?;
         let received = restored(unit, received)?;
-        log::debug!("{}: {} received in {} ms", unit.name(), received.outcome.status, start.elapsed().as_millis());
+        log::debug!("{}: {} received in {} ms", unit.name(), received.outcome.status, millis_since(came));
         let is_fresh = received.outcome.nonce == nonce;
         let from = if is_fresh { "run now" } else { "taken from the engine's cache" };
         log::info!("{} was {from} by {}", unit.name(), self.engine.name());
@@ -258,10 +258,8 @@ impl<'a> Session<'a> {
         let begun = SystemTime::now();
         let Some(received) = self.store().get(key, unit.out_dir()) else { return Ok(None) };
         let received = restored(unit, received)?;
-        let ended = SystemTime::now();
-        let took = ended.duration_since(begun).unwrap_or_default();
-        log::info!("{} was taken from the store in {} ms", unit.name(), took.as_millis());
-        self.timings.add(&unit.name(), Phase::Restore, begun, ended);
+        log::info!("{} was taken from the store in {} ms", unit.name(), millis_since(begun));
+        self.timings.add(&unit.name(), Phase::Restore, begun, SystemTime::now());
         Ok(Some(received))
     }
 
@@ -414,6 +412,10 @@ fn learned_name(unit: &Unit) -> String {
     let package = unit.places.shown(unit.package.as_str());
     let (input, is_test) = (unit.places.shown(input), is_test.to_string());
     format!("learned/{}", digest([package, unit.name(), input, is_test]))
+}
+
+fn millis_since(time: SystemTime) -> u128 {
+    time.elapsed().unwrap_or_default().as_millis()
 }
 
 /// A number that no other build has.

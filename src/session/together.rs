@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Prepared, Session, is_storable, is_success, nonce, restore_said};
+use super::{Prepared, Session, is_storable, is_success, millis_since, nonce, restore_said};
 use crate::{
     artifacts::{self, Archive},
     dockerfile::Mount,
@@ -348,8 +348,7 @@ impl Session<'_> {
         };
         let mut finished = runner::run_watched(cmd, |line| watch(line).into_iter().for_each(&mut on_event))?;
         let received = SystemTime::now();
-        let took = received.duration_since(begun).unwrap_or_default().as_millis();
-        log::info!("the engine took {took} ms for {} units", units.len());
+        log::info!("the engine took {} ms for {} units", millis_since(begun), units.len());
         log::debug!("engine done\n{}", finished.stderr);
         if !finished.status.success() {
             bail!("{} {}", self.engine.complaint(&finished.stderr), self.engine.hint(&finished.stderr));
