@@ -92,6 +92,11 @@ impl Mount {
         Self::Cache { id: keep_id(stage), source: source.to_owned(), target: target.to_owned(), writable: false }
     }
 
+    /// The folder of [`Mount::Keep`] of the stage of this name, for another one to fill.
+    pub fn keep(stage: &str, target: &str) -> Self {
+        Self::Cache { id: keep_id(stage), source: "/".to_owned(), target: target.to_owned(), writable: true }
+    }
+
     /// The stage and the source that [`Self::kept`] made this of; `None` if it is something else.
     pub fn as_kept(&self) -> Option<(&str, &str)> {
         match self {

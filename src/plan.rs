@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
     dockerfile::{Dockerfile, Instruction, Mount, Run, Stage},
     recipe::Step,
-    stage::OUT,
+    stage::{KEPT, OUT},
 };
 
 /// A Dockerfile's text and the folders it names.
@@ -39,6 +39,30 @@ pub fn units(steps: &[Step], wanted: &[&str], syntax: Option<&str>) -> Plan {
     let gathering = steps.bases.keys().next().map(|base| (*base, GATHER, &gather));
     steps.plan(gathering.into_iter().collect(), GATHER, syntax)
 }
+
+/// Has an engine keep the files of stages that it did not make: those in folders of these names below `folder`. A `nonce`
+/// that was never used before makes it a step that no cache holds.
+pub fn supply(base: &str, folder: &Utf8Path, stages: &[&str], nonce: &str, syntax: Option<&str>) -> Plan {
+    let (from, name, given) = ("given", "supply", "/rustcbuildx/given");
+    let source = Mount::Bind { from: from.into(), source: "/".into(), target: given.into(), writable: false };
+    let keep = |key: &&str| Mount::keep(key, &format!("{KEPT}/{key}"));
+    let words = ["/bin/sh", "-c", SUPPLY, nonce].into_iter().chain(stages.iter().copied()).map(str::to_owned);
+    let run = Run { mounts: [source].into_iter().chain(stages.iter().map(keep)).collect(), argv: words.collect() };
+    let mut steps = Steps::default();
+    steps.bases.insert(base, "base0".to_owned());
+    steps.contexts.insert(from.to_owned(), folder.to_owned());
+    steps.plan(vec![(base, name, &run)], name, syntax)
+}
+
+/// As a step leaves its own files; not over what is there already, from another machine, which others may be reading.
+const SUPPLY: &str = r#"mkdir -p /rustcbuildx/outcome || exit
+for key; do
+  kept=/rustcbuildx/kept/$key
+  [ -e "$kept/files" ] && continue
+  new=$(mktemp -d "$kept/XXXXXX") && cp -a "/rustcbuildx/given/$key" "$new/files" || exit
+  mv -T "$new/files" "$kept/files" || [ -e "$kept/files" ] || exit
+  rm -rf "$new"
+done"#;
 
 /// One step that copies all outcomes, instead of a `COPY` for each: those take BuildKit three times as long, and
 /// podman hands the result out anew after every instruction of its stage.

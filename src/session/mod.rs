@@ -1,6 +1,7 @@
 //! One unit's way through the engine: inputs, stage, build, outcome, and again where the first answer is
 //! not to be trusted.
 
+mod supply;
 pub mod together;
 
 use std::{
@@ -158,8 +159,7 @@ impl<'a> Session<'a> {
         let mut lost: Vec<Key> = vec![];
         loop {
             let is_first = lost.is_empty();
-            let is_kept = |key: &str| self.kept.has(key) && !lost.iter().any(|lost| lost == key);
-            match self.build_once(prepared, salt, &is_kept) {
+            match self.build_once(prepared, salt, &lost) {
                 Ok(built) if built.stages.is_empty() || !misses_crates(&built.outcome) => {
                     lost.iter().for_each(|key| self.kept.remove(key));
                     return Ok(built);
@@ -177,13 +177,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// One look into the store, and if need be one call of the engine. `salt` makes the step one that no cache holds.
-    fn build_once(
-        &self,
-        prepared: &mut Prepared,
-        salt: Option<&str>,
-        is_kept: &dyn Fn(&str) -> bool,
-    ) -> Result<Built, Failure> {
+    /// One look into the store, and if need be one call of the engine, which is sent what it has `lost`. `salt` makes the
+    /// step one that no cache holds.
+    fn build_once(&self, prepared: &mut Prepared, salt: Option<&str>, lost: &[Key]) -> Result<Built, Failure> {
         let begun = SystemTime::now();
         let unit = &prepared.unit;
         let mut finder = self.finder(unit);
@@ -200,11 +196,15 @@ impl<'a> Session<'a> {
             None if gate::pass(self.env, &target_folder(unit)) => {
                 // The plan may have learned what the unit reads.
                 self.recall(prepared)?;
-                return self.build_once(prepared, salt, is_kept);
+                return self.build_once(prepared, salt, lost);
             }
             None => {}
         }
-        let stages: Vec<Key> = inputs.stages.iter().filter(|key| is_kept(key)).cloned().collect();
+        let trusted: Vec<Key> = inputs.stages.iter().filter(|key| !lost.contains(key)).cloned().collect();
+        let (mut stages, lacking): (Vec<Key>, Vec<Key>) = trusted.into_iter().partition(|key| self.kept.has(key));
+        // What it is not given now is sent with the call.
+        self.supply(&lacking).unwrap_or_else(|error| log::warn!("{error:#}"));
+        stages.extend(lacking.into_iter().filter(|key| self.kept.has(key)));
         let alone = finder.without_stages(&inputs, &stages)?;
         let alone = self.step(unit, &alone, salt).called(step.key.clone());
         let plan = plan::unit(&alone, self.config.syntax.as_deref());

@@ -70,18 +70,26 @@ fn what_does_not_fit_is_sent() {
     project.same_in_the_end("run");
 }
 
-/// What came from the store was never made by this engine, or so it seems: it is sent.
+/// What came from the store was never made by this engine, or so it seems: it is given to it once, all in one call.
 #[test]
 fn what_was_stored_serves_units_that_are_built() {
     let project = project("registry");
     project.ours("build").succeeds();
+    spoil(&project, &kept(&project), "rm -r /kept/*/files");
     fs::remove_dir_all(project.dir().join("cache/rustcbuildx/kept")).unwrap();
     fs::remove_dir_all(project.target(By::Ours)).unwrap();
-    project.edit("src/main.rs", "fn main", "\nfn main");
-    project.calls.take();
-    project.ours("build").succeeds();
-    // All four units of the package.
-    assert_eq!(project.calls.take().len(), 4);
+    let edit_and_count = |to: &str| {
+        project.edit("src/main.rs", "fn main", to);
+        project.calls.take();
+        project.ours("build").succeeds();
+        let calls = project.calls.take();
+        let sent = |call: &String| call.matches("/artifacts/").count();
+        (calls.len(), calls.iter().map(sent).sum::<usize>())
+    };
+    // All four units of the package, two of which take much from others.
+    let (calls, sent) = edit_and_count("\nfn main");
+    assert!(calls == 5 && sent <= 8, "{calls} calls, {sent} files sent by themselves");
+    assert_eq!(edit_and_count("\n\nfn main"), (1, 0));
     project.same_in_the_end("run");
 }
 

@@ -1,0 +1,48 @@
+//! What the store has and the engine lacks, given to it in one call, for all later calls to mount.
+
+use anyhow::{Context, Result, bail};
+use camino::Utf8Path;
+
+use super::Session;
+use crate::{plan, recipe::Key, runner, session::nonce, store::Store};
+
+/// How many outcomes are sent with a call that needs them, as contexts of their own: each costs it some 30 ms.
+const FEW: usize = 4;
+
+impl Session<'_> {
+    /// Has the engine keep the outcomes of many of those stages; few are left to be sent.
+    pub(super) fn supply(&self, stages: &[Key]) -> Result<()> {
+        if stages.len() <= FEW {
+            return Ok(());
+        }
+        // Units that are built at the same time lack the same.
+        let _lock = self.cache.lock("supply.lock")?;
+        let folder = self.cache.temp_dir()?;
+        let folder = Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
+        let mut found = Vec::new();
+        for key in stages.iter().filter(|key| !self.kept.has(key)) {
+            let place = folder.join(key);
+            if let Some(received) = self.store().get(key, &place) {
+                received.files.replace_folder(&place)?;
+                found.push(key.as_str());
+            }
+        }
+        if found.len() <= FEW {
+            return Ok(());
+        }
+        let plan = plan::supply(&self.image.pinned, folder, &found, &nonce(), self.config.syntax.as_deref());
+        let cmd = self.engine.build(&plan, self.engine.route(&self.cache).into_iter().collect());
+        log::debug!("{cmd}");
+        let finished = runner::run(&cmd)?;
+        if !finished.status.success() {
+            bail!(
+                "failed to give {} outcomes to {}: {}",
+                found.len(),
+                self.engine.name(),
+                self.engine.complaint(&finished.stderr)
+            );
+        }
+        log::info!("{} outcomes of the store were given to {}", found.len(), self.engine.name());
+        found.into_iter().try_for_each(|key| self.kept.add(key))
+    }
+}
