@@ -28,8 +28,8 @@
 //!   rewritten: a member's argv, diagnostics, dep-info, debug information and bytes are plain cargo's. What others
 //!   can share is the same everywhere, unless its output uses the path ([`leak`]).
 //! - **A dependency is mounted from what the engine kept of its making** ([`kept`]): nothing already known to the
-//!   engine is sent again, and a call costs the same however much is below its unit. What is not kept, or of unknown
-//!   making (plain cargo's, say), is sent as a file. Only in a plan is it mounted from the stage that makes it.
+//!   engine is sent again, and a call costs the same however much is below its unit. Much of what the store has and
+//!   the engine not is given to it first, to keep ([`session`]); a few files, and those of unknown making (plain cargo's, say), are sent. Only in a plan is it mounted from the stage that makes it.
 //! - **A stage's outcome is a folder, not a scratch stage of its own.** File mounts out of that folder cost
 //!   the engine 0.07 s a unit, a `COPY` into a scratch stage 0.23 s; only what is sent back is copied. The folder
 //!   is not right below the root: BuildKit would walk the whole root to digest it, 0.14 s a unit.

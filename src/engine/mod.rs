@@ -83,8 +83,9 @@ impl Engine {
             RunnerChoice::None => bail!("failed to choose an engine: RUSTCBUILDX_RUNNER is none"),
         };
         let engine = engine.met(env, cache);
-        // An engine elsewhere that did not answer may be met later.
-        if engine.processors.is_some() || env.get("DOCKER_HOST").is_none() {
+        // A docker elsewhere that did not answer may be met later.
+        let is_away = engine.kind == Kind::Docker && engine.processors.is_none() && env.get("DOCKER_HOST").is_some();
+        if !is_away {
             cache.write(&record, &engine)?;
         }
         Ok(engine)

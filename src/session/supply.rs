@@ -6,15 +6,9 @@ use camino::Utf8Path;
 use super::Session;
 use crate::{plan, recipe::Key, runner, session::nonce, store::Store};
 
-/// How many outcomes are sent with a call that needs them, as contexts of their own: each costs it some 30 ms.
-const FEW: usize = 4;
-
 impl Session<'_> {
-    /// Has the engine keep the outcomes of many of those stages; few are left to be sent.
+    /// Has the engine keep the outcomes of those stages, as far as the store has them.
     pub(super) fn supply(&self, stages: &[Key]) -> Result<()> {
-        if stages.len() <= FEW {
-            return Ok(());
-        }
         // Units that are built at the same time lack the same.
         let _lock = self.cache.lock("supply.lock")?;
         let folder = self.cache.temp_dir()?;
@@ -27,7 +21,7 @@ impl Session<'_> {
                 found.push(key.as_str());
             }
         }
-        if found.len() <= FEW {
+        if found.is_empty() {
             return Ok(());
         }
         let plan = plan::supply(&self.image.pinned, folder, &found, &nonce(), self.config.syntax.as_deref());

@@ -196,6 +196,11 @@ impl<'a> Together<'a> {
         if numbers.is_empty() {
             return Ok(None);
         }
+        let lacking = self.lacking(&numbers);
+        // What it is not given now is made again.
+        if !lacking.is_empty() {
+            self.session.supply(&lacking).unwrap_or_else(|error| log::warn!("{error:#}"));
+        }
         let keys: Vec<Key> = numbers.iter().map(|number| self.known[number].step.key.clone()).collect();
         let (mut steps, mut visited) = (Vec::new(), HashSet::new());
         for key in &keys {
@@ -215,6 +220,16 @@ impl<'a> Together<'a> {
             self.schedule.set(number, State::InCall(key));
         }
         Ok(Some(Batch { units, kept, cmd }))
+    }
+
+    /// The stages that units are made from, stored before, which the engine does not keep.
+    fn lacking(&self, units: &[usize]) -> Vec<Key> {
+        let stages: HashSet<&Key> = units.iter().flat_map(|number| &self.known[number].step.stages).collect();
+        let is_stored = |key: &str| {
+            self.schedule.find(key).is_some_and(|number| matches!(self.schedule.state(number), State::Done(_)))
+        };
+        let is_lacking = |key: &&Key| !self.session.kept.has(key) && is_stored(key);
+        stages.into_iter().filter(is_lacking).cloned().collect()
     }
 
     /// Adds a step behind those that it is made from.

@@ -16,14 +16,15 @@ fn project(fixture: &str) -> Project {
 }
 
 /// The steps whose files the engine was seen to keep.
-fn kept(project: &Project) -> Vec<String> {
+pub fn kept(project: &Project) -> Vec<String> {
     let engines = fs::read_dir(project.dir().join("cache/rustcbuildx/kept")).unwrap();
     let keys = engines.flat_map(|engine| fs::read_dir(engine.unwrap().path()).unwrap());
     keys.map(|key| key.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// Does to what the engine keeps of each step, in folders of their own, what a shell command does.
-fn spoil(project: &Project, keys: &[String], command: &str) {
+/// Does to what the engine keeps of each step, in folders of their own, what a shell command does. No other test may use
+/// the same steps.
+pub fn spoil(project: &Project, keys: &[String], command: &str) {
     let image = Engine::docker().env[OsStr::new("RUSTCBUILDX_BASE_IMAGE")].to_str().unwrap();
     let mounts: String =
         keys.iter().map(|key| format!("--mount=type=cache,id=rustcbuildx-{key},target=/kept/{key} ")).collect();
@@ -75,7 +76,6 @@ fn what_does_not_fit_is_sent() {
 fn what_was_stored_serves_units_that_are_built() {
     let project = project("registry");
     project.ours("build").succeeds();
-    spoil(&project, &kept(&project), "rm -r /kept/*/files");
     fs::remove_dir_all(project.dir().join("cache/rustcbuildx/kept")).unwrap();
     fs::remove_dir_all(project.target(By::Ours)).unwrap();
     let edit_and_count = |to: &str| {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::command::{Finished, start};
 use crate::engine::WRAPPER;
+use crate::kept::{kept, spoil};
 use crate::project::{By, Project, json_lines};
 use crate::sources::commit;
 
@@ -132,6 +133,28 @@ fn a_library_in_a_folder_that_a_script_made() {
     project.edit("build.rs", "// HERE", code);
     project.plain("run").succeeds();
     assert_planned(&project, green(&project, "run"));
+    project.assert_same_tree();
+}
+
+/// An engine that lost everything, or another one, is given what is stored.
+#[test]
+fn what_is_stored_is_not_built_again_for_a_new_engine() {
+    let project = project("broken");
+    let cache = project.dir().join("cache");
+    let project = project.env("XDG_CACHE_HOME", cache.to_str().unwrap());
+    green(&project, "build").succeeds();
+    spoil(&project, &kept(&project), "rm -r /kept/*/files");
+    fs::remove_dir_all(cache.join("rustcbuildx/kept")).unwrap();
+    fs::remove_dir_all(project.target(By::Ours)).unwrap();
+    project.edit("src/main.rs", "// HERE", "let _ = 1;");
+    project.calls.take();
+    green(&project, "run").succeeds();
+    let calls = project.calls.take();
+    let planned = calls.iter().filter(|call| call.contains("rawjson")).count();
+    let given = calls.iter().filter(|call| call.contains("--build-context=given=")).count();
+    // The package's script, and what comes of it.
+    assert_eq!((planned, given, calls.len()), (2, 1, 3), "{calls:#?}");
+    project.plain("run").succeeds();
     project.assert_same_tree();
 }
 
