@@ -32,8 +32,8 @@ impl Gate {
         Ok(Self(listener.context("failed to make a socket")?))
     }
 
-    /// Waits for the first unit; gives its target folder. What comes later waits by itself: the system accepts connections
-    /// for us.
+    /// Waits for the first unit; gives its target folder, which may be no path at all. What comes later waits by itself:
+    /// the system accepts connections for us.
     ///
     /// The answer is to be kept as long as units are to wait, and so is the gate.
     pub fn asked(&self) -> Result<(UnixStream, Utf8PathBuf)> {

@@ -102,6 +102,9 @@ impl Planner<'_> {
     /// Plans once a unit asks for it.
     fn serve(&self, gate: Gate) -> Result<()> {
         let (asked, target) = gate.asked()?;
+        if target.as_str().is_empty() {
+            return Ok(());
+        }
         // The command is right without it.
         self.plan(target, (gate, asked)).unwrap_or_else(|error| {
             log::warn!("{error:#}");

@@ -17,10 +17,10 @@
 //! program with the real one behind it. When cargo starts it, it calls the wrapper, and [`build_script`]
 //! sends the run the same way; without the wrapper it starts the real program.
 //!
-//! `cargo green` ([`green`]) lets cargo run, with a [`gate`] at which the units wait that the store lacks. The first one tells
-//! its target folder and asks for a plan: cargo runs once more in a [`rehearsal`], where the wrapper only writes units down ([`recording`]) and build
-//! scripts say placeholders ([`placeholder`]). What can be told of each unit when is in [`schedule`]; what is missing is
-//! built in batches ([`session::together`]) and stored, and the gate opens.
+//! `cargo green` ([`green`]) lets cargo run, with a [`gate`] at which the units wait that the store lacks. The first one
+//! tells its target folder and asks for a plan: cargo runs once more in a [`rehearsal`], where the wrapper only writes
+//! units down ([`recording`]) and build scripts say placeholders ([`placeholder`]). What can be told of each unit when is
+//! in [`schedule`]; what is missing is built in batches ([`session::together`]) and stored, and the gate opens.
 //!
 //! # Decisions
 //!
@@ -28,8 +28,9 @@
 //!   rewritten: a member's argv, diagnostics, dep-info, debug information and bytes are plain cargo's. What others
 //!   can share is the same everywhere, unless its output uses the path ([`leak`]).
 //! - **A dependency is mounted from what the engine kept of its making** ([`kept`]): nothing already known to the
-//!   engine is sent again, and a call costs the same however much is below its unit. Much of what the store has and
-//!   the engine not is given to it first, to keep ([`session`]); a few files, and those of unknown making (plain cargo's, say), are sent. Only in a plan is it mounted from the stage that makes it.
+//!   engine is sent again, and a call costs the same however much is below its unit. What the store has and the engine
+//!   has not is given to it first, for it to keep; a few files, and those of unknown making (plain cargo's, say), are sent
+//!   with the call. Only in a plan is a dependency mounted from the stage that makes it.
 //! - **A stage's outcome is a folder, not a scratch stage of its own.** File mounts out of that folder cost
 //!   the engine 0.07 s a unit, a `COPY` into a scratch stage 0.23 s; only what is sent back is copied. The folder
 //!   is not right below the root: BuildKit would walk the whole root to digest it, 0.14 s a unit.

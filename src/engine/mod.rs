@@ -31,7 +31,7 @@ pub struct Engine {
     address: String,
     /// A shorter way there than the command's own.
     tunnel: Option<Tunnel>,
-    /// How many processors the machine has that builds, if it is another and told so.
+    /// How many processors the machine has that builds, as docker told.
     processors: Option<usize>,
 }
 
