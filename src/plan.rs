@@ -54,12 +54,12 @@ pub fn supply(base: &str, folder: &Utf8Path, stages: &[&str], nonce: &str, synta
     steps.plan(vec![(base, name, &run)], name, syntax)
 }
 
-/// As a step leaves its own files; not over what is there already, from another machine, which others may be reading.
+/// As a step leaves its own files; not over those that are there already, from another machine, which others may be reading.
 const SUPPLY: &str = r#"mkdir -p /rustcbuildx/outcome || exit
 for key; do
-  kept=/rustcbuildx/kept/$key
-  [ -e "$kept/files" ] && continue
-  new=$(mktemp -d "$kept/XXXXXX") && cp -a "/rustcbuildx/given/$key" "$new/files" || exit
+  kept=/rustcbuildx/kept/$key; given=/rustcbuildx/given/$key
+  [ "$(ls -A "$kept/files" 2>/dev/null)" = "$(ls -A "$given")" ] && [ -e "$kept/files" ] && continue
+  new=$(mktemp -d "$kept/XXXXXX") && cp -a "$given" "$new/files" && rm -rf "$kept/files" || exit
   mv -T "$new/files" "$kept/files" || [ -e "$kept/files" ] || exit
   rm -rf "$new"
 done"#;

@@ -222,8 +222,12 @@ impl<'a> Together<'a> {
         Ok(Some(Batch { units, kept, cmd }))
     }
 
-    /// The stages that units are made from, stored before, which the engine does not keep.
+    /// The stages that units are made from, stored before, which the engine does not keep; none, if it lost some in this
+    /// plan: what it is given it may lose again.
     fn lacking(&self, units: &[usize]) -> Vec<Key> {
+        if self.has_lost_kept {
+            return vec![];
+        }
         let stages: HashSet<&Key> = units.iter().flat_map(|number| &self.known[number].step.stages).collect();
         let is_stored = |key: &str| {
             self.schedule.find(key).is_some_and(|number| matches!(self.schedule.state(number), State::Done(_)))

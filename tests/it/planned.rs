@@ -158,6 +158,33 @@ fn what_is_stored_is_not_built_again_for_a_new_engine() {
     project.assert_same_tree();
 }
 
+/// The engine's folders are there, but with nothing in them: no call is made again and again.
+#[test]
+fn what_the_engine_lost_is_made_again() {
+    let project = project("broken");
+    let cache = project.dir().join("cache");
+    let project = project.env("XDG_CACHE_HOME", cache.to_str().unwrap());
+    green(&project, "build").succeeds();
+    let keys = kept(&project);
+    spoil(&project, &keys, "rm -r /kept/*/files/*");
+    let edit_and_calls = |from: &str, to: &str| {
+        project.edit("src/main.rs", from, to);
+        fs::remove_dir_all(project.target(By::Ours)).unwrap();
+        project.calls.take();
+        green(&project, "run").succeeds();
+        project.calls.take()
+    };
+    let calls = edit_and_calls("// HERE", "let _ = 1;");
+    assert!(calls.len() < 9, "{calls:#?}");
+    // Nor is it lost for good: what is stored is given to the engine.
+    fs::remove_dir_all(cache.join("rustcbuildx/kept")).unwrap();
+    edit_and_calls("let _ = 1;", "let _ = 2;");
+    let calls = edit_and_calls("let _ = 2;", "let _ = 3;");
+    assert_eq!(calls.len(), 2, "{calls:#?}");
+    project.plain("run").succeeds();
+    project.assert_same_tree();
+}
+
 /// Where the command's own units go is no matter.
 #[test]
 fn target_folders_from_everywhere() {
