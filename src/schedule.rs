@@ -59,6 +59,11 @@ impl Schedule {
         self.units[unit].made_from.iter().all(|below| matches!(self.state(*below), State::Done(_)))
     }
 
+    /// The state of the unit of this key.
+    pub fn state_of(&self, key: &str) -> Option<&State> {
+        self.find(key).map(|unit| self.state(unit))
+    }
+
     /// The unit of this key.
     pub fn find(&self, key: &str) -> Option<usize> {
         self.units.iter().position(|unit| unit.state.key().is_some_and(|known| known == key))

@@ -110,12 +110,9 @@ impl<'a> Session<'a> {
         let known = prepared.learned.clone();
         // A few rounds: what the first finds may lead to code that reads more.
         for _ in 0..4 {
-            let mut more = Learned::from(&prepared.unit, &built.outcome, &dep_info_of(&built.files)?, self.env);
-            more.own_paths = built.leak.is_some();
-            if more.is_empty() {
-                break;
-            }
-            log::info!("{} reads more than cargo declares: again with {more:?}", prepared.unit.name());
+            let dep_info = dep_info_of(&built.files)?;
+            let more = self.read_beyond(&prepared.unit, &built.outcome, &dep_info, built.leak.is_some());
+            let Some(more) = more else { break };
             prepared.learned.extend(more);
             self.add_learned(&mut prepared)?;
             built = self.build_trusted(&mut prepared)?;
@@ -145,6 +142,16 @@ impl<'a> Session<'a> {
     fn recall(&self, prepared: &mut Prepared) -> Result<()> {
         prepared.learned = self.cache.read(&prepared.learned_name).unwrap_or_default();
         self.add_learned(prepared)
+    }
+
+    /// What a unit read, or would have, that it was not given; `uses_own_paths` says whether its output does when it runs.
+    fn read_beyond(&self, unit: &Unit, outcome: &Outcome, dep_info: &str, uses_own_paths: bool) -> Option<Learned> {
+        let more = Learned { own_paths: uses_own_paths, ..Learned::from(unit, outcome, dep_info, self.env) };
+        if more.is_empty() {
+            return None;
+        }
+        log::info!("{} reads more than cargo declares: again with {more:?}", unit.name());
+        Some(more)
     }
 
     /// Builds, and again if the engine remembers a failure: it may be one that would not happen now.

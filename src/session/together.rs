@@ -229,9 +229,7 @@ impl<'a> Together<'a> {
             return vec![];
         }
         let stages: HashSet<&Key> = units.iter().flat_map(|number| &self.known[number].step.stages).collect();
-        let is_stored = |key: &str| {
-            self.schedule.find(key).is_some_and(|number| matches!(self.schedule.state(number), State::Done(_)))
-        };
+        let is_stored = |key: &str| matches!(self.schedule.state_of(key), Some(State::Done(_)));
         let is_lacking = |key: &&Key| !self.session.kept.has(key) && is_stored(key);
         stages.into_iter().filter(is_lacking).cloned().collect()
     }
@@ -243,9 +241,7 @@ impl<'a> Together<'a> {
         }
         if !self.told.contains_key(key) {
             let number = self.schedule.find(key).with_context(|| format!("no unit has the key {key}"))?;
-            let is_running = |key: &str| {
-                self.schedule.find(key).is_some_and(|number| matches!(self.schedule.state(number), State::InCall(_)))
-            };
+            let is_running = |key: &str| matches!(self.schedule.state_of(key), Some(State::InCall(_)));
             let is_kept = |key: &str| self.session.kept.has(key) && !is_running(key);
             self.told.insert(key.to_owned(), self.known[&number].step.clone().with_kept(is_kept));
         }
@@ -381,10 +377,8 @@ impl Session<'_> {
             }
             restore_said(unit, &mut outcome);
             let has_succeeded = is_success(unit.is_build_script(), &outcome);
-            let mut more = Learned::from(unit, &outcome, &dep_info, self.env);
-            more.own_paths = has_succeeded && self.has_leak(&mut archive, &unit.places)?;
-            let end = if !more.is_empty() {
-                log::info!("{} reads more than cargo declares: again with {more:?}", unit.name());
+            let uses_own_paths = has_succeeded && self.has_leak(&mut archive, &unit.places)?;
+            let end = if let Some(more) = self.read_beyond(unit, &outcome, &dep_info, uses_own_paths) {
                 End::ReadsMore(more)
             } else if has_succeeded {
                 self.store().put(key, &mut archive)?;

@@ -45,9 +45,8 @@ fn under_the_target_folder() {
 
 #[test]
 fn under_the_cache() {
-    let project = Project::new("broken");
+    let project = Project::new("broken").with_own_cache();
     let cache = project.dir().join("cache");
-    let project = project.env("XDG_CACHE_HOME", cache.to_str().unwrap());
     let disk = Disk::new(&cache, "60k");
     project.ours("build").fails().says("No space left on device").says("hint: ");
     disk.grow();

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use crate::engine::Engine;
@@ -10,14 +11,22 @@ use crate::project::{By, Project};
 
 /// With a cache of its own, so that all its dependencies are the engine's to keep.
 fn project(fixture: &str) -> Project {
-    let project = Project::new(fixture).env("CARGO_INCREMENTAL", "0");
-    let cache = project.dir().join("cache");
-    project.env("XDG_CACHE_HOME", cache.to_str().unwrap())
+    Project::new(fixture).env("CARGO_INCREMENTAL", "0").with_own_cache()
+}
+
+/// Where it is marked what engines keep, for a project with a cache of its own.
+fn marks(project: &Project) -> PathBuf {
+    project.dir().join("cache/rustcbuildx/kept")
+}
+
+/// As if this engine had never made anything.
+pub fn forget_kept(project: &Project) {
+    fs::remove_dir_all(marks(project)).unwrap();
 }
 
 /// The steps whose files the engine was seen to keep.
 pub fn kept(project: &Project) -> Vec<String> {
-    let engines = fs::read_dir(project.dir().join("cache/rustcbuildx/kept")).unwrap();
+    let engines = fs::read_dir(marks(project)).unwrap();
     let keys = engines.flat_map(|engine| fs::read_dir(engine.unwrap().path()).unwrap());
     keys.map(|key| key.unwrap().file_name().into_string().unwrap()).collect()
 }
@@ -76,7 +85,7 @@ fn what_does_not_fit_is_sent() {
 fn what_was_stored_serves_units_that_are_built() {
     let project = project("registry");
     project.ours("build").succeeds();
-    fs::remove_dir_all(project.dir().join("cache/rustcbuildx/kept")).unwrap();
+    forget_kept(&project);
     fs::remove_dir_all(project.target(By::Ours)).unwrap();
     let edit_and_count = |to: &str| {
         project.edit("src/main.rs", "fn main", to);

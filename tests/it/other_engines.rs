@@ -97,7 +97,7 @@ fn with_ssh_watched(fixture: &str) -> (Project, Ssh) {
     let path = engine.env[OsStr::new("PATH")].to_str().unwrap();
     let real = path.split(':').map(|dir| Path::new(dir).join("ssh")).find(|file| file.is_file()).unwrap();
     let project = Project::on(engine, fixture);
-    let [shims, log, away, cache] = ["shims", "ssh.log", "away", "cache"].map(|name| project.dir().join(name));
+    let [shims, log, away] = ["shims", "ssh.log", "away"].map(|name| project.dir().join(name));
     fs::create_dir(&shims).unwrap();
     let script = format!(
         "#!/bin/sh\necho \"$@\" >>{}\n[ ! -e {} ] || exit 255\nexec {} \"$@\"\n",
@@ -107,9 +107,7 @@ fn with_ssh_watched(fixture: &str) -> (Project, Ssh) {
     );
     fs::write(shims.join("ssh"), script).unwrap();
     fs::set_permissions(shims.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
-    let project = project
-        .env("PATH", &format!("{}:{path}", shims.display()))
-        .env("XDG_CACHE_HOME", cache.to_str().unwrap())
-        .env("CARGO_BUILD_JOBS", "1");
+    let project =
+        project.env("PATH", &format!("{}:{path}", shims.display())).env("CARGO_BUILD_JOBS", "1").with_own_cache();
     (project, Ssh { log, away })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::command::{Finished, start};
 use crate::engine::WRAPPER;
-use crate::kept::{kept, spoil};
+use crate::kept::{forget_kept, kept, spoil};
 use crate::project::{By, Project, json_lines};
 use crate::sources::commit;
 
@@ -139,12 +139,10 @@ fn a_library_in_a_folder_that_a_script_made() {
 /// An engine that lost everything, or another one, is given what is stored.
 #[test]
 fn what_is_stored_is_not_built_again_for_a_new_engine() {
-    let project = project("broken");
-    let cache = project.dir().join("cache");
-    let project = project.env("XDG_CACHE_HOME", cache.to_str().unwrap());
+    let project = project("broken").with_own_cache();
     green(&project, "build").succeeds();
     spoil(&project, &kept(&project), "rm -r /kept/*/files");
-    fs::remove_dir_all(cache.join("rustcbuildx/kept")).unwrap();
+    forget_kept(&project);
     fs::remove_dir_all(project.target(By::Ours)).unwrap();
     project.edit("src/main.rs", "// HERE", "let _ = 1;");
     project.calls.take();
@@ -161,9 +159,7 @@ fn what_is_stored_is_not_built_again_for_a_new_engine() {
 /// The engine's folders are there, but with nothing in them: no call is made again and again.
 #[test]
 fn what_the_engine_lost_is_made_again() {
-    let project = project("broken");
-    let cache = project.dir().join("cache");
-    let project = project.env("XDG_CACHE_HOME", cache.to_str().unwrap());
+    let project = project("broken").with_own_cache();
     green(&project, "build").succeeds();
     let keys = kept(&project);
     spoil(&project, &keys, "rm -r /kept/*/files/*");
@@ -177,7 +173,7 @@ fn what_the_engine_lost_is_made_again() {
     let calls = edit_and_calls("// HERE", "let _ = 1;");
     assert!(calls.len() < 9, "{calls:#?}");
     // Nor is it lost for good: what is stored is given to the engine.
-    fs::remove_dir_all(cache.join("rustcbuildx/kept")).unwrap();
+    forget_kept(&project);
     edit_and_calls("let _ = 1;", "let _ = 2;");
     let calls = edit_and_calls("let _ = 2;", "let _ = 3;");
     assert_eq!(calls.len(), 2, "{calls:#?}");

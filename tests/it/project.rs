@@ -61,6 +61,12 @@ impl Project {
         self
     }
 
+    /// Remembers nothing that another project does.
+    pub fn with_own_cache(self) -> Self {
+        let cache = self.dir().join("cache");
+        self.env("XDG_CACHE_HOME", cache.to_str().unwrap())
+    }
+
     pub fn edit(&self, file: &str, from: &str, to: &str) {
         let path = self.root.join(file);
         let text = fs::read_to_string(&path).unwrap();
