@@ -148,10 +148,12 @@ fn what_is_stored_is_not_built_again_for_a_new_engine() {
     project.calls.take();
     green(&project, "run").succeeds();
     let calls = project.calls.take();
-    let planned = calls.iter().filter(|call| call.contains("rawjson")).count();
-    let given = calls.iter().filter(|call| call.contains("--build-context=given=")).count();
-    // The package's script, and what comes of it.
-    assert_eq!((planned, given, calls.len()), (2, 1, 3), "{calls:#?}");
+    let is_given: Vec<bool> = calls.iter().map(|call| call.contains("--build-context=given=")).collect();
+    // The package's script, what is stored, and what comes of both; once more, if BuildKit loses a cache mount meanwhile.
+    assert!(is_given.starts_with(&[false, true, false]) && is_given.len() <= 4, "{calls:#?}");
+    assert!(calls.iter().zip(is_given).all(|(call, given)| given || call.contains("rawjson")), "{calls:#?}");
+    // Of the macros' crate, nothing is sent.
+    assert_eq!(calls[2].matches("--build-context").count(), 1, "{calls:#?}");
     project.plain("run").succeeds();
     project.assert_same_tree();
 }
