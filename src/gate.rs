@@ -1,11 +1,11 @@
 //! Where cargo's units wait while `cargo green` has all of them built together.
 //!
-//! The gate is a socket with a name and no file. The first unit that the store lacks connects to it and tells its target
-//! folder, which asks for the plan; it and all later ones go on once the socket is closed: the plan is done, or its
+//! The gate is a socket with a name and no file. The first unit that the store lacks connects to it and tells where it
+//! belongs, which asks for the plan; it and all later ones go on once the socket is closed: the plan is done, or its
 //! process is dead.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Read},
     net::Shutdown,
     os::{
         fd::OwnedFd,
@@ -15,12 +15,22 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
 
 use crate::env::Env;
 
 /// The variable that tells the wrapper of a gate: its name.
 pub const VARIABLE: &str = "RUSTCBUILDX_GATE";
+
+/// Where a waiting unit belongs.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    /// Its target folder, which may be no path at all.
+    pub target: Utf8PathBuf,
+    /// A path in there that it writes to, if any.
+    pub output: Utf8PathBuf,
+}
 
 /// The planner's side.
 pub struct Gate(UnixListener);
@@ -32,16 +42,14 @@ impl Gate {
         Ok(Self(listener.context("failed to make a socket")?))
     }
 
-    /// Waits for the first unit; gives its target folder, which may be no path at all. What comes later waits by itself:
-    /// the system accepts connections for us.
+    /// Waits for the first unit. What comes later waits by itself: the system accepts connections for us.
     ///
     /// The answer is to be kept as long as units are to wait, and so is the gate.
-    pub fn asked(&self) -> Result<(UnixStream, Utf8PathBuf)> {
+    pub fn asked(&self) -> Result<(UnixStream, Place)> {
         let ask = || {
-            let (mut unit, _) = self.0.accept()?;
-            let mut target = String::new();
-            unit.read_to_string(&mut target)?;
-            Ok::<_, io::Error>((unit, target.into()))
+            let (unit, _) = self.0.accept()?;
+            let place = serde_json::from_reader(&unit)?;
+            Ok::<_, io::Error>((unit, place))
         };
         ask().context("failed to wait for a unit")
     }
@@ -60,12 +68,12 @@ impl From<Gate> for OwnedFd {
 }
 
 /// Waits at the gate that this process was told of; gives whether there was one, and so a plan.
-pub fn pass(env: &Env, target: &Utf8Path) -> bool {
+pub fn pass(env: &Env, place: impl FnOnce() -> Place) -> bool {
     let Some(name) = env.get(VARIABLE) else { return false };
     // Nobody there, or nobody any more: no plan is to be waited for.
     let Ok(mut gate) = address(name).and_then(|address| UnixStream::connect_addr(&address)) else { return false };
-    let told = gate.write_all(target.as_str().as_bytes()).and_then(|()| gate.shutdown(Shutdown::Write));
-    let _ = told.and_then(|()| gate.read(&mut [0]));
+    let told = serde_json::to_writer(&gate, &place()).map_err(io::Error::from);
+    let _ = told.and_then(|()| gate.shutdown(Shutdown::Write)).and_then(|()| gate.read(&mut [0]));
     true
 }
 
@@ -81,6 +89,7 @@ mod tests {
 
     #[test]
     fn units_wait_until_the_plan_is_done() {
+        let place = || Place { target: "/t/a b".into(), output: "/t/a b/c\n".into() };
         let name = format!("test-{}", std::process::id());
         let gate = Gate::new(&name).unwrap();
         let (sender, receiver) = mpsc::channel();
@@ -88,17 +97,17 @@ mod tests {
             .map(|_| {
                 let (name, sender) = (name.clone(), sender.clone());
                 thread::spawn(move || {
-                    assert!(pass(&Env::with(&[(VARIABLE, &name)]), Utf8Path::new("/t/a b")));
+                    assert!(pass(&Env::with(&[(VARIABLE, &name)]), place));
                     sender.send(()).unwrap();
                 })
             })
             .collect();
-        let (asked, target) = gate.asked().unwrap();
-        assert_eq!(target, "/t/a b");
+        let (asked, first) = gate.asked().unwrap();
+        assert_eq!(first, place());
         assert!(receiver.recv_timeout(Duration::from_millis(100)).is_err(), "a unit went through");
         drop((asked, gate));
         units.into_iter().for_each(|unit| unit.join().unwrap());
-        assert!(!pass(&Env::with(&[(VARIABLE, &name)]), Utf8Path::new("/t/a b")));
-        assert!(!pass(&Env::with(&[]), Utf8Path::new("/t")));
+        assert!(!pass(&Env::with(&[(VARIABLE, &name)]), place));
+        assert!(!pass(&Env::with(&[]), place));
     }
 }

@@ -22,7 +22,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::{
     config::Config,
     env::{self, Env},
-    gate::{self, Gate},
+    gate::{self, Gate, Place},
     jobs::Jobs,
     logging,
     progress::Progress,
@@ -101,21 +101,21 @@ struct Planner<'a> {
 impl Planner<'_> {
     /// Plans once a unit asks for it.
     fn serve(&self, gate: Gate) -> Result<()> {
-        let (asked, target) = gate.asked()?;
-        if target.as_str().is_empty() {
+        let (asked, first) = gate.asked()?;
+        if first.target.as_str().is_empty() {
             return Ok(());
         }
         // The command is right without it.
-        self.plan(target, (gate, asked)).unwrap_or_else(|error| {
+        self.plan(first, (gate, asked)).unwrap_or_else(|error| {
             log::warn!("{error:#}");
             eprintln!("rustcbuildx: not planned further, so each unit is built by itself (hint: RUSTCBUILDX_LOG=warn says why)");
         });
         Ok(())
     }
 
-    /// Fills the store with what the command will ask for, whose units go into the folder `target` and wait as long as
-    /// there is a `barrier`.
-    fn plan(&self, target: Utf8PathBuf, barrier: impl Send) -> Result<()> {
+    /// Fills the store with what the command will ask for, whose units, the `first` of them and all later ones, wait as
+    /// long as there is a `barrier`.
+    fn plan(&self, first: Place, barrier: impl Send) -> Result<()> {
         let session = Session::open(self.env, self.config, self.env.get("RUSTC").unwrap_or("rustc"))?;
         let folder = session.cache.temp_dir()?;
         let folder = Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
@@ -124,7 +124,12 @@ impl Planner<'_> {
         self.rehearsal.run(self.cargo, self.wrapper, &recording)?;
         session.timings.add("rehearsal", Phase::Rehearsal, begun, SystemTime::now());
         let jobs = self.jobs(&recording);
-        let mut together = Together::new(&session, &recording, target, jobs)?;
+        let mut together = Together::new(&session, &recording, first.target, jobs)?;
+        let missing = together.tell();
+        if !together.has_all_below(&first.output) {
+            log::info!("not planned: cargo takes for fresh what a plan would make anew");
+            return Ok(());
+        }
         let progress = Mutex::new(Progress::new(self.is_quiet()));
         let (calls, size) = match session.shares_steps() {
             true => (CALLS, (SIZE * jobs.number(session.processors())).max(MIN_SIZE)),
@@ -135,8 +140,8 @@ impl Planner<'_> {
             let _barrier = barrier;
             let (sender, receiver) = mpsc::channel();
             let mut running = 0;
+            progress.lock().expect(LOCK).expect(missing);
             loop {
-                progress.lock().expect(LOCK).expect(together.tell());
                 while running < calls
                     && let Some(batch) = together.next(size)?
                 {
@@ -156,6 +161,7 @@ impl Planner<'_> {
                 if !together.end(ended)? {
                     return Ok(());
                 }
+                progress.lock().expect(LOCK).expect(together.tell());
             }
         });
         progress.into_inner().expect(LOCK).finish();

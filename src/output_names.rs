@@ -2,11 +2,22 @@
 //!
 //! Source: `rustc_session::output::out_filename`, for Linux.
 
+use camino::Utf8PathBuf;
+
 use crate::{
     argv::{Flag, RustcArgs},
     crate_type::CrateType,
     emit::EmitKind,
+    unit::{Unit, Work},
 };
+
+/// The paths that a unit writes to, as far as another unit looks for them.
+pub fn paths(unit: &Unit) -> Vec<Utf8PathBuf> {
+    match &unit.work {
+        Work::Compile { args, out_dir, .. } => of(args).into_iter().map(|(name, _)| out_dir.join(name)).collect(),
+        Work::BuildScript { out_dir, .. } => vec![out_dir.clone()],
+    }
+}
 
 /// Names, each with what rustc calls its kind.
 pub fn of(args: &RustcArgs) -> Vec<(String, &'static str)> {

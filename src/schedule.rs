@@ -54,9 +54,19 @@ impl Schedule {
         &self.units[unit].state
     }
 
-    /// Whether the store has all that the unit is made from.
+    /// Whether the store has all that the unit is made from, and all that this is made from, and so on.
     pub fn has_all_below(&self, unit: usize) -> bool {
-        self.units[unit].made_from.iter().all(|below| matches!(self.state(*below), State::Done(_)))
+        let is_stored = |unit: &usize| matches!(self.state(*unit), State::Done(_));
+        self.all_below(unit).iter().all(is_stored)
+    }
+
+    fn all_below(&self, unit: usize) -> HashSet<usize> {
+        let (mut below, mut waiting) = (HashSet::new(), vec![unit]);
+        while let Some(unit) = waiting.pop() {
+            let Entry { made_from, hears, .. } = &self.units[unit];
+            waiting.extend(made_from.iter().chain(hears).copied().filter(|unit| below.insert(*unit)));
+        }
+        below
     }
 
     /// The state of the unit of this key.
@@ -169,6 +179,9 @@ mod tests {
         assert_eq!(schedule.next(9), [0, 3, 4]);
         assert_eq!(schedule.find("k3"), Some(3));
         assert_eq!(schedule.summary(), "1 done, 1 in a call, 3 missing");
+        assert_eq!([0, 2, 3, 4].map(|unit| schedule.has_all_below(unit)), [true, false, false, false]);
+        schedule.set(1, State::Done("k1".into()));
+        assert_eq!([0, 2, 3, 4].map(|unit| schedule.has_all_below(unit)), [true, true, true, false]);
     }
 
     #[test]

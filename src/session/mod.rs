@@ -22,13 +22,13 @@ use crate::{
     dockerfile::Mount,
     engine::Engine,
     env::Env,
-    gate,
+    gate::{self, Place},
     image::Image,
     inputs::{Finder, Inputs},
     kept::{self, Kept},
     leak,
     learned::Learned,
-    missing,
+    missing, output_names,
     places::{Places, target_root},
     plan,
     recipe::{Key, Recipes, Step},
@@ -204,7 +204,7 @@ impl<'a> Session<'a> {
                 inputs.mounts.push(state);
                 step = self.step(unit, &inputs, salt);
             }
-            None if gate::pass(self.env, &target_folder(unit)) => {
+            None if gate::pass(self.env, || place(unit)) => {
                 // The plan may have learned what the unit reads.
                 self.recall(prepared)?;
                 return self.build_once(prepared, salt, lost);
@@ -343,6 +343,10 @@ impl<'a> Session<'a> {
 /// The target folder that a unit writes to; no path at all, if cargo left none of its notes there.
 fn target_folder(unit: &Unit) -> Utf8PathBuf {
     target_root(unit.out_dir()).unwrap_or_default()
+}
+
+fn place(unit: &Unit) -> Place {
+    Place { target: target_folder(unit), output: output_names::paths(unit).into_iter().next().unwrap_or_default() }
 }
 
 /// The text of the dep-info files a unit wrote.

@@ -113,6 +113,14 @@ impl<'a> Together<'a> {
         })
     }
 
+    /// Whether the store has all that the unit is made from that writes to `output` in the real run.
+    pub fn has_all_below(&self, output: &Utf8Path) -> bool {
+        let Ok(output) = output.strip_prefix(&self.target) else { return true };
+        let output = self.stand_in.join(output);
+        let number = self.units.iter().position(|unit| output_names::paths(unit).contains(&output));
+        number.is_none_or(|number| self.schedule.has_all_below(number))
+    }
+
     /// Finds the keys of all units that can be told now, and what the store has of them. Gives what people call those
     /// that it lacks, by the stages that make them.
     pub fn tell(&mut self) -> Vec<(Key, String)> {
@@ -311,14 +319,13 @@ fn schedule(units: &[Unit]) -> Result<Schedule> {
     let mut makers: HashMap<Utf8PathBuf, usize> = HashMap::new();
     let mut schedule = Schedule::default();
     for unit in units {
-        let (inputs, outputs): (Vec<Utf8PathBuf>, Vec<Utf8PathBuf>) = match &unit.work {
-            Work::Compile { args, out_dir, .. } => {
+        let inputs: Vec<Utf8PathBuf> = match &unit.work {
+            Work::Compile { args, .. } => {
                 let crates = args.externs().filter_map(|(_, path)| Some(unit.cwd.join(path?)));
                 let generated = unit.env.get("OUT_DIR").map(Utf8PathBuf::from);
-                let outputs = output_names::of(args).into_iter().map(|(name, _)| out_dir.join(name));
-                (crates.chain(generated).collect(), outputs.collect())
+                crates.chain(generated).collect()
             }
-            Work::BuildScript { program, out_dir, .. } => (vec![shim::compiled(program)?], vec![out_dir.clone()]),
+            Work::BuildScript { program, .. } => vec![shim::compiled(program)?],
         };
         let made_from = inputs.iter().filter_map(|path| makers.get(path).copied()).collect();
         let hears = placeholder::scripts(unit);
@@ -328,7 +335,7 @@ fn schedule(units: &[Unit]) -> Result<Schedule> {
         if !is_whole {
             schedule.set(number, State::Apart);
         }
-        makers.extend(outputs.into_iter().map(|path| (path, number)));
+        makers.extend(output_names::paths(unit).into_iter().map(|path| (path, number)));
     }
     Ok(schedule)
 }

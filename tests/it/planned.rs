@@ -136,6 +136,19 @@ fn a_library_in_a_folder_that_a_script_made() {
     project.assert_same_tree();
 }
 
+/// The package's script and library have other keys with an edit of its program, but cargo runs neither again.
+#[test]
+fn what_cargo_finds_fresh_is_not_planned() {
+    let project = project("broken");
+    green(&project, "build").succeeds();
+    project.edit("src/main.rs", "// HERE", "let _ = 1;");
+    project.calls.take();
+    green(&project, "run").succeeds();
+    assert_eq!(project.calls.take().len(), 1);
+    project.plain("run").succeeds();
+    project.assert_same_tree();
+}
+
 /// An engine that lost everything, or another one, is given what is stored.
 #[test]
 fn what_is_stored_is_not_built_again_for_a_new_engine() {
