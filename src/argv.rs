@@ -10,6 +10,7 @@
 
 use std::{fmt, io};
 
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{crate_type::CrateType, emit::Emit};
@@ -225,6 +226,14 @@ impl RustcArgs {
     /// `-L [kind=]path`, as (kind, path); rustc's default kind is `all`.
     pub fn library_paths(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values(Flag::LibraryPath).map(|spec| spec.split_once('=').unwrap_or(("all", spec)))
+    }
+
+    /// The folders in which a compiler started in `cwd` looks for the crates of other units.
+    pub fn crate_folders(&self, cwd: &Utf8Path) -> Vec<Utf8PathBuf> {
+        self.library_paths()
+            .filter(|(kind, _)| matches!(*kind, "dependency" | "crate"))
+            .map(|(_, dir)| cwd.join(dir))
+            .collect()
     }
 }
 

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::{
     repository::CALLED,
-    stage::{FILES, NONCE, STATUS, STDERR, STDOUT},
+    stage::{FILES, LEFT, NONCE, STATUS, STDERR, STDOUT},
 };
 
 /// The tar file of a build's result, read once from its start.
@@ -33,6 +33,8 @@ pub struct Outcome {
     pub nonce: String,
     /// Whether it called git, as far as it is a build script.
     pub called_git: bool,
+    /// Whether its artifacts were left in the engine.
+    pub is_left: bool,
 }
 
 /// A unit's outcome and its files.
@@ -102,12 +104,19 @@ impl<R: Read> Archive<R> {
                 entry.read_to_end(said.entry(path).or_default()).context(DAMAGED)?;
             }
         }
-        let called_git = said.contains_key(CALLED);
+        let (called_git, is_left) = (said.contains_key(CALLED), said.contains_key(LEFT));
         let mut said = |name: &str| said.remove(name).with_context(|| format!("{DAMAGED}: no `{name}` in it"));
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
         let status = text(said(STATUS)?);
         let status = status.parse().with_context(|| format!("failed to read the exit status `{status}`"))?;
-        Ok(Outcome { status, stdout: said(STDOUT)?, stderr: said(STDERR)?, nonce: text(said(NONCE)?), called_git })
+        Ok(Outcome {
+            status,
+            stdout: said(STDOUT)?,
+            stderr: said(STDERR)?,
+            nonce: text(said(NONCE)?),
+            called_git,
+            is_left,
+        })
     }
 }
 

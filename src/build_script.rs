@@ -32,7 +32,7 @@ pub fn run(program: &str) -> Result<ExitCode> {
     let env = Env::current();
     let config = Config::load(&env)?;
     let unit = || {
-        let target = env.get("OUT_DIR").and_then(|out_dir| target_root(Utf8Path::new(out_dir)));
+        let target = env.get("OUT_DIR").and_then(|out_dir| target_root(Utf8Path::new(out_dir), env.get("TARGET")));
         let unit = unit::build_script(program, env.current_dir()?, target.as_deref(), &env);
         unit.context("failed to run a build script: OUT_DIR or CARGO_MANIFEST_DIR is not set (hint: cargo sets them)")
     };

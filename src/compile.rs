@@ -5,11 +5,13 @@ use std::{ffi::OsString, fs, process::ExitCode};
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    argv::{self, RustcArgs},
+    argv::{self, Flag, RustcArgs},
     config::Config,
     delivery,
     env::Env,
-    logging, quote,
+    left, logging,
+    places::target_root,
+    quote,
     recording::Recording,
     runner,
     session::Session,
@@ -29,7 +31,9 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let env = Env::current();
     let args = argv::expand_files(texts[count..].to_vec(), |path| fs::read_to_string(path));
     let args = RustcArgs::parse(args.context("failed to read an @file of arguments")?);
-    let unit = match unit::invocation(tool, args, env.current_dir()?, &env) {
+    let cwd = env.current_dir()?;
+    let (crate_folders, platform) = (args.crate_folders(&cwd), args.value(Flag::Target).map(str::to_owned));
+    let unit = match unit::invocation(tool, args, cwd, &env) {
         Invocation::Passthrough => return local(words),
         Invocation::Compile(unit) => Ok(*unit),
         Invocation::Local(reason) => Err(reason),
@@ -54,6 +58,10 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
         }
         Err(reason) => {
             eprintln!("rustcbuildx: compiled locally: {reason}");
+            let target = crate_folders.iter().find_map(|folder| target_root(folder, platform.as_deref()));
+            if let Some(target) = target.filter(|target| left::is_passing(target, &env)) {
+                Session::open(&env, &config, rustc(&texts[..count]))?.fetch(target, &crate_folders)?;
+            }
             local(words)
         }
     }

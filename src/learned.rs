@@ -162,7 +162,14 @@ mod tests {
         let cwd = if compile { root.to_owned() } else { package.clone() };
         let unit = Unit::new(work, cwd, package);
         let said = said.as_bytes().to_vec();
-        let outcome = Outcome { status, stdout: said.clone(), stderr: said, nonce: String::new(), called_git: false };
+        let outcome = Outcome {
+            status,
+            stdout: said.clone(),
+            stderr: said,
+            nonce: String::new(),
+            called_git: false,
+            is_left: false,
+        };
         Learned::from(&unit, &outcome, "# env-dep:A\n", &Env::with(&[("A", "1"), ("B", "2"), ("PATH", "/")]))
     }
 

@@ -18,7 +18,7 @@
 //! sends the run the same way; without the wrapper it starts the real program.
 //!
 //! `cargo green` ([`green`]) lets cargo run, with a [`gate`] at which the units wait that the store lacks. The first one
-//! tells its target folder and asks for a plan: cargo runs once more in a [`rehearsal`], where the wrapper only writes
+//! tells where it belongs and asks for a plan: cargo runs once more in a [`rehearsal`], where the wrapper only writes
 //! units down ([`recording`]) and build scripts say placeholders ([`placeholder`]). What can be told of each unit when is
 //! in [`schedule`]; what is missing is built in batches ([`session::together`]) and stored, and the gate opens.
 //!
@@ -41,6 +41,8 @@
 //! - **The step succeeds whatever rustc says**, so that diagnostics, status and files come back whole. The
 //!   number in [`stage::NONCE`] tells a step that ran from one the engine remembered, and a remembered
 //!   failure is run again.
+//! - **Only what nobody else can look for is left in the engine** ([`left`]): a target folder that stays holds what plain
+//!   cargo would have put there, for plain cargo, rustdoc and editors to use.
 //! - **A recipe's key is the key of its outcome** ([`store`]): it digests the step, the sources and, through
 //!   their keys, all steps below, so the same key means the same outcome.
 //! - **Sources are copied before they are sent** ([`sources`]), except a registry's: the engine sees one
@@ -81,6 +83,7 @@ pub mod inputs;
 pub mod kept;
 pub mod leak;
 pub mod learned;
+pub mod left;
 pub mod missing;
 pub mod places;
 pub mod recipe;

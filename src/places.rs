@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
+    argv::Flag,
     config::CanonicalPaths,
     unit::{Unit, Work},
 };
@@ -48,7 +49,7 @@ impl Places {
     /// The places for a unit, by the folders it names and what cargo left in them.
     pub fn of(unit: &Unit, choice: CanonicalPaths, cargo_home: &Utf8Path) -> Self {
         let mut pairs = vec![Pair::new(cargo_home.to_owned(), CARGO_HOME)];
-        pairs.extend(target_root(unit.out_dir()).map(|host| Pair::new(host, TARGET)));
+        pairs.extend(target_folder(unit).map(|host| Pair::new(host, TARGET)));
         let is_dependency =
             ["registry/src", "git/checkouts"].iter().any(|dir| unit.package.starts_with(cargo_home.join(dir)));
         if choice == CanonicalPaths::All && !is_dependency {
@@ -122,8 +123,7 @@ impl Places {
 
     /// The marks to look for in an output.
     pub fn marks(&self) -> Vec<String> {
-        let places: &[&str] = if self.is_common { &[CARGO_HOME, TARGET, WORKSPACE] } else { &[] };
-        places.iter().map(|place| format!("{place}{MARK}")).collect()
+        if self.is_common { all_marks().to_vec() } else { vec![] }
     }
 
     /// Text from the container as the host has it.
@@ -140,6 +140,11 @@ impl Places {
         }
         text
     }
+}
+
+/// The marks of all places.
+pub fn all_marks() -> [String; 3] {
+    [CARGO_HOME, TARGET, WORKSPACE].map(|place| format!("{place}{MARK}"))
 }
 
 /// Text with the folders of `pairs` replaced, the first that fits deciding.
@@ -202,10 +207,28 @@ fn ends_name(after: &str) -> bool {
     !after.chars().next().is_some_and(is_name)
 }
 
-/// The target or build folder around a unit's output: where cargo keeps its notes.
-pub fn target_root(out_dir: &Utf8Path) -> Option<Utf8PathBuf> {
-    let is_root = |dir: &&Utf8Path| [".rustc_info.json", "CACHEDIR.TAG"].iter().any(|name| dir.join(name).exists());
-    out_dir.ancestors().find(is_root).map(Utf8Path::to_owned)
+/// The target or build folder that a unit writes to, if cargo left its notes there.
+pub fn target_folder(unit: &Unit) -> Option<Utf8PathBuf> {
+    let platform = match &unit.work {
+        Work::Compile { args, .. } => args.value(Flag::Target),
+        Work::BuildScript { .. } => unit.env.get("TARGET").map(String::as_str),
+    };
+    target_root(unit.out_dir(), platform)
+}
+
+/// The target or build folder around what is made for a `platform`, as `--target` names it.
+pub fn target_root(out_dir: &Utf8Path, platform: Option<&str>) -> Option<Utf8PathBuf> {
+    let mut noted = noted_folders(out_dir);
+    let nearest = noted.next()?;
+    // Cargo tags the folder of a platform as it does the one around it.
+    let name = platform.and_then(|platform| Utf8Path::new(platform.trim_end_matches(".json")).file_name());
+    let around = noted.next().filter(|around| nearest.parent() == Some(around) && nearest.file_name() == name);
+    Some(around.unwrap_or(nearest).to_owned())
+}
+
+/// The folders around a path in which cargo keeps notes, the nearest first.
+pub fn noted_folders(path: &Utf8Path) -> impl Iterator<Item = &Utf8Path> {
+    path.ancestors().filter(|dir| [".rustc_info.json", "CACHEDIR.TAG"].iter().any(|name| dir.join(name).exists()))
 }
 
 /// Where cargo starts the compiler of a member; its build script is started in its own folder.
@@ -226,6 +249,26 @@ mod tests {
     fn places(is_common: bool) -> Places {
         let pairs = [("/h/.cargo", CARGO_HOME), ("/h/w", WORKSPACE), ("/h/w/target", TARGET)];
         Places::new(pairs.map(|(host, container)| Pair::new(host.into(), container)).to_vec(), is_common)
+    }
+
+    #[test]
+    fn a_platforms_folder_is_no_target_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        let folders = ["target/debug/deps", "target/own.one/debug/deps", "target/of-an-editor/debug/deps"];
+        let notes = ["target/CACHEDIR.TAG", "target/own.one/CACHEDIR.TAG", "target/of-an-editor/.rustc_info.json"];
+        folders.iter().for_each(|folder| std::fs::create_dir_all(root.join(folder)).unwrap());
+        notes.iter().for_each(|note| std::fs::write(root.join(note), "").unwrap());
+        for (folder, platform, expected) in [
+            (folders[0], None, Some("target")),
+            (folders[0], Some("x86_64-unknown-linux-gnu"), Some("target")),
+            (folders[1], Some("/w/own.one.json"), Some("target")),
+            (folders[1], Some("own.one"), Some("target")),
+            (folders[2], Some("x86_64-unknown-linux-gnu"), Some("target/of-an-editor")),
+            ("src", None, None),
+        ] {
+            assert_eq!(target_root(&root.join(folder), platform), expected.map(|folder| root.join(folder)));
+        }
     }
 
     #[test]

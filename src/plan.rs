@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
     dockerfile::{Dockerfile, Instruction, Mount, Run, Stage},
+    places::all_marks,
     recipe::Step,
     stage::{KEPT, OUT},
 };
@@ -31,11 +32,11 @@ pub fn unit(step: &Step, syntax: Option<&str>) -> Plan {
     steps.plan(vec![], &step.key, syntax)
 }
 
-/// Plans many units: those `wanted` among `steps`, which come after all that they are made from. The result has
-/// a folder for the outcome of each.
-pub fn units(steps: &[Step], wanted: &[&str], syntax: Option<&str>) -> Plan {
+/// Plans many units: those `wanted` among `steps`, which come after all that they are made from, and those to be `left`
+/// in the engine. The result has a folder for the outcome of each.
+pub fn units(steps: &[Step], wanted: &[&str], left: &[&str], syntax: Option<&str>) -> Plan {
     let steps = Steps::of(steps);
-    let gather = gather(wanted);
+    let gather = gather(wanted, left);
     let gathering = steps.bases.keys().next().map(|base| (*base, GATHER, &gather));
     steps.plan(gathering.into_iter().collect(), GATHER, syntax)
 }
@@ -66,17 +67,40 @@ done"#;
 
 /// One step that copies all outcomes, instead of a `COPY` for each: those take BuildKit three times as long, and
 /// podman hands the result out anew after every instruction of its stage.
-fn gather(wanted: &[&str]) -> Run {
-    let folder = "/rustcbuildx/in";
-    let mount = |key: &&str| Mount::Bind {
-        from: key.to_string(),
+fn gather(wanted: &[&str], left: &[&str]) -> Run {
+    let (all, told) = ("/rustcbuildx/in", "/rustcbuildx/left");
+    let mount = |folder: &str, key: &str| Mount::Bind {
+        from: key.to_owned(),
         source: OUT.to_owned(),
         target: format!("{folder}/{key}"),
         writable: false,
     };
-    let script = format!("mkdir -p {OUT} && cp -a {folder}/. {OUT}/");
-    Run { mounts: wanted.iter().map(mount).collect(), argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), script] }
+    let mut script = format!("mkdir -p {OUT}");
+    if !wanted.is_empty() {
+        script += &format!(" && cp -a {all}/. {OUT}/");
+    }
+    if !left.is_empty() {
+        let marks: Vec<String> = all_marks().iter().map(|mark| format!("-e {mark}")).collect();
+        script += &GATHER_LEFT.replace("MARKS", &marks.join(" "));
+    }
+    let mounts = wanted.iter().map(|key| mount(all, key)).chain(left.iter().map(|key| mount(told, key)));
+    Run { mounts: mounts.collect(), argv: ["/bin/sh", "-c", &script].map(str::to_owned).to_vec() }
 }
+
+/// Of a success, all but the artifacts; whole, if one of them holds a mark of its unit's places, for a closer look.
+const GATHER_LEFT: &str = r#" && cd /rustcbuildx/left && for key in *; do
+  to=/rustcbuildx/outcome/$key; dep_infos=; is_left=$(grep -x 0 "$key/status")
+  for file in "$key"/files/*; do
+    case $file in
+      *.d) dep_infos="$dep_infos $file" ;;
+      *) grep -qF MARKS "$file"; [ $? = 1 ] || is_left= ;;
+    esac
+  done
+  if [ "$is_left" ]; then
+    mkdir -p "$to/files" && : >"$to/left" && cp "$key/status" "$key/stdout" "$key/stderr" "$key/nonce" "$to" || exit
+    [ ! "$dep_infos" ] || cp $dep_infos "$to/files" || exit
+  else cp -a "$key" "$to" || exit; fi
+done"#;
 
 /// Steps, each with its base and name, and all that they need.
 #[derive(Default)]

@@ -32,6 +32,8 @@ pub const STATUS: &str = "status";
 /// Under [`OUT`]: a number each build makes anew. Finding another build's means that the engine reused that build's
 /// outcome.
 pub const NONCE: &str = "nonce";
+/// Under [`OUT`]: there if the files were left in the engine; see [`crate::left`].
+pub const LEFT: &str = "left";
 /// The secret with the build's number and, where they are bounded, how many of its processes may run at once, or
 /// `all` for one on each processor. A secret is no part of the cache key.
 pub const BUILD_SECRET: &str = "RUSTCBUILDX_BUILD";

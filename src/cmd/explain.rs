@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, process::ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     dockerfile::Mount,
     env::Env,
-    places::target_root,
+    places::noted_folders,
     recipe::{Key, Recipes, Step},
     store::{LocalStore, Store},
 };
@@ -49,10 +49,12 @@ pub fn run(env: &Env, path: &str, other: Option<&str>) -> Result<ExitCode> {
 
 fn explain(path: &Utf8Path, cache: &Cache, store: &impl Store) -> Result<Explanation> {
     let path = path.canonicalize_utf8().with_context(|| format!("failed to find `{path}`"))?;
-    let root = target_root(&path).with_context(|| format!("failed to explain `{path}`: it is in no target folder"))?;
-    let mut recipes = Recipes::new(cache, root);
-    let key = cargos_names(&path).iter().find_map(|path| recipes.of_path(path).map(|recipe| recipe.key.clone()));
-    let step = key.map(|key| recipes.step(&key)).and_then(Result::ok);
+    ensure!(noted_folders(&path).next().is_some(), "failed to explain `{path}`: it is in no target folder");
+    let step = noted_folders(&path).find_map(|root| {
+        let mut recipes = Recipes::new(cache, root.to_owned());
+        let key = cargos_names(&path).iter().find_map(|path| recipes.of_path(path).map(|recipe| recipe.key.clone()));
+        recipes.step(&key?).ok()
+    });
     let Step { key, base: image, mut run, .. } = step.with_context(|| {
         format!(
             "failed to explain `{path}`: rustcbuildx did not make it, or it was changed since \

@@ -4,7 +4,7 @@ mod named;
 
 use std::{collections::BTreeMap, fs};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     cache::{Cache, digest},
     dockerfile::Mount,
     learned::normalised,
+    left,
     recipe::{Key, Origin, Output, Recipe, Recipes},
     shim::{self, Shim},
     sources::{Extent, Sources, file_digest},
@@ -126,11 +127,10 @@ impl Finder<'_> {
     /// What an artifact of unknown making needs is not known either: everything beside it, but for what this
     /// very unit wrote before.
     fn all_crates_nearby(&mut self, unit: &Unit, args: &RustcArgs, inputs: &mut Inputs) -> Result<()> {
-        for (kind, dir) in args.library_paths().filter(|(kind, _)| matches!(*kind, "dependency" | "crate")) {
-            let dir = unit.cwd.join(dir);
+        for dir in args.crate_folders(&unit.cwd) {
             let Ok(entries) = dir.read_dir_utf8() else { continue };
             for entry in entries {
-                let path = entry.with_context(|| format!("failed to read the {kind} folder `{dir}`"))?.into_path();
+                let path = entry.with_context(|| format!("failed to read `{dir}`"))?.into_path();
                 if matches!(path.extension(), Some("rlib" | "rmeta" | "so")) && !is_own(&path, args) {
                     let (key, _) = self.key_of(&path)?;
                     push_new(&mut inputs.crates, key);
@@ -199,6 +199,9 @@ impl Finder<'_> {
     }
 
     fn copy_file(&self, path: &Utf8Path) -> Result<Recipe> {
+        if left::maker(path).is_some() {
+            bail!("failed to send `{path}`: it was left in the engine (hint: run the command again)");
+        }
         let content = file_digest(path.as_std_path())?;
         self.copied(path, &content, |to| Ok(fs::copy(path, to).map(drop)?))
     }

@@ -1,6 +1,7 @@
 //! One unit's way through the engine: inputs, stage, build, outcome, and again where the first answer is
 //! not to be trusted.
 
+mod left;
 mod supply;
 pub mod together;
 
@@ -29,7 +30,7 @@ use crate::{
     leak,
     learned::Learned,
     missing, output_names,
-    places::{Places, target_root},
+    places::{self, Places},
     plan,
     recipe::{Key, Recipes, Step},
     runner,
@@ -39,10 +40,6 @@ use crate::{
     toolchain::Version,
     unit::{NUM_JOBS, Unit, Work, is_secret},
 };
-
-/// How many stored outcomes are sent with a call that needs them, rather than given to the engine before: each costs the
-/// call some 30 ms.
-const FEW: usize = 4;
 
 /// What all units of one process share.
 pub struct Session<'a> {
@@ -211,13 +208,10 @@ impl<'a> Session<'a> {
             }
             None => {}
         }
-        let trusted: Vec<Key> = inputs.stages.iter().filter(|key| !lost.contains(key)).cloned().collect();
-        let (mut stages, lacking): (Vec<Key>, Vec<Key>) = trusted.into_iter().partition(|key| self.kept.has(key));
-        // What it is not given now is sent with the call.
-        if lacking.len() > FEW {
-            self.supply(&lacking).unwrap_or_else(|error| log::warn!("{error:#}"));
+        let stages = self.supplied(inputs.stages.iter().filter(|key| !lost.contains(key)));
+        if stages.len() < inputs.stages.len() {
+            self.fetch_for(unit)?;
         }
-        stages.extend(lacking.into_iter().filter(|key| self.kept.has(key)));
         let alone = finder.without_stages(&inputs, &stages)?;
         let alone = self.step(unit, &alone, salt).called(step.key.clone());
         let plan = plan::unit(&alone, self.config.syntax.as_deref());
@@ -269,7 +263,10 @@ impl<'a> Session<'a> {
     /// What the store has of a unit with this key.
     fn stored(&self, unit: &Unit, key: &str) -> Result<Option<Received>> {
         let begun = SystemTime::now();
-        let Some(received) = self.store().get(key, unit.out_dir()) else { return Ok(None) };
+        let whole = self.store().get(key, unit.out_dir());
+        let Some(received) = whole.map_or_else(|| self.left(unit, key), |whole| Ok(Some(whole)))? else {
+            return Ok(None);
+        };
         let received = restored(unit, received)?;
         log::info!("{} was taken from the store in {} ms", unit.name(), millis_since(begun));
         self.timings.add(&unit.name(), Phase::Restore, begun, SystemTime::now());
@@ -342,7 +339,7 @@ impl<'a> Session<'a> {
 
 /// The target folder that a unit writes to; no path at all, if cargo left none of its notes there.
 fn target_folder(unit: &Unit) -> Utf8PathBuf {
-    target_root(unit.out_dir()).unwrap_or_default()
+    places::target_folder(unit).unwrap_or_default()
 }
 
 fn place(unit: &Unit) -> Place {

@@ -6,7 +6,22 @@ use camino::Utf8Path;
 use super::Session;
 use crate::{plan, recipe::Key, runner, session::nonce, store::Store};
 
+/// How many stored outcomes are sent with a call that needs them, rather than given to the engine before: each costs the
+/// call some 30 ms.
+const FEW: usize = 4;
+
 impl Session<'_> {
+    /// Those of the stages whose outcomes the engine keeps; if it lacks many, it is given them before.
+    pub(super) fn supplied<'k>(&self, stages: impl Iterator<Item = &'k Key>) -> Vec<Key> {
+        let (mut kept, lacking): (Vec<Key>, Vec<Key>) = stages.cloned().partition(|key| self.kept.has(key));
+        // What it is not given now is sent with the call.
+        if lacking.len() > FEW {
+            self.supply(&lacking).unwrap_or_else(|error| log::warn!("{error:#}"));
+        }
+        kept.extend(lacking.into_iter().filter(|key| self.kept.has(key)));
+        kept
+    }
+
     /// Has the engine keep the outcomes of those stages, as far as the store has them.
     pub(super) fn supply(&self, stages: &[Key]) -> Result<()> {
         // Units that are built at the same time lack the same.

@@ -19,7 +19,7 @@ use crate::{
     jobs::Jobs,
     kept, leak,
     learned::Learned,
-    output_names,
+    left, output_names,
     placeholder::{self, Said},
     places::Places,
     plan,
@@ -51,6 +51,8 @@ pub struct Together<'a> {
     said: HashMap<String, Said>,
     /// Steps as the engine has been told of them, for it to see that two calls mean the same.
     told: HashMap<Key, Step>,
+    /// Whether artifacts may be left in the engine.
+    leaves: bool,
     /// Whether a call failed for want of what the engine was thought to have kept.
     has_lost_kept: bool,
     /// The number that all calls have in common, and with it the slots.
@@ -95,6 +97,7 @@ impl<'a> Together<'a> {
         let finder = Finder { cache: &session.cache, recipes, cargo_home: session.cargo_home.clone() };
         let units = recording.units()?;
         let schedule = schedule(&units)?;
+        let leaves = left::is_passing(&target, session.env);
         let (known, learned, said, told, has_lost_kept) = Default::default();
         Ok(Self {
             session,
@@ -107,6 +110,7 @@ impl<'a> Together<'a> {
             learned,
             said,
             told,
+            leaves,
             has_lost_kept,
             number: nonce(),
             jobs,
@@ -166,8 +170,10 @@ impl<'a> Together<'a> {
         names.sort();
         self.finder.recipes.save(step.recipe(stage::outputs(unit, &names)))?;
         let key = step.key.clone();
+        let is_left = self.leaves && left::may_be(unit) && self.session.kept.has(&key);
         self.known.insert(number, Known { prepared, step });
-        match self.session.store().has(&key) {
+        let store = self.session.store();
+        match store.has(&key) || is_left && store.has(&left::stored_as(&key)) {
             // A damaged entry is none.
             true => Ok(self.stored(number, key.clone())?.unwrap_or(State::Missing(key))),
             false => Ok(State::Missing(key)),
@@ -214,9 +220,12 @@ impl<'a> Together<'a> {
         for key in &keys {
             self.add_step(key, &mut visited, &mut steps)?;
         }
-        let wanted: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let may_be_left = |number: &usize| self.leaves && left::may_be(&self.units[*number]);
+        let pairs = numbers.iter().zip(&keys);
+        let (left, wanted): (Vec<_>, Vec<_>) = pairs.partition(|(number, _)| may_be_left(number));
+        let [left, wanted] = [left, wanted].map(|pairs| pairs.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>());
         let session = self.session;
-        let plan = plan::units(&steps, &wanted, session.config.syntax.as_deref());
+        let plan = plan::units(&steps, &wanted, &left, session.config.syntax.as_deref());
         let jobs = self.jobs.number(session.processors());
         let variables = session.variables(&format!("{} {}", self.number, self.jobs), &jobs.to_string());
         let cmd = session.engine.build_watched(&plan, variables, jobs);
@@ -388,7 +397,8 @@ impl Session<'_> {
             let end = if let Some(more) = self.read_beyond(unit, &outcome, &dep_info, uses_own_paths) {
                 End::ReadsMore(more)
             } else if has_succeeded {
-                self.store().put(key, &mut archive)?;
+                let name = if outcome.is_left { left::stored_as(key) } else { key.to_owned() };
+                self.store().put(&name, &mut archive)?;
                 End::Stored
             } else {
                 let said = String::from_utf8_lossy(&outcome.stderr);

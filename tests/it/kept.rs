@@ -65,6 +65,18 @@ fn what_the_engine_lost_is_sent() {
     project.same_in_the_end("run");
 }
 
+/// With `--target`, cargo tags two folders: one for this machine, where macros are, and one for the target.
+#[test]
+fn nothing_is_sent_for_a_named_target() {
+    let project = project("broken");
+    let args = format!("build --target {}-unknown-linux-gnu", std::env::consts::ARCH);
+    project.ours(&args).succeeds();
+    let calls = project.calls.take();
+    assert!(!calls.is_empty() && !calls.iter().any(|call| call.contains("/artifacts/")), "{calls:#?}");
+    project.plain(&args).succeeds();
+    project.assert_same_tree();
+}
+
 /// As if a crate came out otherwise each time it is compiled.
 #[test]
 fn what_does_not_fit_is_sent() {

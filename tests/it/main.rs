@@ -19,6 +19,7 @@ mod failures;
 mod full_disk;
 mod interrupted;
 mod kept;
+mod left;
 mod lost_engine;
 mod modes;
 mod odd;

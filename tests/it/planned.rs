@@ -10,16 +10,26 @@ use crate::project::{By, Project, json_lines};
 use crate::sources::commit;
 
 /// A project for which `cargo green` is found.
-fn project(fixture: &str) -> Project {
+pub fn project(fixture: &str) -> Project {
     let programs = Path::new(WRAPPER).parent().unwrap().display();
     let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
     Project::new(fixture).env("PATH", &path).env("CARGO_INCREMENTAL", "0")
 }
 
-fn green(project: &Project, args: &str) -> Finished {
+pub fn green(project: &Project, args: &str) -> Finished {
     let mut cargo = project.cargo(By::Ours, &format!("green {args}"));
     cargo.env_remove("RUSTC_WRAPPER");
     start(cargo, &format!("cargo green {args}")).finish()
+}
+
+/// Into the target folder that cargo chooses by itself; without the wrapper's name, where the command is `green`.
+pub fn in_its_own_folder(project: &Project, args: &str) -> Finished {
+    let mut cargo = project.cargo(By::Ours, args);
+    cargo.env_remove("CARGO_TARGET_DIR");
+    if args.starts_with("green") {
+        cargo.env_remove("RUSTC_WRAPPER");
+    }
+    start(cargo, &format!("cargo {args}")).finish()
 }
 
 #[test]
@@ -41,9 +51,7 @@ fn many_units_in_few_calls() {
 #[test]
 fn a_target_folder_in_the_package() {
     let project = project("broken");
-    let mut cargo = project.cargo(By::Ours, "green run");
-    cargo.env_remove("RUSTC_WRAPPER").env_remove("CARGO_TARGET_DIR");
-    let ours = start(cargo, "cargo green run").finish().succeeds();
+    let ours = in_its_own_folder(&project, "green run").succeeds();
     assert_eq!(ours.stdout, "one is 1\n");
     assert!(project.root.join("target/debug/broken").exists());
     // The build script, what goes on beside it, and what comes of it.
@@ -218,16 +226,14 @@ fn a_temporary_target_folder() {
     project.edit("src/main.rs", "// HERE", "println!(\"{}\", env!(\"OUT_DIR\"));");
     commit(&project.root);
     let args = format!("green install --git file://{} broken --root {{target}}/root", project.root.display());
-    let mut cargo = project.cargo(By::Ours, &args);
-    cargo.env_remove("RUSTC_WRAPPER").env_remove("CARGO_TARGET_DIR");
-    assert_planned(&project, start(cargo, "cargo green install").finish());
+    assert_planned(&project, in_its_own_folder(&project, &args));
     let program = project.target(By::Ours).join("root/bin/broken");
     let told = start(project.command(program.to_str().unwrap(), By::Ours), "broken").finish().succeeds().stdout;
     assert!(!told.contains("cargo-target") && told.contains("/out\n"), "{told}");
 }
 
 #[track_caller]
-fn assert_planned(project: &Project, run: Finished) {
+pub fn assert_planned(project: &Project, run: Finished) {
     run.succeeds();
     let calls = project.calls.take();
     assert!(!calls.is_empty() && calls.iter().all(|call| call.contains("rawjson")), "{calls:#?}");

@@ -1,0 +1,92 @@
+//! Artifacts left in the engine: those that no one but the units of one command needs.
+//!
+//! The target folder of `cargo install` is a temporary one, so of a library in it a plan brings back only what cargo looks
+//! at: what rustc said, and its dep-info. The engine keeps the rest ([`crate::kept`]) for the units made from it. In the
+//! place of each artifact is a stand-in that names the step which made it, and whoever turns out to need the bytes
+//! has them fetched ([`Session::fetch`](crate::session::Session::fetch)).
+
+use std::{
+    fs::{self, File},
+    io::Read,
+};
+
+use anyhow::{Context, Result};
+use camino::Utf8Path;
+
+use crate::{
+    crate_type::CrateType,
+    env::Env,
+    output_names,
+    recipe::Key,
+    unit::{Unit, Work},
+};
+
+/// What a stand-in begins with; the rest is the key.
+const STAND_IN: &str = "left in the engine by rustcbuildx: ";
+
+/// Whether a target folder goes with the command that made it.
+///
+/// Source: `cargo::ops::cargo_install`.
+pub fn is_passing(target: &Utf8Path, env: &Env) -> bool {
+    let temp = env.get("TMPDIR").filter(|dir| !dir.is_empty()).unwrap_or("/tmp");
+    target.parent() == Some(Utf8Path::new(temp))
+        && target.file_name().is_some_and(|name| name.starts_with("cargo-install"))
+}
+
+/// Whether nobody but compilers needs what a unit makes.
+pub fn may_be(unit: &Unit) -> bool {
+    let Work::Compile { args, .. } = &unit.work else { return false };
+    let is_library = |kind: &CrateType| matches!(kind, CrateType::Lib | CrateType::Rlib | CrateType::ProcMacro);
+    unit.serves_units() && args.crate_types().iter().all(is_library)
+}
+
+/// The store's name for what came back of a unit whose artifacts did not.
+pub fn stored_as(key: &str) -> String {
+    format!("{key}-left")
+}
+
+/// Puts stand-ins for a unit's artifacts into a folder.
+pub fn put_stand_ins(unit: &Unit, key: &str, folder: &Utf8Path) -> Result<()> {
+    for path in output_names::paths(unit) {
+        let stand_in = folder.join(path.file_name().unwrap_or_default());
+        if !stand_in.exists() {
+            fs::write(&stand_in, format!("{STAND_IN}{key}"))
+                .with_context(|| format!("failed to write `{stand_in}` (hint: is the disk full?)"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The step whose artifact this is the stand-in for, if it is one.
+pub fn maker(path: &Utf8Path) -> Option<Key> {
+    let mut text = String::new();
+    // An artifact is no text, or longer.
+    File::open(path).ok()?.take(256).read_to_string(&mut text).ok()?;
+    text.strip_prefix(STAND_IN).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_cargos_temporary_folder_passes() {
+        let (env, other) = (Env::with(&[]), Env::with(&[("TMPDIR", "/t")]));
+        let is_passing = |target: &str, env| is_passing(Utf8Path::new(target), env);
+        assert!(is_passing("/tmp/cargo-installX1", &env) && is_passing("/t/cargo-installX1", &other));
+        for lasting in ["/tmp/cargo-installX1/a", "/tmp/target", "/t/cargo-installX1", "/w/cargo-install", ""] {
+            assert!(!is_passing(lasting, &env), "{lasting}");
+        }
+    }
+
+    #[test]
+    fn a_stand_in_names_its_maker() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(dir.path()).unwrap().join("liba.rlib");
+        assert_eq!(maker(&path), None);
+        for (bytes, expected) in [(format!("{STAND_IN}u1").into_bytes(), Some("u1")), (vec![0xff; 300], None)] {
+            fs::write(&path, bytes).unwrap();
+            assert_eq!(maker(&path).as_deref(), expected);
+        }
+    }
+}

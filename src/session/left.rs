@@ -1,0 +1,111 @@
+//! Artifacts that were left in the engine: stand-ins for them, and the way back.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+};
+
+use anyhow::{Context, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::{Session, nonce, target_folder};
+use crate::{
+    artifacts::{self, Archive, Received},
+    left, plan,
+    recipe::{Key, Recipes, Step},
+    runner,
+    store::Store,
+    unit::{NUM_JOBS, Unit, Work},
+};
+
+impl Session<'_> {
+    /// What the store has of a unit with this key whose artifacts the engine keeps, with stand-ins for them.
+    pub(super) fn left(&self, unit: &Unit, key: &str) -> Result<Option<Received>> {
+        let is_left = left::may_be(unit) && left::is_passing(&target_folder(unit), self.env) && self.kept.has(key);
+        let received = is_left.then(|| self.store().get(&left::stored_as(key), unit.out_dir())).flatten();
+        if let Some(received) = &received {
+            left::put_stand_ins(unit, key, &received.files.root)?;
+        }
+        Ok(received)
+    }
+
+    /// Brings the artifacts that a unit is to be sent and for which there are only stand-ins.
+    pub(super) fn fetch_for(&self, unit: &Unit) -> Result<()> {
+        let Work::Compile { args, .. } = &unit.work else { return Ok(()) };
+        self.fetch(target_folder(unit), &args.crate_folders(&unit.cwd))
+    }
+
+    /// Brings the artifacts for which there are stand-ins in these folders of a target folder.
+    pub fn fetch(&self, target: Utf8PathBuf, folders: &[Utf8PathBuf]) -> Result<()> {
+        if !left::is_passing(&target, self.env) {
+            return Ok(());
+        }
+        // Units that are built at the same time need the same.
+        let _lock = self.cache.lock("fetch.lock")?;
+        let mut wanted: Vec<(Key, &Utf8Path)> = Vec::new();
+        for folder in folders {
+            let entries = folder.read_dir_utf8().with_context(|| format!("failed to read `{folder}`"))?;
+            let paths = entries.flatten().map(camino::Utf8DirEntry::into_path);
+            wanted.extend(paths.filter_map(|path| left::maker(&path)).map(|key| (key, folder.as_path())));
+        }
+        wanted.sort();
+        wanted.dedup();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mut recipes = Recipes::new(&self.cache, target);
+        let keys: Vec<&str> = wanted.iter().map(|(key, _)| key.as_str()).collect();
+        let mut fetched =
+            self.make(&keys, &recipes, &|key| self.kept.has(key) && !keys.contains(&key)).or_else(|error| {
+                log::warn!("{error:#}: again without what was thought to be kept");
+                self.make(&keys, &recipes, &|_| false)
+            })?;
+        artifacts::split(&mut fetched, |key, mut archive| {
+            let Some((_, folder)) = wanted.iter().find(|(wanted, _)| wanted == key) else { return Ok(()) };
+            let received = Archive::new(&mut archive).receive(folder)?;
+            if received.outcome.status != 0 {
+                bail!("failed to fetch {key}: made anew, it ended with {}", received.outcome.status);
+            }
+            for name in received.files.names()? {
+                let (from, to) = (received.files.root.join(&name), folder.join(&name));
+                if left::maker(&to).is_some() {
+                    fs::rename(from, &to).with_context(|| format!("failed to write `{to}`"))?;
+                }
+            }
+            let recipe = recipes.get(key).cloned();
+            recipe.map_or(Ok(()), |recipe| recipes.save(recipe))
+        })
+    }
+
+    /// The outcomes of known steps, made by the engine, which has `is_kept` of what they are made from.
+    fn make(&self, keys: &[&str], recipes: &Recipes<'_>, is_kept: &dyn Fn(&str) -> bool) -> Result<File> {
+        let (mut steps, mut visited) = (Vec::new(), HashSet::new());
+        keys.iter().try_for_each(|key| add_step(key, recipes, is_kept, &mut visited, &mut steps))?;
+        let plan = plan::units(&steps, keys, &[], self.config.syntax.as_deref());
+        let cmd = self.engine.build(&plan, self.variables(&nonce(), self.env.get(NUM_JOBS).unwrap_or("1")));
+        log::debug!("{} units to be fetched\n{cmd}", keys.len());
+        let finished = runner::run(&cmd)?;
+        if !finished.status.success() {
+            let (complaint, hint) = (self.engine.complaint(&finished.stderr), self.engine.hint(&finished.stderr));
+            bail!("failed to fetch {} units from {}: {complaint} {hint}", keys.len(), self.engine.name());
+        }
+        Ok(finished.stdout)
+    }
+}
+
+/// Adds a step behind those that it is made from, but for what the engine keeps.
+fn add_step(
+    key: &str,
+    recipes: &Recipes<'_>,
+    is_kept: &dyn Fn(&str) -> bool,
+    visited: &mut HashSet<Key>,
+    steps: &mut Vec<Step>,
+) -> Result<()> {
+    if !visited.insert(key.to_owned()) {
+        return Ok(());
+    }
+    let step = recipes.step(key)?.with_kept(is_kept);
+    step.stages.iter().try_for_each(|below| add_step(below, recipes, is_kept, visited, steps))?;
+    steps.push(step);
+    Ok(())
+}
