@@ -11,6 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::{Session, nonce, target_folder};
 use crate::{
     artifacts::{self, Archive, Received},
+    jobs::Jobs,
     left, plan,
     recipe::{Key, Recipes, Step},
     runner,
@@ -82,7 +83,9 @@ impl Session<'_> {
         let (mut steps, mut visited) = (Vec::new(), HashSet::new());
         keys.iter().try_for_each(|key| add_step(key, recipes, is_kept, &mut visited, &mut steps))?;
         let plan = plan::units(&steps, keys, &[], self.config.syntax.as_deref());
-        let cmd = self.engine.build(&plan, self.variables(&nonce(), self.env.get(NUM_JOBS).unwrap_or("1")));
+        // Made anew, if need be: not all at once.
+        let build = format!("{} {}", nonce(), Jobs::All);
+        let cmd = self.engine.build(&plan, self.variables(&build, self.env.get(NUM_JOBS).unwrap_or("1")));
         log::debug!("{} units to be fetched\n{cmd}", keys.len());
         let finished = runner::run(&cmd)?;
         if !finished.status.success() {
