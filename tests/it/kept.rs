@@ -39,7 +39,7 @@ pub fn spoil(project: &Project, keys: &[String], command: &str) {
         keys.iter().map(|key| format!("--mount=type=cache,id=rustcbuildx-{key},target=/kept/{key} ")).collect();
     let file = format!("FROM {}\nRUN --network=none {mounts} {command}\n", image.trim_start_matches("docker-image://"));
     let mut docker = project.command("docker", By::Ours);
-    docker.args(["buildx", "build", "--quiet", "-"]).stdin(Stdio::piped());
+    docker.args(["buildx", "build", "--quiet", "--output=type=cacheonly", "-"]).stdin(Stdio::piped());
     let mut docker = docker.spawn().unwrap();
     docker.stdin.take().unwrap().write_all(file.as_bytes()).unwrap();
     assert!(docker.wait().unwrap().success());
