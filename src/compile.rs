@@ -29,11 +29,7 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
         return local(words);
     };
     let env = Env::current();
-    let args = argv::expand_files(texts[count..].to_vec(), |path| fs::read_to_string(path));
-    let args = RustcArgs::parse(args.context("failed to read an @file of arguments")?);
-    let cwd = env.current_dir()?;
-    let (crate_folders, platform) = (args.crate_folders(&cwd), args.value(Flag::Target).map(str::to_owned));
-    let unit = match unit::invocation(tool, args, cwd, &env) {
+    let unit = match unit::invocation(tool, parsed(&texts[count..])?, env.current_dir()?, &env) {
         Invocation::Passthrough => return local(words),
         Invocation::Compile(unit) => Ok(*unit),
         Invocation::Local(reason) => Err(reason),
@@ -58,13 +54,20 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
         }
         Err(reason) => {
             eprintln!("rustcbuildx: compiled locally: {reason}");
-            let target = crate_folders.iter().find_map(|folder| target_root(folder, platform.as_deref()));
+            let args = parsed(&texts[count..])?;
+            let folders = args.crate_folders(&env.current_dir()?);
+            let target = folders.iter().find_map(|folder| target_root(folder, args.value(Flag::Target)));
             if let Some(target) = target.filter(|target| left::is_passing(target, &env)) {
-                Session::open(&env, &config, rustc(&texts[..count]))?.fetch(target, &crate_folders)?;
+                Session::open(&env, &config, rustc(&texts[..count]))?.fetch(target, &folders)?;
             }
             local(words)
         }
     }
+}
+
+fn parsed(words: &[String]) -> Result<RustcArgs> {
+    let words = argv::expand_files(words.to_vec(), |path| fs::read_to_string(path));
+    Ok(RustcArgs::parse(words.context("failed to read an @file of arguments")?))
 }
 
 /// The compiler among the words before its arguments; `clippy-driver` may stand alone.

@@ -47,8 +47,8 @@ pub fn stored_as(key: &str) -> String {
 
 /// Puts stand-ins for a unit's artifacts into a folder.
 pub fn put_stand_ins(unit: &Unit, key: &str, folder: &Utf8Path) -> Result<()> {
-    for path in output_names::paths(unit) {
-        let stand_in = folder.join(path.file_name().unwrap_or_default());
+    for name in output_names::files(unit) {
+        let stand_in = folder.join(name);
         if !stand_in.exists() {
             fs::write(&stand_in, format!("{STAND_IN}{key}"))
                 .with_context(|| format!("failed to write `{stand_in}` (hint: is the disk full?)"))?;

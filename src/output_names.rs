@@ -14,8 +14,16 @@ use crate::{
 /// The paths that a unit writes to, as far as another unit looks for them.
 pub fn paths(unit: &Unit) -> Vec<Utf8PathBuf> {
     match &unit.work {
-        Work::Compile { args, out_dir, .. } => of(args).into_iter().map(|(name, _)| out_dir.join(name)).collect(),
+        Work::Compile { out_dir, .. } => files(unit).into_iter().map(|name| out_dir.join(name)).collect(),
         Work::BuildScript { out_dir, .. } => vec![out_dir.clone()],
+    }
+}
+
+/// The names of a compile's files; those of a build script are its own choice.
+pub fn files(unit: &Unit) -> Vec<String> {
+    match &unit.work {
+        Work::Compile { args, .. } => of(args).into_iter().map(|(name, _)| name).collect(),
+        Work::BuildScript { .. } => vec![],
     }
 }
 

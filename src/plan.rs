@@ -1,13 +1,14 @@
 //! Steps as one Dockerfile: a stage for each, and what is taken out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
     dockerfile::{Dockerfile, Instruction, Mount, Run, Stage},
     places::all_marks,
-    recipe::Step,
+    recipe::{Key, Step},
     stage::{KEPT, OUT},
 };
 
@@ -39,6 +40,27 @@ pub fn units(steps: &[Step], wanted: &[&str], left: &[&str], syntax: Option<&str
     let gather = gather(wanted, left);
     let gathering = steps.bases.keys().next().map(|base| (*base, GATHER, &gather));
     steps.plan(gathering.into_iter().collect(), GATHER, syntax)
+}
+
+/// The steps of these keys and all that they are made from, each behind those; `step` gives that of a key.
+pub fn in_order(keys: &[&str], mut step: impl FnMut(&str) -> Result<Step>) -> Result<Vec<Step>> {
+    fn add(
+        key: &str,
+        step: &mut dyn FnMut(&str) -> Result<Step>,
+        visited: &mut HashSet<Key>,
+        steps: &mut Vec<Step>,
+    ) -> Result<()> {
+        if !visited.insert(key.to_owned()) {
+            return Ok(());
+        }
+        let found = step(key)?;
+        found.stages.iter().try_for_each(|below| add(below, step, visited, steps))?;
+        steps.push(found);
+        Ok(())
+    }
+    let (mut visited, mut steps) = (HashSet::new(), Vec::new());
+    keys.iter().try_for_each(|key| add(key, &mut step, &mut visited, &mut steps))?;
+    Ok(steps)
 }
 
 /// Has an engine keep the files of stages that it did not make: those in folders of these names below `folder`. A `nonce`

@@ -123,12 +123,8 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Optio
     argv.push(unit.places.shown(unit.out_dir().as_str()));
     let hidden = unit.hidden.iter().map(|(name, rest)| format!("{name}:{}", rest.as_deref().unwrap_or_default()));
     argv.push(hidden.collect::<Vec<_>>().join(" "));
-    let expected = match &unit.work {
-        Work::Compile { args, .. } => output_names::of(args),
-        Work::BuildScript { .. } => vec![],
-    };
-    let names = expected.into_iter().map(|(name, _)| name).filter(|name| !name.contains(char::is_whitespace));
-    argv.push(names.collect::<Vec<_>>().join(" "));
+    let expected = output_names::files(unit).into_iter().filter(|name| !name.contains(char::is_whitespace));
+    argv.push(expected.collect::<Vec<_>>().join(" "));
     argv.extend(container_variables(unit, image));
     argv.extend(unit.env.iter().map(|(name, value)| format!("{name}={}", unit.places.marked(value))));
     argv.extend(program(unit, image));

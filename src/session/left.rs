@@ -1,9 +1,6 @@
 //! Artifacts that were left in the engine: stand-ins for them, and the way back.
 
-use std::{
-    collections::HashSet,
-    fs::{self, File},
-};
+use std::fs::{self, File};
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -13,16 +10,26 @@ use crate::{
     artifacts::{self, Archive, Received},
     jobs::Jobs,
     left, plan,
-    recipe::{Key, Recipes, Step},
+    recipe::{Key, Recipes},
     runner,
     store::Store,
     unit::{NUM_JOBS, Unit, Work},
 };
 
 impl Session<'_> {
+    /// Whether what a unit makes for a target folder may stay in the engine.
+    pub(super) fn may_leave(&self, unit: &Unit, target: &Utf8Path) -> bool {
+        left::may_be(unit) && left::is_passing(target, self.env)
+    }
+
+    /// Whether the engine keeps the artifacts of such a unit, and the store has the rest.
+    pub(super) fn has_left(&self, unit: &Unit, target: &Utf8Path, key: &str) -> bool {
+        self.may_leave(unit, target) && self.kept.has(key) && self.store().has(&left::stored_as(key))
+    }
+
     /// What the store has of a unit with this key whose artifacts the engine keeps, with stand-ins for them.
     pub(super) fn left(&self, unit: &Unit, key: &str) -> Result<Option<Received>> {
-        let is_left = left::may_be(unit) && left::is_passing(&target_folder(unit), self.env) && self.kept.has(key);
+        let is_left = self.has_left(unit, &target_folder(unit), key);
         let received = is_left.then(|| self.store().get(&left::stored_as(key), unit.out_dir())).flatten();
         if let Some(received) = &received {
             left::put_stand_ins(unit, key, &received.files.root)?;
@@ -80,8 +87,7 @@ impl Session<'_> {
 
     /// The outcomes of known steps, made by the engine, which has `is_kept` of what they are made from.
     fn make(&self, keys: &[&str], recipes: &Recipes<'_>, is_kept: &dyn Fn(&str) -> bool) -> Result<File> {
-        let (mut steps, mut visited) = (Vec::new(), HashSet::new());
-        keys.iter().try_for_each(|key| add_step(key, recipes, is_kept, &mut visited, &mut steps))?;
+        let steps = plan::in_order(keys, |key| Ok(recipes.step(key)?.with_kept(is_kept)))?;
         let plan = plan::units(&steps, keys, &[], self.config.syntax.as_deref());
         // Made anew, if need be: not all at once.
         let build = format!("{} {}", nonce(), Jobs::All);
@@ -94,21 +100,4 @@ impl Session<'_> {
         }
         Ok(finished.stdout)
     }
-}
-
-/// Adds a step behind those that it is made from, but for what the engine keeps.
-fn add_step(
-    key: &str,
-    recipes: &Recipes<'_>,
-    is_kept: &dyn Fn(&str) -> bool,
-    visited: &mut HashSet<Key>,
-    steps: &mut Vec<Step>,
-) -> Result<()> {
-    if !visited.insert(key.to_owned()) {
-        return Ok(());
-    }
-    let step = recipes.step(key)?.with_kept(is_kept);
-    step.stages.iter().try_for_each(|below| add_step(below, recipes, is_kept, visited, steps))?;
-    steps.push(step);
-    Ok(())
 }

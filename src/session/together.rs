@@ -51,8 +51,6 @@ pub struct Together<'a> {
     said: HashMap<String, Said>,
     /// Steps as the engine has been told of them, for it to see that two calls mean the same.
     told: HashMap<Key, Step>,
-    /// Whether artifacts may be left in the engine.
-    leaves: bool,
     /// Whether a call failed for want of what the engine was thought to have kept.
     has_lost_kept: bool,
     /// The number that all calls have in common, and with it the slots.
@@ -97,7 +95,6 @@ impl<'a> Together<'a> {
         let finder = Finder { cache: &session.cache, recipes, cargo_home: session.cargo_home.clone() };
         let units = recording.units()?;
         let schedule = schedule(&units)?;
-        let leaves = left::is_passing(&target, session.env);
         let (known, learned, said, told, has_lost_kept) = Default::default();
         Ok(Self {
             session,
@@ -110,7 +107,6 @@ impl<'a> Together<'a> {
             learned,
             said,
             told,
-            leaves,
             has_lost_kept,
             number: nonce(),
             jobs,
@@ -162,18 +158,14 @@ impl<'a> Together<'a> {
         if !is_storable(&step) {
             return Ok(State::Apart);
         }
-        let mut names: Vec<String> = match &unit.work {
-            Work::Compile { args, .. } => output_names::of(args).into_iter().map(|(name, _)| name).collect(),
-            Work::BuildScript { .. } => vec![],
-        };
+        let mut names = output_names::files(unit);
         // As those of a folder: the program of a build script comes before its dep-info.
         names.sort();
         self.finder.recipes.save(step.recipe(stage::outputs(unit, &names)))?;
         let key = step.key.clone();
-        let is_left = self.leaves && left::may_be(unit) && self.session.kept.has(&key);
+        let is_stored = self.session.store().has(&key) || self.session.has_left(unit, &self.target, &key);
         self.known.insert(number, Known { prepared, step });
-        let store = self.session.store();
-        match store.has(&key) || is_left && store.has(&left::stored_as(&key)) {
+        match is_stored {
             // A damaged entry is none.
             true => Ok(self.stored(number, key.clone())?.unwrap_or(State::Missing(key))),
             false => Ok(State::Missing(key)),
@@ -216,15 +208,14 @@ impl<'a> Together<'a> {
             self.session.supply(&lacking).unwrap_or_else(|error| log::warn!("{error:#}"));
         }
         let keys: Vec<Key> = numbers.iter().map(|number| self.known[number].step.key.clone()).collect();
-        let (mut steps, mut visited) = (Vec::new(), HashSet::new());
-        for key in &keys {
-            self.add_step(key, &mut visited, &mut steps)?;
-        }
-        let may_be_left = |number: &usize| self.leaves && left::may_be(&self.units[*number]);
-        let pairs = numbers.iter().zip(&keys);
-        let (left, wanted): (Vec<_>, Vec<_>) = pairs.partition(|(number, _)| may_be_left(number));
-        let [left, wanted] = [left, wanted].map(|pairs| pairs.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>());
+        let all: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let steps = plan::in_order(&all, |key| self.told_step(key))?;
         let session = self.session;
+        let (mut wanted, mut left) = (Vec::new(), Vec::new());
+        for (number, key) in numbers.iter().zip(all) {
+            let may_leave = session.may_leave(&self.units[*number], &self.target);
+            if may_leave { left.push(key) } else { wanted.push(key) }
+        }
         let plan = plan::units(&steps, &wanted, &left, session.config.syntax.as_deref());
         let jobs = self.jobs.number(session.processors());
         let variables = session.variables(&format!("{} {}", self.number, self.jobs), &jobs.to_string());
@@ -251,23 +242,15 @@ impl<'a> Together<'a> {
         stages.into_iter().filter(is_lacking).cloned().collect()
     }
 
-    /// Adds a step behind those that it is made from.
-    fn add_step(&mut self, key: &str, visited: &mut HashSet<Key>, steps: &mut Vec<Step>) -> Result<()> {
-        if !visited.insert(key.to_owned()) {
-            return Ok(());
-        }
+    /// A step as the engine is told of it.
+    fn told_step(&mut self, key: &str) -> Result<Step> {
         if !self.told.contains_key(key) {
             let number = self.schedule.find(key).with_context(|| format!("no unit has the key {key}"))?;
             let is_running = |key: &str| matches!(self.schedule.state_of(key), Some(State::InCall(_)));
             let is_kept = |key: &str| self.session.kept.has(key) && !is_running(key);
             self.told.insert(key.to_owned(), self.known[&number].step.clone().with_kept(is_kept));
         }
-        let step = self.told[key].clone();
-        for below in &step.stages {
-            self.add_step(below, visited, steps)?;
-        }
-        steps.push(step);
-        Ok(())
+        Ok(self.told[key].clone())
     }
 
     /// Takes note of a batch's end; gives whether there is any use in going on.

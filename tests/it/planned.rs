@@ -233,7 +233,7 @@ fn a_temporary_target_folder() {
 }
 
 #[track_caller]
-pub fn assert_planned(project: &Project, run: Finished) {
+fn assert_planned(project: &Project, run: Finished) {
     run.succeeds();
     let calls = project.calls.take();
     assert!(!calls.is_empty() && calls.iter().all(|call| call.contains("rawjson")), "{calls:#?}");
