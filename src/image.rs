@@ -136,13 +136,7 @@ fn probe(name: &str, pinned: &str, engine: &Engine) -> Result<Image> {
     let cmd = engine.build(&plan, vec![]);
     log::debug!("asking the image what it holds: {cmd}");
     let finished = runner::run(&cmd)?;
-    if !finished.status.success() {
-        bail!(
-            "failed to start `rustc` in the image `{name}`: {} {}",
-            engine.complaint(&finished.stderr),
-            engine.hint(&finished.stderr)
-        );
-    }
+    engine.check(&finished, &format!("start `rustc` in the image `{name}`"))?;
     let mut text = String::new();
     Archive::new(finished.stdout).file("probe")?.as_slice().read_to_string(&mut text)?;
     let mut lines = text.splitn(4, '\n');

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::{Engine, Event, Kind, text};
+use super::{Engine, Event, Kind, hint, text};
 use crate::env::Env;
 
 /// Where the docker CLI looks for plugins, after its configuration folder.
@@ -128,7 +128,7 @@ pub fn digest(engine: &Engine, image: &str) -> Result<Option<String>> {
         bail!(
             "failed to find the image `{image}`: {} {}",
             engine.complaint(&remote.stderr),
-            engine.hint(&format!("{}{}", remote.stderr, local.stderr))
+            hint(&format!("{}{}", remote.stderr, local.stderr))
         );
     }
     let digests = text(&mut local)?;

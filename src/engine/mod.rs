@@ -197,8 +197,17 @@ impl Engine {
         }
     }
 
+    /// The error of a call that was to do `task` and did not.
+    pub fn check(&self, finished: &Finished, task: &str) -> Result<()> {
+        if finished.status.success() {
+            return Ok(());
+        }
+        let (complaint, hint) = (self.complaint(&finished.stderr), hint(&finished.stderr));
+        bail!("failed to {task} with {}: {complaint} {hint}", self.name())
+    }
+
     /// What matters of an engine's messages, for an error of ours.
-    pub fn complaint(&self, stderr: &str) -> String {
+    fn complaint(&self, stderr: &str) -> String {
         let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let errors: Vec<&str> =
             lines.iter().copied().filter(|line| line.to_ascii_lowercase().starts_with("error")).collect();
@@ -206,27 +215,6 @@ impl Engine {
         match told.iter().map(|line| shortened(line)).collect::<Vec<_>>().join("\n") {
             none if none.is_empty() => format!("{} said nothing", self.name()),
             told => told,
-        }
-    }
-
-    /// The way out of the usual troubles.
-    pub fn hint(&self, stderr: &str) -> &'static str {
-        let has = |texts: &[&str]| texts.iter().any(|text| stderr.contains(text));
-        if has(&[
-            "annot connect",
-            "connection refused",
-            "failed to dial",
-            "no such host",
-            "unable to connect",
-            "error during connect",
-        ]) {
-            "(hint: is the engine running, and are DOCKER_HOST or CONTAINER_HOST right? RUSTCBUILDX_RUNNER=none builds locally)"
-        } else if has(&["not found", "pull access denied", "manifest unknown", "failed to resolve source"]) {
-            "(hint: does the image exist? `rustcbuildx pull` looks it up again, RUSTCBUILDX_BASE_IMAGE=docker-image://NAME sets another)"
-        } else if has(&["no space left"]) {
-            "(hint: the engine's disk is full: `docker buildx prune` or `podman system prune` frees some)"
-        } else {
-            "(hint: RUSTCBUILDX_LOG=debug shows all of it; RUSTCBUILDX_RUNNER=none builds locally)"
         }
     }
 
@@ -238,6 +226,27 @@ impl Engine {
         let cmd = Cmd::new(program, args);
         log::debug!("{cmd}");
         runner::run(&cmd)
+    }
+}
+
+/// The way out of the usual troubles.
+fn hint(stderr: &str) -> &'static str {
+    let has = |texts: &[&str]| texts.iter().any(|text| stderr.contains(text));
+    if has(&[
+        "annot connect",
+        "connection refused",
+        "failed to dial",
+        "no such host",
+        "unable to connect",
+        "error during connect",
+    ]) {
+        "(hint: is the engine running, and are DOCKER_HOST or CONTAINER_HOST right? RUSTCBUILDX_RUNNER=none builds locally)"
+    } else if has(&["not found", "pull access denied", "manifest unknown", "failed to resolve source"]) {
+        "(hint: does the image exist? `rustcbuildx pull` looks it up again, RUSTCBUILDX_BASE_IMAGE=docker-image://NAME sets another)"
+    } else if has(&["no space left"]) {
+        "(hint: the engine's disk is full: `docker buildx prune` or `podman system prune` frees some)"
+    } else {
+        "(hint: RUSTCBUILDX_LOG=debug shows all of it; RUSTCBUILDX_RUNNER=none builds locally)"
     }
 }
 

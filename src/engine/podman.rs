@@ -63,13 +63,7 @@ pub fn digest(engine: &Engine, image: &str) -> Result<Option<String>> {
     let mut held = engine.ask(&engine.cli, ["image", "inspect", "--format={{.Digest}}", image])?;
     if !held.status.success() {
         let pulled = engine.ask(&engine.cli, ["pull", "--quiet", image])?;
-        if !pulled.status.success() {
-            bail!(
-                "failed to find the image `{image}`: {} {}",
-                engine.complaint(&pulled.stderr),
-                engine.hint(&pulled.stderr)
-            );
-        }
+        engine.check(&pulled, &format!("find the image `{image}`"))?;
         held = engine.ask(&engine.cli, ["image", "inspect", "--format={{.Digest}}", image])?;
     }
     let digest = text(&mut held)?;

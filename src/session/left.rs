@@ -94,10 +94,7 @@ impl Session<'_> {
         let cmd = self.engine.build(&plan, self.variables(&build, self.env.get(NUM_JOBS).unwrap_or("1")));
         log::debug!("{} units to be fetched\n{cmd}", keys.len());
         let finished = runner::run(&cmd)?;
-        if !finished.status.success() {
-            let (complaint, hint) = (self.engine.complaint(&finished.stderr), self.engine.hint(&finished.stderr));
-            bail!("failed to fetch {} units from {}: {complaint} {hint}", keys.len(), self.engine.name());
-        }
+        self.engine.check(&finished, &format!("fetch {} units", keys.len()))?;
         Ok(finished.stdout)
     }
 }

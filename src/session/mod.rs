@@ -223,14 +223,7 @@ impl<'a> Session<'a> {
         self.timings.add(&unit.name(), Phase::Inputs, begun, called);
         let mut finished = runner::run(&cmd)?;
         log::debug!("{}: engine done in {} ms\n{}", unit.name(), millis_since(called), finished.stderr);
-        if !finished.status.success() {
-            let error = anyhow::anyhow!(
-                "failed to build {} with {}: {} {}",
-                unit.name(),
-                self.engine.name(),
-                self.engine.complaint(&finished.stderr),
-                self.engine.hint(&finished.stderr)
-            );
+        if let Err(error) = self.engine.check(&finished, &format!("build {}", unit.name())) {
             return Err(match stages.is_empty() {
                 true => Failure::Final(error),
                 false => Failure::WithKept { error, stages, blamed: kept::blamed(&alone.run.mounts, &finished.stderr) },

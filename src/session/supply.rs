@@ -1,6 +1,6 @@
 //! What the store has and the engine lacks, given to it in one call, for all later calls to mount.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use camino::Utf8Path;
 
 use super::Session;
@@ -43,14 +43,7 @@ impl Session<'_> {
         let cmd = self.engine.build(&plan, self.engine.route(&self.cache).into_iter().collect());
         log::debug!("{cmd}");
         let finished = runner::run(&cmd)?;
-        if !finished.status.success() {
-            bail!(
-                "failed to give {} outcomes to {}: {}",
-                found.len(),
-                self.engine.name(),
-                self.engine.complaint(&finished.stderr)
-            );
-        }
+        self.engine.check(&finished, &format!("share {} stored outcomes", found.len()))?;
         log::info!("{} outcomes of the store were given to {}", found.len(), self.engine.name());
         found.into_iter().try_for_each(|key| self.kept.add(key))
     }

@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Prepared, Session, is_storable, is_success, millis_since, nonce, restore_said};
@@ -364,9 +364,7 @@ impl Session<'_> {
         let received = SystemTime::now();
         log::info!("the engine took {} ms for {} units", millis_since(begun), units.len());
         log::debug!("engine done\n{}", finished.stderr);
-        if !finished.status.success() {
-            bail!("{} {}", self.engine.complaint(&finished.stderr), self.engine.hint(&finished.stderr));
-        }
+        self.engine.check(&finished, &format!("build {} units", units.len()))?;
         let mut ends = Vec::new();
         artifacts::split(&mut finished.stdout, |key, mut archive| {
             let Some(Known { prepared: Prepared { unit, .. }, step }) = units.get(key) else { return Ok(()) };
