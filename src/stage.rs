@@ -34,8 +34,8 @@ pub const STATUS: &str = "status";
 pub const NONCE: &str = "nonce";
 /// Under [`OUT`]: there if the files were left in the engine; see [`crate::left`].
 pub const LEFT: &str = "left";
-/// The secret with the build's number and, where they are bounded, how many of its processes may run at once, or
-/// `all` for one on each processor. A secret is no part of the cache key.
+/// The secret with the build's number, how many threads a compiler may use and, where they are bounded, how many of the
+/// build's processes may run at once, or `all` for one on each processor. A secret is no part of the cache key.
 pub const BUILD_SECRET: &str = "RUSTCBUILDX_BUILD";
 /// Lock files shared by all steps of a build.
 const SLOTS: &str = "/rustcbuildx/slots";
@@ -51,7 +51,7 @@ const EPOCH: u64 = 315_532_800;
 /// the image's own are no input of the unit. Arguments: umask, working folder, output folder, hidden variables as
 /// `NAME:` and what is left, the names of the files expected, then the other variables and the words.
 const PROLOGUE: &str = r#"umask "$1" && mkdir -p /rustcbuildx/outcome/files "$2" "$3" && cd "$2" || exit
-out=$3; hidden=$4; expected=$5; shift 5; read -r nonce jobs </run/secrets/RUSTCBUILDX_BUILD
+out=$3; hidden=$4; expected=$5; shift 5; read -r nonce threads jobs </run/secrets/RUSTCBUILDX_BUILD
 echo "$nonce" >/rustcbuildx/outcome/nonce || exit
 for item in $hidden; do
   name=${item%%:*}; value=$(cat "/run/secrets/$name" && echo .) || exit
@@ -72,6 +72,15 @@ const WAIT: &str = r#"if [ "$jobs" ] && command -v flock >/dev/null; then
     [ $slot != "$jobs" ]
   do sleep 0.05; done
   exec 8>&-; echo at work
+fi
+"#;
+
+/// A jobserver of the container's own. Without one, as many threads generate code as there are units of it: 16 of a crate,
+/// on however few processors. Cargo's own is not within reach, and one for all containers would lose what a killed
+/// compiler held.
+const JOBSERVER: &str = r#"if mkfifo /rustcbuildx/jobserver 2>/dev/null; then
+  exec 3<>/rustcbuildx/jobserver; printf "%$((threads - 1))s" >&3
+  set -- "CARGO_MAKEFLAGS=--jobserver-fds=3,3 --jobserver-auth=3,3" "$@"
 fi
 "#;
 
@@ -111,12 +120,12 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Optio
     } else {
         ""
     };
-    let (witness, gather) = match unit.work {
-        Work::Compile { .. } => ("", GATHER_ARTIFACTS),
+    let (before, gather) = match unit.work {
+        Work::Compile { .. } => (JOBSERVER, GATHER_ARTIFACTS),
         Work::BuildScript { .. } => (WITNESS, GATHER_FOLDER),
     };
     let cargo = unit.env.get("CARGO").map(|host| cargo_at(host, image)).unwrap_or_default();
-    let script = format!("{PROLOGUE}{cargo}{witness}{WAIT}{RUN}{gather}{keep}");
+    let script = format!("{PROLOGUE}{cargo}{before}{WAIT}{RUN}{gather}{keep}");
     let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, salt.unwrap_or_default().to_owned()];
     argv.push(format!("{umask:04o}"));
     argv.push(unit.places.shown(unit.cwd.as_str()));

@@ -13,7 +13,7 @@ use crate::{
     recipe::{Key, Recipes},
     runner,
     store::Store,
-    unit::{NUM_JOBS, Unit, Work},
+    unit::{Unit, Work},
 };
 
 impl Session<'_> {
@@ -90,8 +90,7 @@ impl Session<'_> {
         let steps = plan::in_order(keys, |key| Ok(recipes.step(key)?.with_kept(is_kept)))?;
         let plan = plan::units(&steps, keys, &[], self.config.syntax.as_deref());
         // Made anew, if need be: not all at once.
-        let build = format!("{} {}", nonce(), Jobs::All);
-        let cmd = self.engine.build(&plan, self.variables(&build, self.env.get(NUM_JOBS).unwrap_or("1")));
+        let cmd = self.engine.build(&plan, self.variables(&nonce(), Some(Jobs::All)));
         log::debug!("{} units to be fetched\n{cmd}", keys.len());
         let finished = runner::run(&cmd)?;
         self.engine.check(&finished, &format!("fetch {} units", keys.len()))?;

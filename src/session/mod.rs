@@ -26,6 +26,7 @@ use crate::{
     gate::{self, Place},
     image::Image,
     inputs::{Finder, Inputs},
+    jobs::Jobs,
     kept::{self, Kept},
     leak,
     learned::Learned,
@@ -216,7 +217,7 @@ impl<'a> Session<'a> {
         let alone = self.step(unit, &alone, salt).called(step.key.clone());
         let plan = plan::unit(&alone, self.config.syntax.as_deref());
         let nonce = nonce();
-        let cmd = self.engine.build(&plan, self.variables(&nonce, self.env.get(NUM_JOBS).unwrap_or("1")));
+        let cmd = self.engine.build(&plan, self.variables(&nonce, None));
         log::debug!("{}: inputs found in {} ms\n{cmd}", unit.name(), millis_since(begun));
 
         let called = SystemTime::now();
@@ -275,11 +276,18 @@ impl<'a> Session<'a> {
         Finder { cache: &self.cache, recipes: self.recipes(unit), cargo_home: self.cargo_home.clone() }
     }
 
-    /// For the engine's command: the secrets of a build, and how it gets to the engine.
-    fn variables(&self, build: &str, jobs: &str) -> Vec<(String, String)> {
-        let secrets = [(BUILD_SECRET, build), (NUM_JOBS, jobs)];
-        let secrets = secrets.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        secrets.into_iter().chain(self.engine.route(&self.cache)).collect()
+    /// For the engine's command: the secrets of a build of this number, whose processes are bounded to so many `jobs` if it
+    /// is of more than one, and how it gets to the engine.
+    fn variables(&self, number: &str, jobs: Option<Jobs>) -> Vec<(String, String)> {
+        let threads = jobs.unwrap_or(Jobs::All).number(self.processors());
+        let bound = jobs.map(|jobs| jobs.to_string()).unwrap_or_default();
+        let told = self.env.get(NUM_JOBS).filter(|_| jobs.is_none()).map_or(threads.to_string(), str::to_owned);
+        let secrets = [(BUILD_SECRET, format!("{number} {threads} {bound}")), (NUM_JOBS, told)];
+        secrets
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .chain(self.engine.route(&self.cache))
+            .collect()
     }
 
     fn store(&self) -> LocalStore<'_> {

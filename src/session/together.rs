@@ -217,9 +217,8 @@ impl<'a> Together<'a> {
             if may_leave { left.push(key) } else { wanted.push(key) }
         }
         let plan = plan::units(&steps, &wanted, &left, session.config.syntax.as_deref());
-        let jobs = self.jobs.number(session.processors());
-        let variables = session.variables(&format!("{} {}", self.number, self.jobs), &jobs.to_string());
-        let cmd = session.engine.build_watched(&plan, variables, jobs);
+        let variables = session.variables(&self.number, Some(self.jobs));
+        let cmd = session.engine.build_watched(&plan, variables, self.jobs.number(session.processors()));
         let mounts = steps.iter().flat_map(|step| &step.run.mounts);
         let kept = mounts.filter(|mount| mount.as_kept().is_some()).cloned().collect();
         let mut units = HashMap::new();

@@ -232,6 +232,23 @@ fn a_temporary_target_folder() {
     assert!(!told.contains("cargo-target") && told.contains("/out\n"), "{told}");
 }
 
+/// By a jobserver, as from cargo: not one for each of the 16 pieces that a crate is cut into.
+#[test]
+fn a_compiler_has_as_many_threads_as_were_asked_for() {
+    let count = "extern \"C\" { fn ioctl(fd: i32, request: u64, count: *mut i32) -> i32; }
+        const FIONREAD: u64 = 0x541B;
+        let mut others = -1;
+        unsafe { ioctl(3, FIONREAD, &mut others) };
+        return (others + 1).to_string().parse().unwrap();
+        #[allow(unreachable_code)]";
+    let project = project("broken");
+    project.edit("macros/src/lib.rs", "// HERE", count);
+    green(&project, "run -j 3").succeeds().says("one is 3\n");
+    let project = Project::new("broken");
+    project.edit("macros/src/lib.rs", "// HERE", count);
+    project.ours("run").succeeds().says(&format!("one is {}\n", std::thread::available_parallelism().unwrap()));
+}
+
 #[track_caller]
 fn assert_planned(project: &Project, run: Finished) {
     run.succeeds();
