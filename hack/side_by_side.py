@@ -37,7 +37,10 @@ def build_programs(state):
     """Installs the programs of this checkout into `state`; gives their folder and their commit."""
     say("rustcbuildx itself")
     command = ["cargo", "install", "--locked", "--quiet", "--force", "--path", str(REPOSITORY), "--root", str(state)]
-    commit = ask("git", "describe", "--always", "--dirty", "--exclude=*")
+    commit = ask("git", "rev-parse", "--short", "HEAD")
+    # The reports that the scripts write are no part of the programs.
+    if ask("git", "status", "--porcelain", "--", "src", "Cargo.toml", "Cargo.lock"):
+        commit += "-dirty"
     subprocess.run(command, env=plain_environment(), check=True, cwd="/")
     return state / "bin", commit
 
