@@ -279,15 +279,14 @@ impl<'a> Session<'a> {
     /// For the engine's command: the secrets of a build of this number, whose processes are bounded to so many `jobs` if it
     /// is of more than one, and how it gets to the engine.
     fn variables(&self, number: &str, jobs: Option<Jobs>) -> Vec<(String, String)> {
-        let threads = jobs.unwrap_or(Jobs::All).number(self.processors());
-        let bound = jobs.map(|jobs| jobs.to_string()).unwrap_or_default();
-        let told = self.env.get(NUM_JOBS).filter(|_| jobs.is_none()).map_or(threads.to_string(), str::to_owned);
-        let secrets = [(BUILD_SECRET, format!("{number} {threads} {bound}")), (NUM_JOBS, told)];
-        secrets
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .chain(self.engine.route(&self.cache))
-            .collect()
+        let threads = jobs.unwrap_or(Jobs::All).number(self.processors()).to_string();
+        let (bound, told) = match jobs {
+            Some(jobs) => (jobs.to_string(), threads.as_str()),
+            None => (String::new(), self.env.get(NUM_JOBS).unwrap_or(&threads)),
+        };
+        let secrets = [(BUILD_SECRET, format!("{number} {threads} {bound}")), (NUM_JOBS, told.to_owned())];
+        let secrets = secrets.map(|(name, value)| (name.to_owned(), value));
+        secrets.into_iter().chain(self.engine.route(&self.cache)).collect()
     }
 
     fn store(&self) -> LocalStore<'_> {
