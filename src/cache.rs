@@ -92,14 +92,19 @@ impl Cache {
             .with_context(|| format!("failed to make a folder in `{tmp}` (hint: is the disk full?)"))
     }
 
+    /// The folder of this name, if there is one; `sweep` sees that it is in use.
+    pub fn used(&self, name: &str) -> Option<Utf8PathBuf> {
+        let path = self.path(name);
+        let _ = File::open(&path).ok()?.set_modified(SystemTime::now());
+        Some(path)
+    }
+
     /// Fills a folder and gives it its name, unless one of that name is there already.
     pub fn folder(&self, name: &str, fill: impl FnOnce(&Utf8Path) -> Result<()>) -> Result<Utf8PathBuf> {
-        let path = self.path(name);
-        if let Ok(folder) = File::open(&path) {
-            // For `sweep` to see that it is in use.
-            let _ = folder.set_modified(SystemTime::now());
+        if let Some(path) = self.used(name) {
             return Ok(path);
         }
+        let path = self.path(name);
         let temp = self.temp_dir()?;
         let new = Utf8Path::from_path(temp.path()).context("the cache folder's name is not UTF-8")?.join("new");
         fs::create_dir(&new)
@@ -163,6 +168,7 @@ const AGES: &[(&str, u32)] = &[
     ("kept", 30),
     ("links", 90),
     ("macros", 90),
+    ("programs", 90),
     ("recipes", 90),
     ("sources", 30),
     ("steps", 90),

@@ -26,7 +26,8 @@
 //!
 //! - **Members keep the host's paths, dependencies have common ones** ([`places`]). What needs no rewriting is not
 //!   rewritten: a member's argv, diagnostics, dep-info, debug information and bytes are plain cargo's. What others
-//!   can share is the same everywhere, unless its output uses the path ([`leak`]).
+//!   can share is the same everywhere, unless its output uses the path ([`leak`]). A build script's program that does is made
+//!   twice: with common paths for containers, with the host's for this machine ([`program`]).
 //! - **A dependency is mounted from what the engine kept of its making** ([`kept`]): nothing already known to the
 //!   engine is sent again, and a call costs the same however much is below its unit. What the store has and the engine
 //!   has not is given to it first, for it to keep; a few files, and those of unknown making (plain cargo's, say), are sent
@@ -86,6 +87,7 @@ pub mod learned;
 pub mod left;
 pub mod missing;
 pub mod places;
+pub mod program;
 pub mod recipe;
 pub mod recording;
 pub mod repository;

@@ -30,6 +30,10 @@ pub struct Recipe {
     pub crates: Vec<Key>,
     /// The package of a library with macros: where another crate expands one, rustc looks at its source again.
     pub macros: Option<Utf8PathBuf>,
+    /// Of a build script's program that holds a path of the host: the step that made it at the common places. See
+    /// [`crate::program`].
+    #[serde(default)]
+    pub common: Option<Key>,
 }
 
 /// What a Dockerfile takes the outputs from.
@@ -55,6 +59,9 @@ pub struct Step {
     pub crates: Vec<Key>,
     /// See [`Recipe::macros`].
     pub macros: Option<Utf8PathBuf>,
+    /// See [`Recipe::common`].
+    #[serde(default)]
+    pub common: Option<Key>,
 }
 
 /// A file or folder, as the host and as its stage or context name it.
@@ -162,6 +169,12 @@ impl<'a> Recipes<'a> {
 }
 
 impl Recipe {
+    /// Of what this tool did not make, or not as it is, in a folder of the cache.
+    pub fn of_copy(key: Key, context: Utf8PathBuf, outputs: Vec<Output>) -> Self {
+        let origin = Origin::Copy { context };
+        Self { key, origin, outputs, crates: vec![], macros: None, common: None }
+    }
+
     /// Whether the folder it needs on this machine is still there.
     fn is_usable(&self) -> bool {
         match &self.origin {
@@ -183,8 +196,9 @@ impl Step {
 
     /// Of what it made.
     pub fn recipe(&self, outputs: Vec<Output>) -> Recipe {
-        let (crates, macros) = (self.crates.clone(), self.macros.clone());
-        Recipe { key: self.key.clone(), origin: Origin::Step, outputs, crates, macros }
+        let (key, origin) = (self.key.clone(), Origin::Step);
+        let (crates, macros, common) = (self.crates.clone(), self.macros.clone(), self.common.clone());
+        Recipe { key, origin, outputs, crates, macros, common }
     }
 
     /// The same step, its inputs taken from what the engine kept of some stages.
@@ -231,9 +245,8 @@ mod tests {
         let host = dir.join("liba.rmeta");
         fs::write(&host, "1").unwrap();
         let outputs = vec![Output { host: host.clone(), source: "/a".into() }];
-        let origin = Origin::Copy { context: dir.to_owned() };
         let recipes = || Recipes::new(&cache, dir.to_owned());
-        recipes().save(Recipe { key: "k".into(), origin, outputs, crates: vec![], macros: None }).unwrap();
+        recipes().save(Recipe::of_copy("k".into(), dir.to_owned(), outputs)).unwrap();
         let is_known = || recipes().of_path(&host).is_some();
         assert!(is_known());
         let file = fs::File::options().write(true).open(&host).unwrap();

@@ -57,6 +57,7 @@ fn dockerfile(unit: &Unit) -> String {
         contexts: Default::default(),
         crates: vec![],
         macros: None,
+        common: None,
     };
     plan::unit(&step, None).dockerfile
 }

@@ -12,7 +12,7 @@ use crate::{
     cache::{Cache, digest},
     dockerfile::Mount,
     learned::normalised,
-    left,
+    left, program,
     recipe::{Key, Origin, Output, Recipe, Recipes},
     shim::{self, Shim},
     sources::{Extent, Sources, file_digest},
@@ -84,7 +84,7 @@ impl Finder<'_> {
                 }
             }
             Work::BuildScript { program, .. } => {
-                self.artifact(program, &mut inputs)?;
+                self.program(program, unit, &mut inputs)?;
                 self.dynamic_libraries(program, &mut inputs)?;
                 self.named_by_variables(unit, &mut inputs)?;
             }
@@ -153,6 +153,25 @@ impl Finder<'_> {
         Ok(())
     }
 
+    /// Whether a build script may run at common places: its program holds no path of the host, or there is one without.
+    pub fn is_at_home_anywhere(&mut self, program: &Utf8Path) -> Result<bool> {
+        let (key, is_known) = self.key_of(program)?;
+        let common = self.recipes.get(&key).and_then(|recipe| recipe.common.as_deref());
+        Ok(is_known && common.is_none_or(|common| program::is_kept(self.cache, common)))
+    }
+
+    /// Mounts the program of a build script: at common places, the one that was made there.
+    fn program(&mut self, path: &Utf8Path, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
+        let (key, _) = self.key_of(path)?;
+        let common = self.recipes.get(&key).and_then(|recipe| recipe.common.as_deref());
+        let common = common.filter(|_| unit.places.are_common());
+        match common.and_then(|common| program::recipe(self.cache, common, path.to_owned())) {
+            Some(recipe) => inputs.mount(&recipe, &recipe.outputs[0], false),
+            None => self.artifact(path, inputs)?,
+        }
+        Ok(())
+    }
+
     /// The dynamic libraries among the crates of a program that is about to run.
     fn dynamic_libraries(&mut self, program: &Utf8Path, inputs: &mut Inputs) -> Result<()> {
         let (key, _) = self.key_of(program)?;
@@ -189,13 +208,7 @@ impl Finder<'_> {
     fn copy_folder(&self, path: &Utf8Path) -> Result<Recipe> {
         let sources = Sources::copy(path, Extent::Everything, self.cache)?;
         let outputs = vec![Output { host: path.to_owned(), source: "/p".to_owned() }];
-        Ok(Recipe {
-            key: sources.name,
-            origin: Origin::Copy { context: sources.context },
-            outputs,
-            crates: vec![],
-            macros: None,
-        })
+        Ok(Recipe::of_copy(sources.name, sources.context, outputs))
     }
 
     fn copy_file(&self, path: &Utf8Path) -> Result<Recipe> {
@@ -222,7 +235,7 @@ impl Finder<'_> {
             copied.with_context(|| format!("failed to copy `{path}` into the cache (hint: is the disk full?)"))
         })?;
         let outputs = vec![Output { host: path.to_owned(), source: format!("/p/{name}") }];
-        Ok(Recipe { key, origin: Origin::Copy { context }, outputs, crates: vec![], macros: None })
+        Ok(Recipe::of_copy(key, context, outputs))
     }
 
     /// The files of the unit's own package, and those outside of it that the unit reads.
@@ -347,13 +360,7 @@ mod tests {
     #[test]
     fn metadata_serves_a_program_that_links_nothing_of_it() {
         let outputs = vec![Output { host: "/d/liba.rmeta".into(), source: String::new() }];
-        let recipe = Recipe {
-            key: "k".into(),
-            origin: Origin::Copy { context: "/c".into() },
-            outputs,
-            crates: vec![],
-            macros: None,
-        };
+        let recipe = Recipe::of_copy("k".into(), "/c".into(), outputs);
         assert!(is_wanted(&recipe.outputs[0], &recipe, true, &[]));
     }
 
@@ -361,8 +368,7 @@ mod tests {
     fn linking_wants_object_code_and_checking_metadata() {
         let output = |name: &str| Output { host: name.into(), source: String::new() };
         let outputs = vec![output("/d/liba.rmeta"), output("/d/liba.rlib"), output("/d/a.d")];
-        let origin = Origin::Copy { context: "/c".into() };
-        let recipe = Recipe { key: "k".into(), origin, outputs, crates: vec![], macros: None };
+        let recipe = Recipe::of_copy("k".into(), "/c".into(), outputs);
         let wanted = |links, named: &[Utf8PathBuf]| -> Vec<_> {
             recipe
                 .outputs

@@ -1,6 +1,7 @@
 //! One unit's way through the engine: inputs, stage, build, outcome, and again where the first answer is
 //! not to be trusted.
 
+mod find;
 mod left;
 mod supply;
 pub mod together;
@@ -14,6 +15,7 @@ use std::{
 use anyhow::{Context, Result};
 use camino::Utf8PathBuf;
 
+use self::find::Found;
 use crate::{
     argv::Flag,
     artifacts::{Archive, Outcome, Received, Unpacked},
@@ -32,7 +34,7 @@ use crate::{
     learned::Learned,
     missing, output_names,
     places::{self, Places},
-    plan,
+    plan, program,
     recipe::{Key, Recipes, Step},
     runner,
     stage::{self, BUILD_SECRET, SLOTS_ID},
@@ -190,17 +192,16 @@ impl<'a> Session<'a> {
     /// step one that no cache holds.
     fn build_once(&self, prepared: &mut Prepared, salt: Option<&str>, lost: &[Key]) -> Result<Built, Failure> {
         let begun = SystemTime::now();
-        let unit = &prepared.unit;
-        let mut finder = self.finder(unit);
-        let mut inputs = finder.inputs(unit)?;
-        let mut step = self.step(unit, &inputs, salt);
-        if let Some(received) = self.stored(unit, &step.key)? {
+        let mut finder = self.finder(&prepared.unit);
+        let Found { unit, mut inputs, mut step } = self.find(&mut finder, prepared, salt)?;
+        let (unit, key) = (&unit, step.key.clone());
+        if let Some(received) = self.stored(unit, &key)? {
             return Ok(Built::told(received, step));
         }
         match self.incremental_state(unit) {
             Some(state) => {
                 inputs.mounts.push(state);
-                step = self.step(unit, &inputs, salt);
+                step = Step { common: step.common, ..self.step(unit, &inputs, salt) };
             }
             None if gate::pass(self.env, || place(unit)) => {
                 // The plan may have learned what the unit reads.
@@ -242,6 +243,9 @@ impl<'a> Session<'a> {
         self.timings.add(&unit.name(), Phase::Transfer, came, SystemTime::now());
         if let Some(path) = &leak {
             log::info!("{} has its own place in `{path}`", unit.name());
+            if unit.makes_build_script() && received.outcome.status == 0 {
+                program::keep(&self.cache, &key, unit, &received.files.root)?;
+            }
         }
         if is_success(unit.is_build_script(), &received.outcome) && is_storable(&step) && leak.is_none() {
             // The build is right without it.
@@ -301,7 +305,7 @@ impl<'a> Session<'a> {
         let key = format!("u{}", digest([&base, &text]));
         let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates.clone() };
         let (stages, contexts, macros) = (inputs.stages.clone(), inputs.contexts.clone(), inputs.macros.clone());
-        Step { key: String::new(), base, run, stages, contexts, crates, macros }.called(key)
+        Step { key: String::new(), base, run, stages, contexts, crates, macros, common: None }.called(key)
     }
 
     /// A folder of the engine's for what rustc keeps from one compile of a unit to the next. What is made with
@@ -328,9 +332,6 @@ impl<'a> Session<'a> {
             } else {
                 unit.env.insert(name.clone(), value.to_owned());
             }
-        }
-        if learned.own_paths {
-            unit.places = std::mem::take(&mut unit.places).as_host();
         }
         unit.paths = learned.paths.iter().filter(|path| path.exists()).cloned().collect();
         Ok(())

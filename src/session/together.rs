@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Prepared, Session, is_storable, is_success, millis_since, nonce, restore_said};
+use super::{Prepared, Session, find::Found, is_storable, is_success, millis_since, nonce, restore_said};
 use crate::{
     artifacts::{self, Archive},
     dockerfile::Mount,
@@ -21,8 +21,7 @@ use crate::{
     learned::Learned,
     left, output_names,
     placeholder::{self, Said},
-    places::Places,
-    plan,
+    plan, program,
     recipe::{Key, Recipes, Step},
     recording::Recording,
     repository,
@@ -151,19 +150,19 @@ impl<'a> Together<'a> {
             prepared.learned.clone_from(learned);
             self.session.add_learned(&mut prepared)?;
         }
-        let unit = &mut prepared.unit;
-        unit.places = std::mem::take(&mut unit.places).standing_in(self.stand_in.clone(), &self.target);
-        let inputs = self.finder.inputs(unit)?;
-        let step = self.session.step(unit, &inputs, None);
+        let places = std::mem::take(&mut prepared.unit.places);
+        prepared.unit.places = places.standing_in(self.stand_in.clone(), &self.target);
+        let Found { unit, step, .. } = self.session.find(&mut self.finder, &prepared, None)?;
         if !is_storable(&step) {
             return Ok(State::Apart);
         }
-        let mut names = output_names::files(unit);
+        let mut names = output_names::files(&unit);
         // As those of a folder: the program of a build script comes before its dep-info.
         names.sort();
-        self.finder.recipes.save(step.recipe(stage::outputs(unit, &names)))?;
+        self.finder.recipes.save(step.recipe(stage::outputs(&unit, &names)))?;
         let key = step.key.clone();
-        let is_stored = self.session.store().has(&key) || self.session.has_left(unit, &self.target, &key);
+        let is_stored = self.session.store().has(&key) || self.session.has_left(&unit, &self.target, &key);
+        let prepared = Prepared { unit, ..prepared };
         self.known.insert(number, Known { prepared, step });
         match is_stored {
             // A damaged entry is none.
@@ -373,7 +372,7 @@ impl Session<'_> {
             }
             restore_said(unit, &mut outcome);
             let has_succeeded = is_success(unit.is_build_script(), &outcome);
-            let uses_own_paths = has_succeeded && self.has_leak(&mut archive, &unit.places)?;
+            let uses_own_paths = has_succeeded && self.has_leak(&mut archive, unit, key)?;
             let end = if let Some(more) = self.read_beyond(unit, &outcome, &dep_info, uses_own_paths) {
                 End::ReadsMore(more)
             } else if has_succeeded {
@@ -397,9 +396,9 @@ impl Session<'_> {
         Ok(ends)
     }
 
-    /// Whether files of an archive name a place which only their container had.
-    fn has_leak(&self, archive: &mut File, places: &Places) -> Result<bool> {
-        let marks = places.marks();
+    /// Whether files of the step `key` name a place which only their container had.
+    fn has_leak(&self, archive: &mut File, unit: &Unit, key: &str) -> Result<bool> {
+        let marks = unit.places.marks();
         archive.rewind()?;
         if !leak::is_possible(&mut *archive, &marks)? {
             return Ok(false);
@@ -408,6 +407,10 @@ impl Session<'_> {
         let dir = self.cache.temp_dir()?;
         let dir = Utf8Path::from_path(dir.path()).context("the cache folder's name is not UTF-8")?;
         let received = Archive::new(archive).receive(&dir.join("outcome"))?;
-        Ok(leak::find(&received.files.root, &marks)?.is_some())
+        let is_there = leak::find(&received.files.root, &marks)?.is_some();
+        if is_there && unit.makes_build_script() {
+            program::keep(&self.cache, key, unit, &received.files.root)?;
+        }
+        Ok(is_there)
     }
 }

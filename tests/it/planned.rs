@@ -7,6 +7,7 @@ use crate::command::{Finished, start};
 use crate::engine::WRAPPER;
 use crate::kept::{forget_kept, kept, spoil};
 use crate::project::{By, Project, json_lines};
+use crate::sharing::{with_a_cache_of_their_own, with_a_path_in_its_script};
 use crate::sources::commit;
 
 /// A project for which `cargo green` is found.
@@ -106,6 +107,20 @@ fn a_path_in_use_is_learned_in_the_plan() {
     assert_eq!(ours.stdout.lines().next(), Some(project.root.to_str().unwrap()), "{ours}");
     let calls = project.calls.take();
     assert!(calls.len() > 1 && calls.iter().all(|call| call.contains("rawjson")), "{calls:#?}");
+}
+
+/// The program that a build script is here has a path of this checkout in it; what it makes in the engine has none.
+#[test]
+fn a_build_script_with_a_path_of_its_own() {
+    let [first, second] = with_a_cache_of_their_own(|| with_a_path_in_its_script(project("broken")));
+    first.plain("run").succeeds();
+    green(&first, "run").succeeds();
+    first.assert_same_tree();
+    green(&second, "run").succeeds();
+    let calls = second.calls.take();
+    assert_eq!(calls.len(), 1, "{calls:#?}");
+    second.plain("run").succeeds();
+    second.assert_same_tree();
 }
 
 /// A failure for want of a variable or a file that is here ends no plan, nor does what was built from it in the same call.

@@ -69,3 +69,61 @@ fn a_path_in_use_is_the_hosts() {
     project.same(&["run", "run --release"]);
     assert!(project.ours("run").stdout.starts_with("true\n"));
 }
+
+/// A package whose build script looks for its own files by a path that its program holds.
+pub fn with_a_path_in_its_script(project: Project) -> Project {
+    let project = project.env("RUSTCBUILDX_CANONICAL_PATHS", "all").env("CARGO_INCREMENTAL", "0");
+    let looks = "println!(\"cargo::rerun-if-env-changed=IT_AGAIN\");
+        let manifest = std::fs::read_to_string(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/Cargo.toml\")).unwrap();
+        println!(\"cargo::rustc-env=IT_LENGTH={}\", manifest.len());";
+    project.edit("build.rs", "// HERE", looks);
+    project.edit("src/lib.rs", "// HERE", "println!(\"{}\", env!(\"IT_LENGTH\"));");
+    project
+}
+
+/// What is learned of a package by other tests is not known to these.
+pub fn with_a_cache_of_their_own(project: impl Fn() -> Project) -> [Project; 2] {
+    let first = project().with_own_cache();
+    let second = project().env("XDG_CACHE_HOME", first.dir().join("cache").to_str().unwrap());
+    [first, second]
+}
+
+/// What it makes serves other checkouts: its program alone is made for each.
+#[test]
+fn a_build_script_with_a_path_of_its_own() {
+    let [first, second] = with_a_cache_of_their_own(|| with_a_path_in_its_script(Project::new("broken")));
+    first.same(&["run", "run --release"]);
+    first.calls.take();
+    let ours = second.ours("run").succeeds();
+    let calls = second.calls.take();
+    assert_eq!(calls.len(), 1, "{calls:#?}");
+    // Without the wrapper the script runs here, and finds its files here.
+    let again = second.env("IT_AGAIN", "1");
+    let plain = again.start(By::PlainAfterOurs, "run").finish().succeeds();
+    assert_eq!(plain.stdout, ours.stdout);
+}
+
+/// Its program here holds a path of the host, and the cache that knew it, and had another one, may be gone.
+#[test]
+fn a_build_script_that_nobody_remembers() {
+    let project = with_a_path_in_its_script(Project::new("broken").with_own_cache());
+    let ours = project.ours("run").succeeds();
+    std::fs::remove_dir_all(project.dir().join("cache")).unwrap();
+    let again = project.env("IT_AGAIN", "1").ours("run").succeeds();
+    assert_eq!(again.stdout, ours.stdout);
+    again.says("Compiling broken");
+}
+
+/// What holds such a path itself is made again with the host's, by the program that holds the host's.
+#[test]
+fn a_build_script_that_passes_its_path_on() {
+    let project = with_a_path_in_its_script(Project::new("broken").with_own_cache());
+    let passes_on = "let out = std::env::var(\"OUT_DIR\").unwrap();
+        std::fs::write(out + \"/path\", env!(\"CARGO_MANIFEST_DIR\")).unwrap();
+        let manifest";
+    project.edit("build.rs", "let manifest", passes_on);
+    let looks = "println!(\"{}\", std::path::Path::new(include_str!(concat!(env!(\"OUT_DIR\"), \"/path\"))).exists());";
+    project.edit("src/main.rs", "// HERE", looks);
+    project.same(&["run"]);
+    assert!(project.ours("run").stdout.starts_with("true\n"));
+}

@@ -1,0 +1,49 @@
+//! A unit at the places that what is known of it asks for, with all that it reads.
+
+use anyhow::Result;
+
+use super::{Prepared, Session};
+use crate::{
+    inputs::{Finder, Inputs},
+    program,
+    recipe::Step,
+    unit::{Unit, Work},
+};
+
+/// A unit, its inputs and how it is made of them.
+pub(super) struct Found {
+    pub unit: Unit,
+    pub inputs: Inputs,
+    pub step: Step,
+}
+
+impl Session<'_> {
+    /// Finds what a unit reads: at the host's places, if a path of its own is in its output or in the program that it runs.
+    /// A build script's program is made at common places first, for containers to run it ([`program`]).
+    pub(super) fn find(&self, finder: &mut Finder<'_>, prepared: &Prepared, salt: Option<&str>) -> Result<Found> {
+        let mut unit = prepared.unit.clone();
+        let mut common = None;
+        if unit.places.are_common() && uses_own_paths(prepared, finder)? {
+            if unit.makes_build_script() {
+                let inputs = finder.inputs(&unit)?;
+                let step = self.step(&unit, &inputs, None);
+                if !program::is_kept(&self.cache, &step.key) {
+                    return Ok(Found { unit, inputs, step });
+                }
+                common = Some(step.key);
+            }
+            unit.places = unit.places.as_host();
+        }
+        let inputs = finder.inputs(&unit)?;
+        let step = Step { common, ..self.step(&unit, &inputs, salt) };
+        Ok(Found { unit, inputs, step })
+    }
+}
+
+fn uses_own_paths(Prepared { unit, learned, .. }: &Prepared, finder: &mut Finder<'_>) -> Result<bool> {
+    Ok(learned.own_paths
+        || match &unit.work {
+            Work::Compile { .. } => false,
+            Work::BuildScript { program, .. } => !finder.is_at_home_anywhere(program)?,
+        })
+}
