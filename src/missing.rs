@@ -1,4 +1,4 @@
-//! What a failed unit looked for and did not find in its container: a program, a library, or a file.
+//! What a failed unit looked for and did not find in its container: a program, a library, a file, or crates that fit.
 //!
 //! Source of the texts: rustc and the linkers it calls, the `cc`, `cmake`, `pkg-config`, `bindgen` and
 //! `prost-build` crates, and shells.
@@ -13,6 +13,15 @@ use crate::{
     learned::normalised,
     unit::{Unit, Work},
 };
+
+/// Whether rustc found no crates that go together. Where a crate's bytes are others each time it is compiled, as with
+/// a macro that walks a hash map, the engine may keep others than this machine has.
+///
+/// Source: rustc's index of error codes.
+pub fn is_of_crates(outcome: &Outcome) -> bool {
+    let codes = ["E0460", "E0461", "E0462", "E0463", "E0519", "E0786"];
+    outcome.status != 0 && codes.iter().any(|code| memchr::memmem::find(&outcome.stderr, code.as_bytes()).is_some())
+}
 
 /// What to tell the user of a failed unit that missed something which this machine has.
 pub fn complaint(unit: &Unit, outcome: &Outcome, image: &str) -> Option<String> {

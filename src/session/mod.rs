@@ -164,14 +164,13 @@ impl<'a> Session<'a> {
         self.build_somehow(prepared, Some(&nonce()))
     }
 
-    /// Builds, and again if what the engine was thought to have kept is in the way: with the artifacts sent that it lost,
-    /// and if that does not help, with all.
+    /// Builds, and again if what the engine was thought to have kept is in the way: with what it lost given to it anew, or
+    /// all of it, so that the step stays the same; and if that does not help, with all sent.
     fn build_somehow(&self, prepared: &mut Prepared, salt: Option<&str>) -> Result<Built> {
-        let mut lost: Vec<Key> = vec![];
+        let (mut lost, mut failures): (Vec<Key>, _) = (vec![], 0);
         loop {
-            let is_first = lost.is_empty();
             match self.build_once(prepared, salt, &lost) {
-                Ok(built) if built.stages.is_empty() || !misses_crates(&built.outcome) => {
+                Ok(built) if built.stages.is_empty() || !missing::is_of_crates(&built.outcome) => {
                     lost.iter().for_each(|key| self.kept.remove(key));
                     return Ok(built);
                 }
@@ -182,7 +181,12 @@ impl<'a> Session<'a> {
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::WithKept { error, stages, blamed }) => {
                     log::warn!("{error:#}: again without what was thought to be kept");
-                    lost.extend(if is_first { blamed } else { stages });
+                    failures += 1;
+                    match failures {
+                        1 => self.supply_anew(&blamed),
+                        2 => self.supply_anew(&stages),
+                        _ => lost.extend(stages),
+                    }
                 }
             }
         }
@@ -400,15 +404,6 @@ impl From<anyhow::Error> for Failure {
 fn is_success(is_build_script: bool, outcome: &Outcome) -> bool {
     let reports_error = || !dep_info::directives(&String::from_utf8_lossy(&outcome.stdout), "error").is_empty();
     outcome.status == 0 && !(is_build_script && reports_error())
-}
-
-/// Whether rustc found no crates that go together. Where a crate's bytes are others each time it is compiled, as with
-/// a macro that walks a hash map, the engine may keep others than this machine has.
-///
-/// Source: rustc's index of error codes.
-fn misses_crates(outcome: &Outcome) -> bool {
-    let codes = ["E0460", "E0461", "E0462", "E0463", "E0519", "E0786"];
-    outcome.status != 0 && codes.iter().any(|code| memchr::memmem::find(&outcome.stderr, code.as_bytes()).is_some())
 }
 
 /// Whether a step says all that its outcome depends on: a base without a digest may change under its name,

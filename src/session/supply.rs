@@ -22,6 +22,12 @@ impl Session<'_> {
         kept
     }
 
+    /// The same of stages that it lost, though it was thought to have them.
+    pub(super) fn supply_anew(&self, lost: &[Key]) {
+        lost.iter().for_each(|key| self.kept.remove(key));
+        self.supply(lost).unwrap_or_else(|error| log::warn!("{error:#}"));
+    }
+
     /// Has the engine keep the outcomes of those stages, as far as the store has them.
     pub(super) fn supply(&self, stages: &[Key]) -> Result<()> {
         // Units that are built at the same time lack the same.

@@ -65,6 +65,31 @@ fn what_the_engine_lost_is_sent() {
     project.same_in_the_end("run");
 }
 
+/// It is given what it lost, for the step to be the same as anywhere else.
+#[test]
+fn what_the_engine_lost_makes_no_other_step() {
+    // That no engine has from an earlier test.
+    let new = format!("// {:?}.", std::time::SystemTime::now());
+    let [first, second] = [(); 2].map(|()| {
+        let project = project("broken").env("RUSTCBUILDX_CANONICAL_PATHS", "all").env("RUSTCBUILDX_LOG", "info");
+        let log = project.dir().join("log");
+        let project = project.env("RUSTCBUILDX_LOG_PATH", log.to_str().unwrap());
+        ["macros/src/lib.rs", "build.rs"].iter().for_each(|file| project.edit(file, "// HERE", &new));
+        project
+    });
+    first.ours("build").succeeds();
+    let keys = kept(&first);
+    spoil(&first, &keys, "for kept in /kept/*; do mv $kept/files $kept/gone; done");
+    [&first, &second].iter().for_each(|project| project.edit("build.rs", &new, &format!("{new} Edited.")));
+    first.ours("build").succeeds();
+    // As if it had been out of sight for a moment.
+    spoil(&first, &keys, "for kept in /kept/*; do [ -e $kept/files ] || mv $kept/gone $kept/files; done");
+    second.ours("build").succeeds();
+    let [first, second] = [first, second].map(|project| fs::read_to_string(project.dir().join("log")).unwrap());
+    assert!(first.contains("again without what was thought to be kept"), "{first}");
+    assert!(second.contains("taken from the engine's cache") && !second.contains("was run now"), "{first}\n{second}");
+}
+
 /// With `--target`, cargo tags two folders: one for this machine, where macros are, and one for the target.
 #[test]
 fn nothing_is_sent_for_a_named_target() {
