@@ -37,6 +37,23 @@ pub struct Outcome {
     pub is_left: bool,
 }
 
+impl Outcome {
+    /// Writes into a folder, which is made, what a step left of it beside the files.
+    pub fn write(&self, folder: &Utf8Path) -> Result<()> {
+        let status = self.status.to_string();
+        let mut said = vec![
+            (STATUS, status.as_bytes()),
+            (STDOUT, &self.stdout),
+            (STDERR, &self.stderr),
+            (NONCE, self.nonce.as_bytes()),
+        ];
+        said.extend(self.called_git.then_some((CALLED, &[][..])));
+        fs::create_dir_all(folder)
+            .and_then(|()| said.iter().try_for_each(|(name, bytes)| fs::write(folder.join(name), bytes)))
+            .with_context(|| format!("failed to write into `{folder}` (hint: is the disk full?)"))
+    }
+}
+
 /// A unit's outcome and its files.
 pub struct Received {
     pub outcome: Outcome,

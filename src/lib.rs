@@ -20,7 +20,8 @@
 //! `cargo green` ([`green`]) lets cargo run, with a [`gate`] at which the units wait that the store lacks. The first one
 //! tells where it belongs and asks for a plan: cargo runs once more in a [`rehearsal`], where the wrapper only writes
 //! units down ([`recording`]) and build scripts say placeholders ([`placeholder`]). What can be told of each unit when is
-//! in [`schedule`]; what is missing is built in batches ([`session::together`]) and stored, and the gate opens.
+//! in [`schedule`]; what is missing is taken from what the engine keeps or built in batches ([`session::together`]) and stored, and
+//! the gate opens.
 //!
 //! # Decisions
 //!

@@ -37,10 +37,34 @@ pub fn unit(step: &Step, syntax: Option<&str>) -> Plan {
 /// in the engine. The result has a folder for the outcome of each.
 pub fn units(steps: &[Step], wanted: &[&str], left: &[&str], syntax: Option<&str>) -> Plan {
     let steps = Steps::of(steps);
-    let gather = gather(wanted, left);
+    let outcome = |key: &str, target: String| Mount::Bind {
+        from: key.to_owned(),
+        source: OUT.to_owned(),
+        target,
+        writable: false,
+    };
+    let gather = gather(wanted, left, outcome);
     let gathering = steps.bases.keys().next().map(|base| (*base, GATHER, &gather));
     steps.plan(gathering.into_iter().collect(), GATHER, syntax)
 }
+
+/// Takes out what an engine keeps of units, none of which is made: the result has a folder for each that it keeps. A `nonce`
+/// that was never used before makes it a step that no cache holds.
+pub fn take(base: &str, wanted: &[&str], left: &[&str], nonce: &str, syntax: Option<&str>) -> Plan {
+    let mut gather = gather(wanted, left, |key, target| Mount::kept(key, "/", &target));
+    if let Some(script) = gather.argv.last_mut() {
+        *script += ONLY_WHOLE;
+    }
+    gather.argv.push(nonce.to_owned());
+    let mut steps = Steps::default();
+    steps.bases.insert(base, "base0".to_owned());
+    steps.plan(vec![(base, GATHER, &gather)], GATHER, syntax)
+}
+
+/// Of what was never kept, there is an empty folder; earlier versions kept files only.
+const ONLY_WHOLE: &str = r#" && cd /rustcbuildx/outcome && for key in *; do
+  [ -e "$key/files" ] && [ -e "$key/status" ] || rm -rf "$key" || exit
+done"#;
 
 /// The steps of these keys and all that they are made from, each behind those; `step` gives that of a key.
 pub fn in_order(keys: &[&str], mut step: impl FnMut(&str) -> Result<Step>) -> Result<Vec<Step>> {
@@ -63,7 +87,7 @@ pub fn in_order(keys: &[&str], mut step: impl FnMut(&str) -> Result<Step>) -> Re
     Ok(steps)
 }
 
-/// Has an engine keep the files of stages that it did not make: those in folders of these names below `folder`. A `nonce`
+/// Has an engine keep the outcomes of stages that it did not make: those in folders of these names below `folder`. A `nonce`
 /// that was never used before makes it a step that no cache holds.
 pub fn supply(base: &str, folder: &Utf8Path, stages: &[&str], nonce: &str, syntax: Option<&str>) -> Plan {
     let (from, name, given) = ("given", "supply", "/rustcbuildx/given");
@@ -77,26 +101,23 @@ pub fn supply(base: &str, folder: &Utf8Path, stages: &[&str], nonce: &str, synta
     steps.plan(vec![(base, name, &run)], name, syntax)
 }
 
-/// As a step leaves its own files; not over those that are there already, from another machine, which others may be reading.
+/// As a step leaves its own outcome; not over one that is there already, from another machine, which others may be reading.
 const SUPPLY: &str = r#"mkdir -p /rustcbuildx/outcome || exit
 for key; do
   kept=/rustcbuildx/kept/$key; given=/rustcbuildx/given/$key
-  [ "$(ls -A "$kept/files" 2>/dev/null)" = "$(ls -A "$given")" ] && [ -e "$kept/files" ] && continue
-  new=$(mktemp -d "$kept/XXXXXX") && cp -a "$given" "$new/files" && rm -rf "$kept/files" || exit
+  [ "$(ls -A "$kept/files" 2>/dev/null)" = "$(ls -A "$given/files")" ] && [ -e "$kept/files" ] && continue
+  new=$(mktemp -d "$kept/XXXXXX") && cp -a "$given/." "$new" && rm -rf "$kept/files" || exit
   mv -T "$new/files" "$kept/files" || [ -e "$kept/files" ] || exit
-  rm -rf "$new"
+  mv "$new"/* "$kept" && rm -rf "$new"
 done"#;
 
 /// One step that copies all outcomes, instead of a `COPY` for each: those take BuildKit three times as long, and
 /// podman hands the result out anew after every instruction of its stage.
-fn gather(wanted: &[&str], left: &[&str]) -> Run {
+///
+/// `outcome` mounts that of a key at a path.
+fn gather(wanted: &[&str], left: &[&str], outcome: impl Fn(&str, String) -> Mount) -> Run {
     let (all, told) = ("/rustcbuildx/in", "/rustcbuildx/left");
-    let mount = |folder: &str, key: &str| Mount::Bind {
-        from: key.to_owned(),
-        source: OUT.to_owned(),
-        target: format!("{folder}/{key}"),
-        writable: false,
-    };
+    let mount = |folder: &str, key: &str| outcome(key, format!("{folder}/{key}"));
     let mut script = format!("mkdir -p {OUT}");
     if !wanted.is_empty() {
         script += &format!(" && cp -a {all}/. {OUT}/");

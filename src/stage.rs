@@ -19,7 +19,7 @@ use crate::{
 ///
 /// Not right below the root: to digest a folder, BuildKit walks all of the folder that it is in.
 pub const OUT: &str = "/rustcbuildx/outcome";
-/// Where a step puts a copy of its files for the steps of later builds; see [`crate::kept`].
+/// Where a step puts a copy of its outcome for the steps of later builds; see [`crate::kept`].
 pub const KEPT: &str = "/rustcbuildx/kept";
 /// Under [`OUT`] and [`KEPT`]: the files the unit wrote.
 pub const FILES: &str = "files";
@@ -99,9 +99,9 @@ if [ $status != 0 ]; then for name in $expected; do [ -e "files/$name" ] || : >"
 const GATHER_FOLDER: &str = r#"rmdir files && mv -- "$out" files || exit
 "#;
 
-/// Copies the files of a success to where later builds find them: whole, or not at all.
+/// Copies a success to where later builds find it: its files whole, or not at all, and then what was said.
 const KEEP: &str = r#"[ $status = 0 ] || exit 0
-new=$(mktemp -d /rustcbuildx/kept/XXXXXX) && cp -a files "$new" && rm -rf /rustcbuildx/kept/files && mv "$new/files" /rustcbuildx/kept/
+new=$(mktemp -d /rustcbuildx/kept/XXXXXX) && cp -a . "$new" && rm -rf /rustcbuildx/kept/files && mv "$new/files" /rustcbuildx/kept/ && mv "$new"/* /rustcbuildx/kept/
 rm -rf "$new"; :"#;
 
 /// Which word of a step's command names the process: its `$0`.

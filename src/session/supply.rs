@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use camino::Utf8Path;
 
 use super::Session;
-use crate::{plan, recipe::Key, runner, session::nonce, store::Store};
+use crate::{plan, recipe::Key, runner, session::nonce, stage::FILES, store::Store};
 
 /// How many stored outcomes are sent with a call that needs them, rather than given to the engine before: each costs the
 /// call some 30 ms.
@@ -38,7 +38,8 @@ impl Session<'_> {
         for key in stages.iter().filter(|key| !self.kept.has(key)) {
             let place = folder.join(key);
             if let Some(received) = self.store().get(key, &place) {
-                received.files.replace_folder(&place)?;
+                received.outcome.write(&place)?;
+                received.files.replace_folder(&place.join(FILES))?;
                 found.push(key.as_str());
             }
         }

@@ -123,6 +123,31 @@ fn a_build_script_with_a_path_of_its_own() {
     second.assert_same_tree();
 }
 
+/// On a new machine, say, whose store is empty: what others had the engine build comes in a few calls, and is not built.
+#[test]
+fn what_the_engine_keeps_is_taken() {
+    let project = project("registry").with_own_cache().env("RUSTCBUILDX_LOG", "info");
+    let log = project.dir().join("log");
+    let project = project.env("RUSTCBUILDX_LOG_PATH", log.to_str().unwrap());
+    green(&project, "build").succeeds();
+    for folder in [project.target(By::Ours), project.dir().join("cache")] {
+        fs::remove_dir_all(folder).unwrap();
+    }
+    fs::remove_file(&log).unwrap();
+    project.calls.take();
+    green(&project, "build").succeeds();
+    let (calls, log) = (project.calls.take(), fs::read_to_string(&log).unwrap());
+    let end = " units were taken from what the engine keeps";
+    let taken: Vec<&str> = log.lines().filter_map(|line| line.strip_suffix(end)?.rsplit("] ").next()).collect();
+    let numbers = taken.iter().map(|text| text.split_once(" of ").unwrap());
+    assert!(!taken.is_empty() && numbers.clone().all(|(came, asked)| came == asked), "{log}");
+    // Nobody is made from the program, so it is not kept.
+    let builds = calls.iter().filter(|call| call.contains("rawjson")).count();
+    assert_eq!(builds, taken.len() + 1, "{calls:#?}");
+    project.plain("build").succeeds();
+    project.assert_same_tree();
+}
+
 /// A failure for want of a variable or a file that is here ends no plan, nor does what was built from it in the same call.
 #[test]
 fn what_is_read_is_learned_in_the_plan() {

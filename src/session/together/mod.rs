@@ -1,5 +1,7 @@
 //! Many units in one call of the engine: those of a rehearsal, as they become known, in one build after the other.
 
+mod take;
+
 use std::{
     collections::{HashMap, HashSet},
     fs::{self, File},
@@ -10,6 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use self::take::Taking;
 use super::{Prepared, Session, find::Found, is_storable, is_success, millis_since, nonce, restore_said};
 use crate::{
     artifacts::{self, Archive},
@@ -50,6 +53,7 @@ pub struct Together<'a> {
     said: HashMap<String, Said>,
     /// Steps as the engine has been told of them, for it to see that two calls mean the same.
     told: HashMap<Key, Step>,
+    taking: Taking,
     /// Whether a call failed for want of what the engine was thought to have kept.
     has_lost_kept: bool,
     /// The number that all calls have in common, and with it the slots.
@@ -69,6 +73,8 @@ pub struct Batch {
     units: HashMap<Key, Known>,
     /// What it takes from what the engine kept.
     kept: Vec<Mount>,
+    /// Whether none of them is made: they are taken from what the engine keeps.
+    is_taken: bool,
     cmd: Cmd,
 }
 
@@ -94,7 +100,7 @@ impl<'a> Together<'a> {
         let finder = Finder { cache: &session.cache, recipes, cargo_home: session.cargo_home.clone() };
         let units = recording.units()?;
         let schedule = schedule(&units)?;
-        let (known, learned, said, told, has_lost_kept) = Default::default();
+        let (known, learned, said, told, taking, has_lost_kept) = Default::default();
         Ok(Self {
             session,
             finder,
@@ -106,6 +112,7 @@ impl<'a> Together<'a> {
             learned,
             said,
             told,
+            taking,
             has_lost_kept,
             number: nonce(),
             jobs,
@@ -197,6 +204,12 @@ impl<'a> Together<'a> {
 
     /// The next units to be built, at most `count`; `None` if nothing can be built now.
     pub fn next(&mut self, count: usize) -> Result<Option<Batch>> {
+        if self.taking.is_at_work() {
+            return Ok(None);
+        }
+        if let Some(batch) = self.take() {
+            return Ok(Some(batch));
+        }
         let numbers = self.schedule.next(count);
         if numbers.is_empty() {
             return Ok(None);
@@ -220,12 +233,19 @@ impl<'a> Together<'a> {
         let cmd = session.engine.build_watched(&plan, variables, self.jobs.number(session.processors()));
         let mounts = steps.iter().flat_map(|step| &step.run.mounts);
         let kept = mounts.filter(|mount| mount.as_kept().is_some()).cloned().collect();
+        Ok(Some(Batch { units: self.in_call(numbers), kept, is_taken: false, cmd }))
+    }
+
+    /// Marks missing units as those of a call.
+    fn in_call(&mut self, numbers: Vec<usize>) -> HashMap<Key, Known> {
         let mut units = HashMap::new();
-        for (number, key) in numbers.into_iter().zip(keys) {
-            units.insert(key.clone(), self.known[&number].clone());
-            self.schedule.set(number, State::InCall(key));
+        for number in numbers {
+            let known = self.known[&number].clone();
+            let key = known.step.key.clone();
+            self.schedule.set(number, State::InCall(key.clone()));
+            units.insert(key, known);
         }
-        Ok(Some(Batch { units, kept, cmd }))
+        units
     }
 
     /// The stages that units are made from, stored before, which the engine does not keep; none, if it lost some in this
@@ -253,8 +273,13 @@ impl<'a> Together<'a> {
 
     /// Takes note of a batch's end; gives whether there is any use in going on.
     pub fn end(&mut self, Ended { batch, ends }: Ended) -> Result<bool> {
+        if batch.is_taken {
+            self.end_taking(&batch, &ends);
+        }
         let ends = match ends {
             Ok(ends) => ends,
+            // What is not taken is made.
+            Err(_) if batch.is_taken => return Ok(true),
             Err(error) if !batch.kept.is_empty() => {
                 let complaint = format!("{error:#}");
                 log::warn!("{complaint}: again without what was thought to be kept");
@@ -350,7 +375,7 @@ impl Session<'_> {
     }
 
     fn run(&self, batch: &Batch, mut on_event: impl FnMut(Event)) -> Result<Vec<(Key, End)>> {
-        let Batch { units, cmd, .. } = batch;
+        let Batch { units, is_taken, cmd, .. } = batch;
         let mut steps = self.timings.steps(units.iter().map(|(key, known)| (key.clone(), known.prepared.unit.name())));
         log::debug!("{} units together\n{cmd}", units.len());
         let (begun, mut watch) = (SystemTime::now(), self.engine.watch());
@@ -369,6 +394,9 @@ impl Session<'_> {
             let (mut outcome, dep_info) = Archive::new(&mut archive).told()?;
             if outcome.status == 0 && step.keeps() {
                 self.kept.add(key)?;
+            }
+            if *is_taken {
+                on_event(Event::Done { stage: key.to_owned(), cached: true });
             }
             restore_said(unit, &mut outcome);
             let has_succeeded = is_success(unit.is_build_script(), &outcome);
