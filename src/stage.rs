@@ -60,17 +60,20 @@ done
 "#;
 
 /// Waits for one of the build's slots, if it is bounded: BuildKit itself starts all that is ready at once. One
-/// process at a time looks for a free slot, the others wait for it; whoever dies frees what it held.
+/// process at a time looks for a free slot, the others wait for it. It looks again when it is told that one is free, and
+/// once a second: whoever dies frees what it held, and tells nobody.
 const WAIT: &str = r#"if [ "$jobs" ] && command -v flock >/dev/null; then
   [ "$jobs" != all ] || jobs=$(nproc)
   slots=/rustcbuildx/slots/$nonce
   mkdir "$slots" 2>/dev/null && find /rustcbuildx/slots -mindepth 1 -maxdepth 1 -mtime +1 -exec rm -rf {} +
   exec 8>"$slots/queue" && flock 8
+  [ -p "$slots/freed" ] || mkfifo "$slots/freed" || exit
+  exec 7<>"$slots/freed"
   until
     slot=0
     until [ $slot = "$jobs" ] || { exec 9>"$slots/$slot" && flock -n 9; }; do slot=$((slot + 1)); done
     [ $slot != "$jobs" ]
-  do sleep 0.05; done
+  do timeout 1 head -c 1 <&7 >/dev/null || sleep 0.05; done
   exec 8>&-; echo at work
 fi
 "#;
@@ -84,8 +87,8 @@ const JOBSERVER: &str = r#"if mkfifo /rustcbuildx/jobserver 2>/dev/null; then
 fi
 "#;
 
-const RUN: &str = r#"(exec env -i "$@" </dev/null >/rustcbuildx/outcome/stdout 2>/rustcbuildx/outcome/stderr 9>&-)
-status=$?; exec 9>&-; echo $status >/rustcbuildx/outcome/status; cd /rustcbuildx/outcome
+const RUN: &str = r#"(exec env -i "$@" </dev/null >/rustcbuildx/outcome/stdout 2>/rustcbuildx/outcome/stderr 7>&- 9>&-)
+status=$?; exec 9>&-; { echo >&7; } 2>/dev/null; echo $status >/rustcbuildx/outcome/status; cd /rustcbuildx/outcome
 "#;
 
 /// Moves what rustc wrote; the mounted artifacts in the same folder refuse to be moved (EBUSY) and stay. Where a
