@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{Read, Seek, Write},
+    io::{self, Read, Seek, Write},
     path::PathBuf,
 };
 
@@ -137,8 +137,9 @@ impl<R: Read> Archive<R> {
     }
 }
 
-/// Takes an archive with a folder for each unit apart: `each` gets a folder's name and an archive of what is in it.
-pub fn split(archive: &mut File, mut each: impl FnMut(&str, File) -> Result<()>) -> Result<()> {
+/// Takes an archive with a folder for each unit apart: `each` gets a folder's name and an archive of what is in it, which is
+/// whole, even where the archive that it is taken from is not.
+pub fn split(mut archive: impl Read, mut each: impl FnMut(&str, File) -> Result<()>) -> Result<()> {
     let mut current: Option<(String, tar::Builder<File>)> = None;
     let mut finish = |current: Option<(String, tar::Builder<File>)>| -> Result<()> {
         let Some((name, builder)) = current else { return Ok(()) };
@@ -146,7 +147,7 @@ pub fn split(archive: &mut File, mut each: impl FnMut(&str, File) -> Result<()>)
         file.rewind()?;
         each(&name, file)
     };
-    let mut tar = tar::Archive::new(archive);
+    let mut tar = tar::Archive::new(&mut archive);
     for entry in tar.entries().context(DAMAGED)? {
         let mut entry = entry.context(DAMAGED)?;
         let path = entry.path().context(DAMAGED)?.into_owned();
@@ -172,6 +173,10 @@ pub fn split(archive: &mut File, mut each: impl FnMut(&str, File) -> Result<()>)
             }
             .context("failed to write a temporary file (hint: is the disk full?)")?;
         }
+    }
+    // Of the two empty blocks at an archive's end, the second is still to be read.
+    if io::copy(&mut archive, &mut io::sink()).context(DAMAGED)? == 0 {
+        bail!("{DAMAGED}: it is cut off");
     }
     finish(current)
 }
@@ -264,4 +269,39 @@ pub fn replay(outcome: &Outcome) -> Result<()> {
         std::io::stderr().write_all(&outcome.stderr)
     };
     replay().context("failed to pass on the compiler's output")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split_whole(bytes: &[u8]) -> (Vec<(String, String)>, Result<()>) {
+        let mut parts = Vec::new();
+        let end = split(bytes, |key, part| {
+            parts.push((key.to_owned(), String::from_utf8(Archive::new(part).file("files/f")?)?));
+            Ok(())
+        });
+        (parts, end)
+    }
+
+    /// The engine may die while it sends.
+    #[test]
+    fn what_is_cut_off_is_no_outcome() {
+        let mut tar = tar::Builder::new(Vec::new());
+        for name in ["u1/files/f", "u1/status", "u2/files/f", "u2/status"] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(name.len() as u64);
+            tar.append_data(&mut header, name, name.as_bytes()).unwrap();
+        }
+        let whole = tar.into_inner().unwrap();
+        let part = |key: &str| (key.to_owned(), format!("{key}/files/f"));
+        let (parts, end) = split_whole(&whole);
+        assert!(parts == [part("u1"), part("u2")] && end.is_ok(), "{parts:?}");
+        for length in (0..whole.len() - 512).step_by(256) {
+            let (parts, end) = split_whole(&whole[..length]);
+            // Each file takes two blocks, and another one's beginning tells that one is whole.
+            let expected = if length >= 5 * 512 { &[part("u1")][..] } else { &[] };
+            assert!(parts == expected && end.is_err(), "{length} bytes: {parts:?}");
+        }
+    }
 }

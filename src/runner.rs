@@ -5,12 +5,14 @@ use std::{
     ffi::{OsStr, OsString},
     fmt,
     fs::File,
-    io,
+    io::{self, PipeReader},
     os::{
         fd::OwnedFd,
         unix::process::{CommandExt, ExitStatusExt},
     },
+    panic,
     process::{ExitStatus, Stdio},
+    thread,
     time::Instant,
 };
 
@@ -33,10 +35,10 @@ pub struct Cmd {
 }
 
 /// What a process that ended left.
-pub struct Finished {
+pub struct Finished<T = File> {
     pub status: ExitStatus,
-    /// Standard output, read from its start.
-    pub stdout: File,
+    /// Standard output, to be read from its start, or what was made of it.
+    pub stdout: T,
     pub stderr: String,
 }
 
@@ -64,25 +66,42 @@ impl fmt::Display for Cmd {
 ///
 /// Fails if the process cannot be started; a status other than 0 is the caller's to judge.
 pub fn run(cmd: &Cmd) -> Result<Finished> {
-    run_watched(cmd, |_| {})
+    let mut stdout = tempfile::tempfile().context("failed to make a temporary file (hint: is the disk full?)")?;
+    let (status, stderr) = run_writing(cmd, stdout.try_clone()?.into(), |_| {})?;
+    io::Seek::rewind(&mut stdout)?;
+    Ok(Finished { status, stdout, stderr })
 }
 
-/// The same; `watch` gets each line of standard error as it comes.
-pub fn run_watched(cmd: &Cmd, watch: impl FnMut(&str)) -> Result<Finished> {
+/// The same; `watch` gets each line of standard error as it comes, and `take`, on a thread of its own, standard output.
+pub fn run_watched<T: Send>(
+    cmd: &Cmd,
+    watch: impl FnMut(&str),
+    take: impl FnOnce(PipeReader) -> T + Send,
+) -> Result<Finished<T>> {
+    let (reader, writer) = io::pipe().context("failed to make a pipe")?;
+    thread::scope(|scope| {
+        let taken = scope.spawn(|| take(reader));
+        let (status, stderr) = run_writing(cmd, writer.into(), watch)?;
+        let stdout = taken.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
+        Ok(Finished { status, stdout, stderr })
+    })
+}
+
+/// Gives the status and what was said on standard error.
+fn run_writing(cmd: &Cmd, stdout: OwnedFd, watch: impl FnMut(&str)) -> Result<(ExitStatus, String)> {
     let start = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("failed to start tokio")?;
-    let finished =
-        runtime.block_on(run_async(cmd, watch)).with_context(|| format!("failed to run `{}`", cmd.program))?;
-    log::debug!("`{}` took {} ms: {}", cmd.program, start.elapsed().as_millis(), finished.status);
-    Ok(finished)
+    let (status, stderr) =
+        runtime.block_on(run_async(cmd, stdout, watch)).with_context(|| format!("failed to run `{}`", cmd.program))?;
+    log::debug!("`{}` took {} ms: {status}", cmd.program, start.elapsed().as_millis());
+    Ok((status, stderr))
 }
 
-async fn run_async(cmd: &Cmd, mut watch: impl FnMut(&str)) -> Result<Finished> {
-    let stdout = tempfile::tempfile().context("failed to make a temporary file (hint: is the disk full?)")?;
+async fn run_async(cmd: &Cmd, stdout: OwnedFd, mut watch: impl FnMut(&str)) -> Result<(ExitStatus, String)> {
     let mut command = Command::from(command(cmd));
     // The CLI would take it for an argument of the build and date its output by it.
     command.env_remove("SOURCE_DATE_EPOCH");
-    command.stdin(Stdio::piped()).stdout(stdout.try_clone()?).stderr(Stdio::piped()).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped()).kill_on_drop(true);
     end_with_this(command.as_std_mut());
     let mut child = command.spawn()?;
     let (mut stdin, stderr) = (child.stdin.take().expect("piped"), child.stderr.take().expect("piped"));
@@ -102,10 +121,7 @@ async fn run_async(cmd: &Cmd, mut watch: impl FnMut(&str)) -> Result<Finished> {
         }
     };
     let (_, messages, status) = tokio::join!(feed, read, child.wait());
-    let messages = messages?;
-    let mut stdout = stdout;
-    io::Seek::rewind(&mut stdout)?;
-    Ok(Finished { status: status?, stdout, stderr: String::from_utf8_lossy(&messages).into_owned() })
+    Ok((status?, String::from_utf8_lossy(&messages?).into_owned()))
 }
 
 /// Runs a process that leaves another one behind, which goes on after it and after this one. What it said on standard

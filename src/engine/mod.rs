@@ -198,7 +198,7 @@ impl Engine {
     }
 
     /// The error of a call that was to do `task` and did not.
-    pub fn check(&self, finished: &Finished, task: &str) -> Result<()> {
+    pub fn check<T>(&self, finished: &Finished<T>, task: &str) -> Result<()> {
         if finished.status.success() {
             return Ok(());
         }

@@ -5,7 +5,7 @@ mod take;
 use std::{
     collections::{HashMap, HashSet},
     fs::{self, File},
-    io::Seek,
+    io::{self, PipeReader, Seek},
     time::SystemTime,
 };
 
@@ -383,45 +383,51 @@ impl Session<'_> {
             steps.add(&event);
             on_event(event);
         };
-        let mut finished = runner::run_watched(cmd, |line| watch(line).into_iter().for_each(&mut on_event))?;
-        let received = SystemTime::now();
+        let mut ends = Vec::new();
+        let take = |mut archive: PipeReader| {
+            let taken = artifacts::split(&mut archive, |key, archive| {
+                let Some(known) = units.get(key) else { return Ok(()) };
+                let came = SystemTime::now();
+                ends.push((key.to_owned(), self.end_of(key, known, archive)?));
+                self.timings.add(&known.prepared.unit.name(), Phase::Transfer, came, SystemTime::now());
+                Ok(())
+            });
+            // The engine's client would complain of what is no longer read.
+            let _ = io::copy(&mut archive, &mut io::sink());
+            taken
+        };
+        let finished = runner::run_watched(cmd, |line| watch(line).into_iter().for_each(&mut on_event), take)?;
         log::info!("the engine took {} ms for {} units", millis_since(begun), units.len());
         log::debug!("engine done\n{}", finished.stderr);
         self.engine.check(&finished, &format!("build {} units", units.len()))?;
-        let mut ends = Vec::new();
-        artifacts::split(&mut finished.stdout, |key, mut archive| {
-            let Some(Known { prepared: Prepared { unit, .. }, step }) = units.get(key) else { return Ok(()) };
-            let (mut outcome, dep_info) = Archive::new(&mut archive).told()?;
-            if outcome.status == 0 && step.keeps() {
-                self.kept.add(key)?;
-            }
-            if *is_taken {
-                on_event(Event::Done { stage: key.to_owned(), cached: true });
-            }
-            restore_said(unit, &mut outcome);
-            let has_succeeded = is_success(unit.is_build_script(), &outcome);
-            let uses_own_paths = has_succeeded && self.has_leak(&mut archive, unit, key)?;
-            let end = if let Some(more) = self.read_beyond(unit, &outcome, &dep_info, uses_own_paths) {
-                End::ReadsMore(more)
-            } else if has_succeeded {
-                let name = if outcome.is_left { left::stored_as(key) } else { key.to_owned() };
-                self.store().put(&name, &mut archive)?;
-                End::Stored
-            } else {
-                let said = String::from_utf8_lossy(&outcome.stderr);
-                log::info!("{} ended with {} in a plan: {said}", unit.name(), outcome.status);
-                End::Failed
-            };
-            ends.push((key.to_owned(), end));
-            Ok(())
-        })?;
-        self.timings.add(
-            &format!("{} outcomes, to the store", units.len()),
-            Phase::Transfer,
-            received,
-            SystemTime::now(),
-        );
+        finished.stdout?;
+        if *is_taken {
+            ends.iter().for_each(|(key, _)| on_event(Event::Done { stage: key.clone(), cached: true }));
+        }
         Ok(ends)
+    }
+
+    /// How a unit ended whose outcome has come; a success is stored.
+    fn end_of(&self, key: &str, Known { prepared, step }: &Known, mut archive: File) -> Result<End> {
+        let unit = &prepared.unit;
+        let (mut outcome, dep_info) = Archive::new(&mut archive).told()?;
+        if outcome.status == 0 && step.keeps() {
+            self.kept.add(key)?;
+        }
+        restore_said(unit, &mut outcome);
+        let has_succeeded = is_success(unit.is_build_script(), &outcome);
+        let uses_own_paths = has_succeeded && self.has_leak(&mut archive, unit, key)?;
+        if let Some(more) = self.read_beyond(unit, &outcome, &dep_info, uses_own_paths) {
+            return Ok(End::ReadsMore(more));
+        }
+        if has_succeeded {
+            let name = if outcome.is_left { left::stored_as(key) } else { key.to_owned() };
+            self.store().put(&name, &mut archive)?;
+            return Ok(End::Stored);
+        }
+        let said = String::from_utf8_lossy(&outcome.stderr);
+        log::info!("{} ended with {} in a plan: {said}", unit.name(), outcome.status);
+        Ok(End::Failed)
     }
 
     /// Whether files of the step `key` name a place which only their container had.
