@@ -4,7 +4,7 @@
 
 use std::{
     fs::{self, File},
-    io::{ErrorKind, Read},
+    io::{ErrorKind, Read, Write},
     time::{Duration, SystemTime},
 };
 
@@ -62,7 +62,7 @@ impl Cache {
             let dir = path.parent().expect("a record is in the cache folder");
             fs::create_dir_all(dir)?;
             let mut file = NamedTempFile::new_in(dir)?;
-            serde_json::to_writer(&mut file, record)?;
+            file.write_all(&serde_json::to_vec(record)?)?;
             file.persist(&path)?;
             Ok(())
         };
