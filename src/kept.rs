@@ -49,12 +49,16 @@ pub fn stages(mounts: &[Mount]) -> Vec<Key> {
     mounts.iter().filter_map(Mount::as_kept).map(|(stage, _)| stage.to_owned()).collect()
 }
 
-/// Those of which a failed call's complaint names a file, as in `open /files/liba.rlib: no such file or directory`;
-/// all, if it names none.
-pub fn blamed(mounts: &[Mount], complaint: &str) -> Vec<Key> {
+/// Those of which a failed call's complaint names a file, as in `open /files/liba.rlib: no such file or directory`.
+pub fn named(mounts: &[Mount], complaint: &str) -> Vec<Key> {
     let kept = mounts.iter().filter_map(Mount::as_kept);
     let named = kept.filter(|(_, source)| complaint.contains(&format!(" {source}: no such file")));
-    let named: Vec<Key> = named.map(|(stage, _)| stage.to_owned()).collect();
+    named.map(|(stage, _)| stage.to_owned()).collect()
+}
+
+/// The same; all, if it names none.
+pub fn blamed(mounts: &[Mount], complaint: &str) -> Vec<Key> {
+    let named = named(mounts, complaint);
     if named.is_empty() { stages(mounts) } else { named }
 }
 
@@ -70,6 +74,7 @@ mod tests {
             [Mount::kept("u1", "/files/liba.rlib", "/t/liba.rlib"), slots, Mount::kept("u2", "/files", "/t/out")];
         assert_eq!(blamed(&mounts, "process failed: open /files/liba.rlib: no such file or directory"), ["u1"]);
         assert_eq!(blamed(&mounts, "open /files: no such file or directory"), ["u2"]);
+        assert_eq!(named(&mounts, "message too large"), [""; 0]);
         assert_eq!(blamed(&mounts, "message too large"), ["u1", "u2"]);
     }
 }

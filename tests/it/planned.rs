@@ -296,6 +296,42 @@ fn assert_planned(project: &Project, run: Finished) {
     assert!(!calls.is_empty() && calls.iter().all(|call| call.contains("rawjson")), "{calls:#?}");
 }
 
+/// Calls that run at the same time all fail for want of one file: what else the engine keeps is taken from it as before.
+#[test]
+fn what_many_calls_miss_is_made_once() {
+    let project = project("broken").with_own_cache().env("RUSTCBUILDX_LOG", "debug").env("CARGO_BUILD_JOBS", "1");
+    let log = project.dir().join("log");
+    let project = project.env("RUSTCBUILDX_LOG_PATH", log.to_str().unwrap());
+    let member = |name: &str, uses: &str, code: &str| {
+        let folder = project.root.join(name);
+        fs::create_dir_all(folder.join("src")).unwrap();
+        let manifest =
+            format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\n{uses}");
+        fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+        fs::write(folder.join("src/lib.rs"), code).unwrap();
+    };
+    fs::write(project.root.join("Cargo.toml"), "[workspace]\nresolver = \"2\"\nmembers = [\"m*\", \"below*\"]\n")
+        .unwrap();
+    fs::remove_file(project.root.join("Cargo.lock")).unwrap();
+    fs::remove_dir_all(project.root.join("macros")).unwrap();
+    ["below1", "below2"].iter().for_each(|name| member(name, "", ""));
+    let uses = "below1 = { path = \"../below1\" }\nbelow2 = { path = \"../below2\" }\n";
+    let edit = |text: &str| (0..48).for_each(|at| member(&format!("m{at}"), uses, text));
+    edit("");
+    green(&project, "build -p below1").succeeds();
+    let below1 = kept(&project);
+    green(&project, "build -p below2").succeeds();
+    let below2: Vec<String> = kept(&project).into_iter().filter(|key| !below1.contains(key)).collect();
+    spoil(&project, &below1, "rm -r /kept/*/files");
+    fs::remove_file(&log).unwrap();
+    green(&project, "build").succeeds();
+    let log = fs::read_to_string(&log).unwrap();
+    let failures = log.matches("again without what was thought to be kept").count();
+    assert!(failures > 1, "{log}");
+    let makes = |keys: &[String]| keys.iter().any(|key| log.contains(&format!(" AS {key}\n")));
+    assert!(makes(&below1) && !makes(&below2), "{log}");
+}
+
 /// Every command that compiles is planned, and one that finds nothing to do calls no engine.
 #[test]
 fn commands_other_than_build() {

@@ -1,6 +1,7 @@
 //! Many units in one call of the engine: those of a rehearsal, as they become known, in one build after the other.
 
 mod take;
+mod told;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,7 +21,7 @@ use crate::{
     engine::Event,
     inputs::Finder,
     jobs::Jobs,
-    kept, leak,
+    leak,
     learned::Learned,
     left, output_names,
     placeholder::{self, Said},
@@ -54,8 +55,9 @@ pub struct Together<'a> {
     /// Steps as the engine has been told of them, for it to see that two calls mean the same.
     told: HashMap<Key, Step>,
     taking: Taking,
-    /// Whether a call failed for want of what the engine was thought to have kept.
-    has_lost_kept: bool,
+    /// What calls failed for want of, though the engine was thought to keep it: it is not taken from there any more, nor
+    /// given to the engine, which may lose it again.
+    lost: HashSet<Key>,
     /// The number that all calls have in common, and with it the slots.
     number: String,
     jobs: Jobs,
@@ -100,7 +102,7 @@ impl<'a> Together<'a> {
         let finder = Finder { cache: &session.cache, recipes, cargo_home: session.cargo_home.clone() };
         let units = recording.units()?;
         let schedule = schedule(&units)?;
-        let (known, learned, said, told, taking, has_lost_kept) = Default::default();
+        let (known, learned, said, told, taking, lost) = Default::default();
         Ok(Self {
             session,
             finder,
@@ -113,7 +115,7 @@ impl<'a> Together<'a> {
             said,
             told,
             taking,
-            has_lost_kept,
+            lost,
             number: nonce(),
             jobs,
         })
@@ -248,29 +250,6 @@ impl<'a> Together<'a> {
         units
     }
 
-    /// The stages that units are made from, stored before, which the engine does not keep; none, if it lost some in this
-    /// plan: what it is given it may lose again.
-    fn lacking(&self, units: &[usize]) -> Vec<Key> {
-        if self.has_lost_kept {
-            return vec![];
-        }
-        let stages: HashSet<&Key> = units.iter().flat_map(|number| &self.known[number].step.stages).collect();
-        let is_stored = |key: &str| matches!(self.schedule.state_of(key), Some(State::Done(_)));
-        let is_lacking = |key: &&Key| !self.session.kept.has(key) && is_stored(key);
-        stages.into_iter().filter(is_lacking).cloned().collect()
-    }
-
-    /// A step as the engine is told of it.
-    fn told_step(&mut self, key: &str) -> Result<Step> {
-        if !self.told.contains_key(key) {
-            let number = self.schedule.find(key).with_context(|| format!("no unit has the key {key}"))?;
-            let is_running = |key: &str| matches!(self.schedule.state_of(key), Some(State::InCall(_)));
-            let is_kept = |key: &str| self.session.kept.has(key) && !is_running(key);
-            self.told.insert(key.to_owned(), self.known[&number].step.clone().with_kept(is_kept));
-        }
-        Ok(self.told[key].clone())
-    }
-
     /// Takes note of a batch's end; gives whether there is any use in going on.
     pub fn end(&mut self, Ended { batch, ends }: Ended) -> Result<bool> {
         if batch.is_taken {
@@ -280,16 +259,7 @@ impl<'a> Together<'a> {
             Ok(ends) => ends,
             // What is not taken is made.
             Err(_) if batch.is_taken => return Ok(true),
-            Err(error) if !batch.kept.is_empty() => {
-                let complaint = format!("{error:#}");
-                log::warn!("{complaint}: again without what was thought to be kept");
-                let lost = match self.has_lost_kept {
-                    false => kept::blamed(&batch.kept, &complaint),
-                    true => kept::stages(&batch.kept),
-                };
-                self.has_lost_kept = true;
-                lost.iter().for_each(|key| self.session.kept.remove(key));
-                self.told.clear();
+            Err(error) if self.has_lost(&batch, &error) => {
                 for key in batch.units.into_keys() {
                     if let Some(number) = self.schedule.find(&key) {
                         self.schedule.set(number, State::Missing(key));
