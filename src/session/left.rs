@@ -11,7 +11,7 @@ use crate::{
     jobs::Jobs,
     left, plan,
     recipe::{Key, Recipes},
-    runner,
+    runner::{self, Cmd},
     store::Store,
     unit::{Unit, Work},
 };
@@ -63,26 +63,27 @@ impl Session<'_> {
         }
         let mut recipes = Recipes::new(&self.cache, target);
         let keys: Vec<&str> = wanted.iter().map(|(key, _)| key.as_str()).collect();
-        let mut fetched =
-            self.make(&keys, &recipes, &|key| self.kept.has(key) && !keys.contains(&key)).or_else(|error| {
-                log::warn!("{error:#}: again without what was thought to be kept");
-                self.make(&keys, &recipes, &|_| false)
-            })?;
-        artifacts::split(&mut fetched, |key, mut archive| {
-            let Some((_, folder)) = wanted.iter().find(|(wanted, _)| wanted == key) else { return Ok(()) };
-            let received = Archive::new(&mut archive).receive(folder)?;
-            if received.outcome.status != 0 {
-                bail!("failed to fetch {key}: made anew, it ended with {}", received.outcome.status);
-            }
-            for name in received.files.names()? {
-                let (from, to) = (received.files.root.join(&name), folder.join(&name));
-                if left::maker(&to).is_some() {
-                    fs::rename(from, &to).with_context(|| format!("failed to write `{to}`"))?;
-                }
-            }
-            let recipe = recipes.get(key).cloned();
-            recipe.map_or(Ok(()), |recipe| recipes.save(recipe))
-        })
+        // Where a stage was thought to be lost, and all below it, to make them is more than one message may hold.
+        let placed = self.take(&keys).and_then(|taken| place(taken, &wanted, &mut recipes));
+        let placed = placed.unwrap_or_else(|error| {
+            log::warn!("{error:#}: to be made anew");
+            vec![]
+        });
+        let keys: Vec<&str> = keys.into_iter().filter(|key| !placed.iter().any(|placed| placed == key)).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let made = self.make(&keys, &recipes, &|key| self.kept.has(key) && !keys.contains(&key)).or_else(|error| {
+            log::warn!("{error:#}: again without what was thought to be kept");
+            self.make(&keys, &recipes, &|_| false)
+        })?;
+        place(made, &wanted, &mut recipes).map(drop)
+    }
+
+    /// What the engine keeps of the outcomes of steps.
+    fn take(&self, keys: &[&str]) -> Result<File> {
+        let plan = plan::take(&self.image.pinned, keys, &[], &nonce(), self.config.syntax.as_deref());
+        self.fetched(keys, &self.engine.build(&plan, self.engine.route(&self.cache).into_iter().collect()))
     }
 
     /// The outcomes of known steps, made by the engine, which has `is_kept` of what they are made from.
@@ -90,10 +91,35 @@ impl Session<'_> {
         let steps = plan::in_order(keys, |key| Ok(recipes.step(key)?.with_kept(is_kept)))?;
         let plan = plan::units(&steps, keys, &[], self.config.syntax.as_deref());
         // Made anew, if need be: not all at once.
-        let cmd = self.engine.build(&plan, self.variables(&nonce(), Some(Jobs::All)));
+        self.fetched(keys, &self.engine.build(&plan, self.variables(&nonce(), Some(Jobs::All))))
+    }
+
+    fn fetched(&self, keys: &[&str], cmd: &Cmd) -> Result<File> {
         log::debug!("{} units to be fetched\n{cmd}", keys.len());
-        let finished = runner::run(&cmd)?;
+        let finished = runner::run(cmd)?;
         self.engine.check(&finished, &format!("fetch {} units", keys.len()))?;
         Ok(finished.stdout)
     }
+}
+
+/// Puts what was fetched in the place of its stand-ins, in the folder of each unit `wanted`; gives the units' keys.
+fn place(fetched: File, wanted: &[(Key, &Utf8Path)], recipes: &mut Recipes<'_>) -> Result<Vec<Key>> {
+    let mut placed = Vec::new();
+    artifacts::split(fetched, |key, mut archive| {
+        let Some((_, folder)) = wanted.iter().find(|(wanted, _)| wanted == key) else { return Ok(()) };
+        let received = Archive::new(&mut archive).receive(folder)?;
+        if received.outcome.status != 0 {
+            bail!("failed to fetch {key}: made anew, it ended with {}", received.outcome.status);
+        }
+        for name in received.files.names()? {
+            let (from, to) = (received.files.root.join(&name), folder.join(&name));
+            if left::maker(&to).is_some() {
+                fs::rename(from, &to).with_context(|| format!("failed to write `{to}`"))?;
+            }
+        }
+        placed.push(key.to_owned());
+        let recipe = recipes.get(key).cloned();
+        recipe.map_or(Ok(()), |recipe| recipes.save(recipe))
+    })?;
+    Ok(placed)
 }

@@ -66,5 +66,9 @@ fn a_local_compile_has_the_bytes() {
     install(&project, "green ", &target);
     assert!(!stored(&project).0.is_empty());
     let project = project.env("RUSTFLAGS", "-Ctarget-cpu=native");
+    project.calls.take();
     assert_eq!(install(&project, "green ", &target), "one is 1\n");
+    // They are taken as they are kept: nothing is told of how to make them.
+    let calls = project.calls.take();
+    assert!(calls.last().is_some_and(|call| !call.contains("--build-context")), "{calls:#?}");
 }
