@@ -66,6 +66,21 @@ const ONLY_WHOLE: &str = r#" && cd /rustcbuildx/outcome && for key in *; do
   [ -e "$key/files" ] && [ -e "$key/status" ] || rm -rf "$key" || exit
 done"#;
 
+/// Asks what an engine keeps of units: the result has an empty folder for each of which it keeps files. A `nonce` as in [`take`].
+pub fn ask(base: &str, keys: &[&str], nonce: &str, syntax: Option<&str>) -> Plan {
+    let (name, folder) = ("ask", "/rustcbuildx/in");
+    let mounts = keys.iter().map(|key| Mount::kept(key, "/", &format!("{folder}/{key}"))).collect();
+    let words = ["/bin/sh", "-c", ASK, nonce, folder].map(str::to_owned);
+    let run = Run { mounts, argv: words.to_vec() };
+    let mut steps = Steps::default();
+    steps.bases.insert(base, "base0".to_owned());
+    steps.plan(vec![(base, name, &run)], name, syntax)
+}
+
+const ASK: &str = r#"mkdir -p /rustcbuildx/outcome && cd "$1" && for key in *; do
+  [ ! "$(ls -A "$key/files" 2>/dev/null)" ] || mkdir "/rustcbuildx/outcome/$key" || exit
+done"#;
+
 /// The steps of these keys and all that they are made from, each behind those; `step` gives that of a key.
 pub fn in_order(keys: &[&str], mut step: impl FnMut(&str) -> Result<Step>) -> Result<Vec<Step>> {
     fn add(

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use camino::Utf8Path;
 
 use super::Session;
-use crate::{plan, recipe::Key, runner, session::nonce, stage::FILES, store::Store};
+use crate::{artifacts, plan, recipe::Key, runner, session::nonce, stage::FILES, store::Store};
 
 /// How many stored outcomes are sent with a call that needs them, rather than given to the engine before: each costs the
 /// call some 30 ms.
@@ -26,6 +26,22 @@ impl Session<'_> {
     pub(super) fn supply_anew(&self, lost: &[Key]) {
         lost.iter().for_each(|key| self.kept.remove(key));
         self.supply(lost).unwrap_or_else(|error| log::warn!("{error:#}"));
+    }
+
+    /// Those of the stages of which the engine keeps no files.
+    pub(super) fn lost(&self, stages: &[Key]) -> Result<Vec<Key>> {
+        let keys: Vec<&str> = stages.iter().map(String::as_str).collect();
+        let plan = plan::ask(&self.image.pinned, &keys, &nonce(), self.config.syntax.as_deref());
+        let cmd = self.engine.build(&plan, self.engine.route(&self.cache).into_iter().collect());
+        log::debug!("{cmd}");
+        let finished = runner::run(&cmd)?;
+        self.engine.check(&finished, &format!("ask for {} outcomes", keys.len()))?;
+        let mut lost = stages.to_vec();
+        artifacts::split(finished.stdout, |kept, _| {
+            lost.retain(|key| key != kept);
+            Ok(())
+        })?;
+        Ok(lost)
     }
 
     /// Has the engine keep the outcomes of those stages, as far as the store has them.

@@ -4,16 +4,16 @@ mod take;
 mod told;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs::{self, File},
     io::{self, PipeReader, Seek},
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use self::take::Taking;
+use self::{take::Taking, told::Loss};
 use super::{Prepared, Session, find::Found, is_storable, is_success, millis_since, nonce, restore_said};
 use crate::{
     artifacts::{self, Archive},
@@ -55,9 +55,7 @@ pub struct Together<'a> {
     /// Steps as the engine has been told of them, for it to see that two calls mean the same.
     told: HashMap<Key, Step>,
     taking: Taking,
-    /// What calls failed for want of, though the engine was thought to keep it: it is not taken from there any more, nor
-    /// given to the engine, which may lose it again.
-    lost: HashSet<Key>,
+    losses: HashMap<Key, Loss>,
     /// The number that all calls have in common, and with it the slots.
     number: String,
     jobs: Jobs,
@@ -75,6 +73,7 @@ pub struct Batch {
     units: HashMap<Key, Known>,
     /// What it takes from what the engine kept.
     kept: Vec<Mount>,
+    begun: Instant,
     /// Whether none of them is made: they are taken from what the engine keeps.
     is_taken: bool,
     cmd: Cmd,
@@ -102,7 +101,7 @@ impl<'a> Together<'a> {
         let finder = Finder { cache: &session.cache, recipes, cargo_home: session.cargo_home.clone() };
         let units = recording.units()?;
         let schedule = schedule(&units)?;
-        let (known, learned, said, told, taking, lost) = Default::default();
+        let (known, learned, said, told, taking, losses) = Default::default();
         Ok(Self {
             session,
             finder,
@@ -115,7 +114,7 @@ impl<'a> Together<'a> {
             said,
             told,
             taking,
-            lost,
+            losses,
             number: nonce(),
             jobs,
         })
@@ -235,7 +234,7 @@ impl<'a> Together<'a> {
         let cmd = session.engine.build_watched(&plan, variables, self.jobs.number(session.processors()));
         let mounts = steps.iter().flat_map(|step| &step.run.mounts);
         let kept = mounts.filter(|mount| mount.as_kept().is_some()).cloned().collect();
-        Ok(Some(Batch { units: self.in_call(numbers), kept, is_taken: false, cmd }))
+        Ok(Some(Batch { units: self.in_call(numbers), kept, begun: Instant::now(), is_taken: false, cmd }))
     }
 
     /// Marks missing units as those of a call.

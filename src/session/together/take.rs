@@ -4,7 +4,7 @@
 //! The engine's own cache would answer for the same steps, but looks at each, and a plan tells it the same unit otherwise
 //! from time to time: made from another one's stage, or from what is kept of that.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Instant};
 
 use anyhow::Result;
 
@@ -55,7 +55,7 @@ impl Together<'_> {
         let cmd = session.engine.build_watched(&plan, variables, self.jobs.number(session.processors()));
         self.taking.asked.extend(units.keys().cloned());
         self.taking.is_at_work = true;
-        Some(Batch { units, kept: vec![], is_taken: true, cmd })
+        Some(Batch { units, kept: vec![], begun: Instant::now(), is_taken: true, cmd })
     }
 
     /// What did not come is to be made.

@@ -1,7 +1,7 @@
 //! How the engine is told of steps: which of the stages below them it is to make, which it keeps, and which it only was
 //! thought to keep.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Instant};
 
 use anyhow::{Context, Result};
 
@@ -12,13 +12,19 @@ use crate::{
     schedule::State,
 };
 
+/// How often calls failed for want of what the engine was thought to keep of a step.
+pub(super) struct Loss {
+    count: usize,
+    last: Instant,
+}
+
 impl Together<'_> {
     /// A step as the engine is told of it.
     pub(super) fn told_step(&mut self, key: &str) -> Result<Step> {
         if !self.told.contains_key(key) {
             let number = self.schedule.find(key).with_context(|| format!("no unit has the key {key}"))?;
             let is_running = |key: &str| matches!(self.schedule.state_of(key), Some(State::InCall(_)));
-            let is_kept = |key: &str| self.session.kept.has(key) && !self.lost.contains(key) && !is_running(key);
+            let is_kept = |key: &str| self.session.kept.has(key) && !self.is_distrusted(key) && !is_running(key);
             self.told.insert(key.to_owned(), self.known[&number].step.clone().with_kept(is_kept));
         }
         Ok(self.told[key].clone())
@@ -28,25 +34,42 @@ impl Together<'_> {
     pub(super) fn lacking(&self, units: &[usize]) -> Vec<Key> {
         let stages: HashSet<&Key> = units.iter().flat_map(|number| &self.known[number].step.stages).collect();
         let is_stored = |key: &str| matches!(self.schedule.state_of(key), Some(State::Done(_)));
-        let is_lacking = |key: &&Key| !self.session.kept.has(key) && !self.lost.contains(*key) && is_stored(key);
+        let is_lacking = |key: &&Key| !self.session.kept.has(key) && !self.is_distrusted(key) && is_stored(key);
         stages.into_iter().filter(is_lacking).cloned().collect()
     }
 
-    /// Whether a call failed for want of what the engine was thought to keep: it is taken note of. Where the failure names
-    /// nothing, it may be all that the call takes from there, but that is believed once.
+    /// Whether a call failed for want of what the engine was thought to keep: it is taken note of. What is stored is given to
+    /// the engine anew, the rest is made.
     pub(super) fn has_lost(&mut self, batch: &Batch, error: &anyhow::Error) -> bool {
-        let complaint = format!("{error:#}");
+        let (complaint, stages) = (format!("{error:#}"), kept::stages(&batch.kept));
+        if stages.is_empty() {
+            return false;
+        }
+        // It may be there again by now.
         let mut lost = kept::named(&batch.kept, &complaint);
-        if lost.is_empty() && self.lost.is_empty() {
-            lost = kept::stages(&batch.kept);
+        // The engine names one at a time.
+        match self.session.lost(&stages) {
+            Ok(more) => lost.extend(more),
+            Err(error) => log::warn!("{error:#}"),
         }
         if lost.is_empty() {
             return false;
         }
         log::warn!("{complaint}: again without what was thought to be kept");
-        lost.iter().for_each(|key| self.session.kept.remove(key));
-        self.lost.extend(lost);
-        self.told.retain(|_, step| kept::stages(&step.run.mounts).iter().all(|key| !self.lost.contains(key)));
+        self.told.retain(|_, step| kept::stages(&step.run.mounts).iter().all(|key| !lost.contains(key)));
+        for key in lost {
+            // Of calls that ran at the same time, the first one tells.
+            if self.losses.get(&key).is_none_or(|loss| loss.last < batch.begun) {
+                self.session.kept.remove(&key);
+                let count = self.losses.get(&key).map_or(0, |loss| loss.count) + 1;
+                self.losses.insert(key, Loss { count, last: Instant::now() });
+            }
+        }
         true
+    }
+
+    /// What the engine lost twice it will lose again.
+    fn is_distrusted(&self, key: &str) -> bool {
+        self.losses.get(key).is_some_and(|loss| loss.count > 1)
     }
 }
