@@ -56,9 +56,7 @@ pub fn take(base: &str, wanted: &[&str], left: &[&str], nonce: &str, syntax: Opt
         *script += ONLY_WHOLE;
     }
     gather.argv.push(nonce.to_owned());
-    let mut steps = Steps::default();
-    steps.bases.insert(base, "base0".to_owned());
-    steps.plan(vec![(base, GATHER, &gather)], GATHER, syntax)
+    one(base, GATHER, &gather, BTreeMap::new(), syntax)
 }
 
 /// Of what was never kept, there is an empty folder; earlier versions kept files only.
@@ -71,10 +69,7 @@ pub fn ask(base: &str, keys: &[&str], nonce: &str, syntax: Option<&str>) -> Plan
     let (name, folder) = ("ask", "/rustcbuildx/in");
     let mounts = keys.iter().map(|key| Mount::kept(key, "/", &format!("{folder}/{key}"))).collect();
     let words = ["/bin/sh", "-c", ASK, nonce, folder].map(str::to_owned);
-    let run = Run { mounts, argv: words.to_vec() };
-    let mut steps = Steps::default();
-    steps.bases.insert(base, "base0".to_owned());
-    steps.plan(vec![(base, name, &run)], name, syntax)
+    one(base, name, &Run { mounts, argv: words.to_vec() }, BTreeMap::new(), syntax)
 }
 
 const ASK: &str = r#"mkdir -p /rustcbuildx/outcome && cd "$1" && for key in *; do
@@ -110,10 +105,7 @@ pub fn supply(base: &str, folder: &Utf8Path, stages: &[&str], nonce: &str, synta
     let keep = |key: &&str| Mount::keep(key, &format!("{KEPT}/{key}"));
     let words = ["/bin/sh", "-c", SUPPLY, nonce].into_iter().chain(stages.iter().copied()).map(str::to_owned);
     let run = Run { mounts: [source].into_iter().chain(stages.iter().map(keep)).collect(), argv: words.collect() };
-    let mut steps = Steps::default();
-    steps.bases.insert(base, "base0".to_owned());
-    steps.contexts.insert(from.to_owned(), folder.to_owned());
-    steps.plan(vec![(base, name, &run)], name, syntax)
+    one(base, name, &run, BTreeMap::from([(from.to_owned(), folder.to_owned())]), syntax)
 }
 
 /// As a step leaves its own outcome; not over one that is there already, from another machine, which others may be reading.
@@ -125,6 +117,12 @@ for key; do
   mv -T "$new/files" "$kept/files" || [ -e "$kept/files" ] || exit
   mv "$new"/* "$kept" && rm -rf "$new"
 done"#;
+
+/// Plans a step that is no unit's. The result is what it left.
+fn one(base: &str, name: &str, run: &Run, contexts: BTreeMap<String, Utf8PathBuf>, syntax: Option<&str>) -> Plan {
+    let bases = BTreeMap::from([(base, "base0".to_owned())]);
+    Steps { bases, contexts, ..Steps::default() }.plan(vec![(base, name, run)], name, syntax)
+}
 
 /// One step that copies all outcomes, instead of a `COPY` for each: those take BuildKit three times as long, and
 /// podman hands the result out anew after every instruction of its stage.

@@ -41,7 +41,9 @@ impl Together<'_> {
     /// Whether a call failed for want of what the engine was thought to keep: it is taken note of. What is stored is given to
     /// the engine anew, the rest is made.
     pub(super) fn has_lost(&mut self, batch: &Batch, error: &anyhow::Error) -> bool {
-        let (complaint, stages) = (format!("{error:#}"), kept::stages(&batch.kept));
+        let (complaint, mut stages) = (format!("{error:#}"), kept::stages(&batch.kept));
+        stages.sort();
+        stages.dedup();
         if stages.is_empty() {
             return false;
         }
