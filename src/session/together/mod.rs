@@ -37,6 +37,10 @@ use crate::{
     unit::{Unit, Work},
 };
 
+/// The longest Dockerfile of a call of several units, in bytes: BuildKit makes it some tenth longer, and sends it to itself in
+/// one message of 16 MiB at most.
+const MESSAGE: usize = 12 << 20;
+
 /// The units of a rehearsal.
 pub struct Together<'a> {
     session: &'a Session<'a>,
@@ -230,6 +234,9 @@ impl<'a> Together<'a> {
             if may_leave { left.push(key) } else { wanted.push(key) }
         }
         let plan = plan::units(&steps, &wanted, &left, session.config.syntax.as_deref());
+        if plan.dockerfile.len() > MESSAGE && numbers.len() > 1 && session.shares_steps() {
+            return self.next(numbers.len() / 2);
+        }
         let variables = session.variables(&self.number, Some(self.jobs));
         let cmd = session.engine.build_watched(&plan, variables, self.jobs.number(session.processors()));
         let mounts = steps.iter().flat_map(|step| &step.run.mounts);
