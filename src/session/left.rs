@@ -11,7 +11,6 @@ use crate::{
     jobs::Jobs,
     left, plan,
     recipe::{Key, Recipes},
-    runner::{self, Cmd},
     store::Store,
     unit::{Unit, Work},
 };
@@ -83,7 +82,7 @@ impl Session<'_> {
     /// What the engine keeps of the outcomes of steps.
     fn take(&self, keys: &[&str]) -> Result<File> {
         let plan = plan::take(&self.image.pinned, keys, &[], &nonce(), self.config.syntax.as_deref());
-        self.fetched(keys, &self.engine.build(&plan, self.engine.route(&self.cache).into_iter().collect()))
+        self.call(&plan, self.route(), &format!("fetch {} units", keys.len()))
     }
 
     /// The outcomes of known steps, made by the engine, which has `is_kept` of what they are made from.
@@ -91,14 +90,7 @@ impl Session<'_> {
         let steps = plan::in_order(keys, |key| Ok(recipes.step(key)?.with_kept(is_kept)))?;
         let plan = plan::units(&steps, keys, &[], self.config.syntax.as_deref());
         // Made anew, if need be: not all at once.
-        self.fetched(keys, &self.engine.build(&plan, self.variables(&nonce(), Some(Jobs::All))))
-    }
-
-    fn fetched(&self, keys: &[&str], cmd: &Cmd) -> Result<File> {
-        log::debug!("{} units to be fetched\n{cmd}", keys.len());
-        let finished = runner::run(cmd)?;
-        self.engine.check(&finished, &format!("fetch {} units", keys.len()))?;
-        Ok(finished.stdout)
+        self.call(&plan, self.variables(&nonce(), Some(Jobs::All)), &format!("fetch {} units", keys.len()))
     }
 }
 

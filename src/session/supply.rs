@@ -1,10 +1,20 @@
 //! What the store has and the engine lacks, given to it in one call, for all later calls to mount.
 
+use std::fs::File;
+
 use anyhow::{Context, Result};
 use camino::Utf8Path;
 
 use super::Session;
-use crate::{artifacts, plan, recipe::Key, runner, session::nonce, stage::FILES, store::Store};
+use crate::{
+    artifacts,
+    plan::{self, Plan},
+    recipe::Key,
+    runner,
+    session::nonce,
+    stage::FILES,
+    store::Store,
+};
 
 /// How many stored outcomes are sent with a call that needs them, rather than given to the engine before: each costs the
 /// call some 30 ms.
@@ -32,12 +42,9 @@ impl Session<'_> {
     pub(super) fn lost(&self, stages: &[Key]) -> Result<Vec<Key>> {
         let keys: Vec<&str> = stages.iter().map(String::as_str).collect();
         let plan = plan::ask(&self.image.pinned, &keys, &nonce(), self.config.syntax.as_deref());
-        let cmd = self.engine.build(&plan, self.engine.route(&self.cache).into_iter().collect());
-        log::debug!("{cmd}");
-        let finished = runner::run(&cmd)?;
-        self.engine.check(&finished, &format!("ask for {} outcomes", keys.len()))?;
+        let answer = self.call(&plan, self.route(), &format!("ask for {} outcomes", keys.len()))?;
         let mut lost = stages.to_vec();
-        artifacts::split(finished.stdout, |kept, _| {
+        artifacts::split(answer, |kept, _| {
             lost.retain(|key| key != kept);
             Ok(())
         })?;
@@ -63,11 +70,22 @@ impl Session<'_> {
             return Ok(());
         }
         let plan = plan::supply(&self.image.pinned, folder, &found, &nonce(), self.config.syntax.as_deref());
-        let cmd = self.engine.build(&plan, self.engine.route(&self.cache).into_iter().collect());
-        log::debug!("{cmd}");
-        let finished = runner::run(&cmd)?;
-        self.engine.check(&finished, &format!("share {} stored outcomes", found.len()))?;
+        self.call(&plan, self.route(), &format!("share {} stored outcomes", found.len()))?;
         log::info!("{} outcomes of the store were given to {}", found.len(), self.engine.name());
         found.into_iter().try_for_each(|key| self.kept.add(key))
+    }
+
+    /// One call of the engine that is to do `task`; gives its result.
+    pub(super) fn call(&self, plan: &Plan, variables: Vec<(String, String)>, task: &str) -> Result<File> {
+        let cmd = self.engine.build(plan, variables);
+        log::debug!("{task}\n{cmd}");
+        let finished = runner::run(&cmd)?;
+        self.engine.check(&finished, task)?;
+        Ok(finished.stdout)
+    }
+
+    /// For a command of the engine that is given no secret: how it gets there.
+    pub(super) fn route(&self) -> Vec<(String, String)> {
+        self.engine.route(&self.cache).into_iter().collect()
     }
 }

@@ -256,6 +256,15 @@ impl<'a> Together<'a> {
         units
     }
 
+    /// The units of a call are to be built again.
+    fn set_missing(&mut self, batch: &Batch) {
+        for key in batch.units.keys() {
+            if let Some(number) = self.schedule.find(key) {
+                self.schedule.set(number, State::Missing(key.clone()));
+            }
+        }
+    }
+
     /// Takes note of a batch's end; gives whether there is any use in going on.
     pub fn end(&mut self, Ended { batch, ends }: Ended) -> Result<bool> {
         if batch.is_taken {
@@ -266,11 +275,7 @@ impl<'a> Together<'a> {
             // What is not taken is made.
             Err(_) if batch.is_taken => return Ok(true),
             Err(error) if self.has_lost(&batch, &error) => {
-                for key in batch.units.into_keys() {
-                    if let Some(number) = self.schedule.find(&key) {
-                        self.schedule.set(number, State::Missing(key));
-                    }
-                }
+                self.set_missing(&batch);
                 return Ok(true);
             }
             Err(error) => return Err(error),

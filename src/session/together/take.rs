@@ -51,8 +51,7 @@ impl Together<'_> {
         let [left, wanted] = [&left, &wanted]
             .map(|numbers| numbers.iter().map(|number| self.known[number].step.key.as_str()).collect::<Vec<_>>());
         let plan = plan::take(&session.image.pinned, &wanted, &left, &nonce(), session.config.syntax.as_deref());
-        let variables = session.engine.route(&session.cache).into_iter().collect();
-        let cmd = session.engine.build_watched(&plan, variables, self.jobs.number(session.processors()));
+        let cmd = session.engine.build_watched(&plan, session.route(), self.jobs.number(session.processors()));
         self.taking.asked.extend(units.keys().cloned());
         self.taking.is_at_work = true;
         Some(Batch { units, kept: vec![], begun: Instant::now(), is_taken: true, cmd })
@@ -70,10 +69,6 @@ impl Together<'_> {
         log::info!("{count} of {} units were taken from what the engine keeps", batch.units.len());
         self.taking.is_at_work = false;
         self.taking.is_vain = count == 0;
-        for key in batch.units.keys() {
-            if let Some(number) = self.schedule.find(key) {
-                self.schedule.set(number, State::Missing(key.clone()));
-            }
-        }
+        self.set_missing(batch);
     }
 }
