@@ -105,6 +105,11 @@ impl Schedule {
         }
     }
 
+    /// Whether any unit is in a call.
+    pub fn has_calls(&self) -> bool {
+        self.units.iter().any(|unit| matches!(unit.state, State::InCall(_)))
+    }
+
     /// At most `count` missing units to be built next, each after those that it is made from: build scripts first, and
     /// all they need, for others wait for what they say.
     pub fn next(&self, count: usize) -> Vec<usize> {
@@ -167,11 +172,13 @@ mod tests {
     fn scripts_come_first_and_others_wait_for_them() {
         let mut schedule = schedule();
         tell(&mut schedule);
+        assert!(!schedule.has_calls());
         assert_eq!(schedule.next(9), [0, 1, 2]);
         assert_eq!(schedule.next(2), [1, 2]);
         for unit in [1, 2] {
             schedule.set(unit, State::InCall(format!("k{unit}")));
         }
+        assert!(schedule.has_calls());
         tell(&mut schedule);
         assert_eq!(schedule.next(9), [0]);
         schedule.set(2, State::Done("k2".into()));

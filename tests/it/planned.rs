@@ -296,27 +296,34 @@ fn assert_planned(project: &Project, run: Finished) {
     assert!(!calls.is_empty() && calls.iter().all(|call| call.contains("rawjson")), "{calls:#?}");
 }
 
+/// Makes it one of the members that are added to it.
+fn as_workspace(project: &Project) {
+    fs::write(project.root.join("Cargo.toml"), "[workspace]\nresolver = \"2\"\nmembers = [\"m*\", \"below*\"]\n")
+        .unwrap();
+    fs::remove_file(project.root.join("Cargo.lock")).unwrap();
+    fs::remove_dir_all(project.root.join("macros")).unwrap();
+}
+
+/// An empty library, which `uses` others: lines of its manifest.
+fn member(project: &Project, name: &str, uses: &str) {
+    let folder = project.root.join(name);
+    fs::create_dir_all(folder.join("src")).unwrap();
+    let manifest =
+        format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\n{uses}");
+    fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    fs::write(folder.join("src/lib.rs"), "").unwrap();
+}
+
 /// Calls that run at the same time all fail for want of one file: it is given to the engine, which keeps the rest.
 #[test]
 fn what_many_calls_miss_is_given_once() {
     let project = project("broken").with_own_cache().env("RUSTCBUILDX_LOG", "debug").env("CARGO_BUILD_JOBS", "1");
     let log = project.dir().join("log");
     let project = project.env("RUSTCBUILDX_LOG_PATH", log.to_str().unwrap());
-    let member = |name: &str, uses: &str, code: &str| {
-        let folder = project.root.join(name);
-        fs::create_dir_all(folder.join("src")).unwrap();
-        let manifest =
-            format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\n{uses}");
-        fs::write(folder.join("Cargo.toml"), manifest).unwrap();
-        fs::write(folder.join("src/lib.rs"), code).unwrap();
-    };
-    fs::write(project.root.join("Cargo.toml"), "[workspace]\nresolver = \"2\"\nmembers = [\"m*\", \"below*\"]\n")
-        .unwrap();
-    fs::remove_file(project.root.join("Cargo.lock")).unwrap();
-    fs::remove_dir_all(project.root.join("macros")).unwrap();
-    ["below1", "below2"].iter().for_each(|name| member(name, "", ""));
+    as_workspace(&project);
+    ["below1", "below2"].iter().for_each(|name| member(&project, name, ""));
     let uses = "below1 = { path = \"../below1\" }\nbelow2 = { path = \"../below2\" }\n";
-    (0..48).for_each(|at| member(&format!("m{at}"), uses, ""));
+    (0..48).for_each(|at| member(&project, &format!("m{at}"), uses));
     green(&project, "build -p below1").succeeds();
     let below1 = kept(&project);
     green(&project, "build -p below2").succeeds();
@@ -329,6 +336,22 @@ fn what_many_calls_miss_is_given_once() {
     assert!(failures > 1, "{log}");
     let makes = |keys: &[String]| keys.iter().any(|key| log.contains(&format!(" AS {key}\n")));
     assert!(!makes(&below1) && !makes(&below2) && log.contains("outcomes of the store were given"), "{log}");
+}
+
+/// Sixteen units with arguments of 400 kB each are more than BuildKit can send to itself.
+#[test]
+fn what_is_too_long_for_one_message() {
+    let project = project("broken").env("CARGO_BUILD_JOBS", "1");
+    as_workspace(&project);
+    let uses: String = (0..12).map(|at| format!("below{at} = {{ path = \"../below{at}\" }}\n")).collect();
+    (0..12).for_each(|at| member(&project, &format!("below{at}"), ""));
+    (0..12).for_each(|at| member(&project, &format!("m{at}"), &uses));
+    let flags: String = (0..400).map(|at| format!("\"--cfg={:a<1000}\", ", format!("a{at}"))).collect();
+    fs::create_dir(project.root.join(".cargo")).unwrap();
+    fs::write(project.root.join(".cargo/config.toml"), format!("[build]\nrustflags = [{flags}]\n")).unwrap();
+    project.plain("build").succeeds();
+    assert_planned(&project, green(&project, "build"));
+    project.assert_same_tree();
 }
 
 /// Every command that compiles is planned, and one that finds nothing to do calls no engine.

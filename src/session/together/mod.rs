@@ -37,10 +37,6 @@ use crate::{
     unit::{Unit, Work},
 };
 
-/// The longest Dockerfile of a call of several units, in bytes: BuildKit makes it some tenth longer, and sends it to itself in
-/// one message of 16 MiB at most.
-const MESSAGE: usize = 12 << 20;
-
 /// The units of a rehearsal.
 pub struct Together<'a> {
     session: &'a Session<'a>,
@@ -234,8 +230,16 @@ impl<'a> Together<'a> {
             if may_leave { left.push(key) } else { wanted.push(key) }
         }
         let plan = plan::units(&steps, &wanted, &left, session.config.syntax.as_deref());
-        if plan.dockerfile.len() > MESSAGE && numbers.len() > 1 && session.shares_steps() {
-            return self.next(numbers.len() / 2);
+        log::info!("{} units in {} steps, {} kB", numbers.len(), steps.len(), plan.dockerfile.len() / 1000);
+        if session.shares_steps() && told::is_too_long(&plan, &steps) {
+            // What running calls make will be kept by the engine, and the units be told in fewer words.
+            keys.iter().for_each(|key| drop(self.told.remove(key)));
+            if self.schedule.has_calls() {
+                return Ok(None);
+            }
+            if numbers.len() > 1 {
+                return self.next(numbers.len() / 2);
+            }
         }
         let variables = session.variables(&self.number, Some(self.jobs));
         let cmd = session.engine.build_watched(&plan, variables, self.jobs.number(session.processors()));

@@ -8,14 +8,26 @@ use anyhow::{Context, Result};
 use super::{Batch, Together};
 use crate::{
     kept,
+    plan::Plan,
     recipe::{Key, Step},
     schedule::State,
 };
+
+/// How much a call may say to the engine, in bytes: BuildKit sends it to itself in one message of 16 MiB at most.
+const MESSAGE: usize = 14 << 20;
+/// How often BuildKit says an argument of a step; all else is some tenth longer than in the Dockerfile.
+const ARGUMENT_COPIES: usize = 4;
 
 /// How often calls failed for want of what the engine was thought to keep of a step.
 pub(super) struct Loss {
     count: usize,
     last: Instant,
+}
+
+/// Whether a call has more to say than one message of BuildKit's holds.
+pub(super) fn is_too_long(plan: &Plan, steps: &[Step]) -> bool {
+    let arguments: usize = steps.iter().flat_map(|step| &step.run.argv).map(String::len).sum();
+    plan.dockerfile.len() + (ARGUMENT_COPIES - 1) * arguments > MESSAGE
 }
 
 impl Together<'_> {
