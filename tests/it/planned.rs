@@ -338,7 +338,7 @@ fn what_many_calls_miss_is_given_once() {
     assert!(!makes(&below1) && !makes(&below2) && log.contains("outcomes of the store were given"), "{log}");
 }
 
-/// Sixteen units with arguments of 400 kB each are more than BuildKit can send to itself.
+/// Sixteen units with arguments of 400 kB each are more than BuildKit can tell itself.
 #[test]
 fn what_is_too_long_for_one_message() {
     let project = project("broken").env("CARGO_BUILD_JOBS", "1");

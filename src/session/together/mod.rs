@@ -231,7 +231,7 @@ impl<'a> Together<'a> {
         }
         let plan = plan::units(&steps, &wanted, &left, session.config.syntax.as_deref());
         log::info!("{} units in {} steps, {} kB", numbers.len(), steps.len(), plan.dockerfile.len() / 1000);
-        if session.shares_steps() && told::is_too_long(&plan, &steps) {
+        if session.shares_steps() && told::is_too_long(&plan) {
             // What running calls make will be kept by the engine, and the units be told in fewer words.
             keys.iter().for_each(|key| drop(self.told.remove(key)));
             if self.schedule.has_calls() {

@@ -13,10 +13,9 @@ use crate::{
     schedule::State,
 };
 
-/// How much a call may say to the engine, in bytes: BuildKit sends it to itself in one message of 16 MiB at most.
-const MESSAGE: usize = 14 << 20;
-/// How often BuildKit says an argument of a step; all else is some tenth longer than in the Dockerfile.
-const ARGUMENT_COPIES: usize = 4;
+/// The longest Dockerfile of a call of several units, in bytes: BuildKit tells itself four times as much, in one message of
+/// 16 MiB at most.
+const MAX_DOCKERFILE: usize = 7 << 19;
 
 /// How often calls failed for want of what the engine was thought to keep of a step.
 pub(super) struct Loss {
@@ -25,9 +24,8 @@ pub(super) struct Loss {
 }
 
 /// Whether a call has more to say than one message of BuildKit's holds.
-pub(super) fn is_too_long(plan: &Plan, steps: &[Step]) -> bool {
-    let arguments: usize = steps.iter().flat_map(|step| &step.run.argv).map(String::len).sum();
-    plan.dockerfile.len() + (ARGUMENT_COPIES - 1) * arguments > MESSAGE
+pub(super) fn is_too_long(plan: &Plan) -> bool {
+    plan.dockerfile.len() > MAX_DOCKERFILE
 }
 
 impl Together<'_> {
