@@ -6,7 +6,7 @@
 //! them. So an output that holds a mark holds a path it means to use when it runs, and is made again with
 //! the host's own.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, iter};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -226,9 +226,15 @@ pub fn target_root(out_dir: &Utf8Path, platform: Option<&str>) -> Option<Utf8Pat
     Some(around.unwrap_or(nearest).to_owned())
 }
 
-/// The folders around a path in which cargo keeps notes, the nearest first.
+/// The folders around a path in which cargo keeps notes, or a lock one below, the nearest first: a temporary one has no
+/// note where `CARGO_CACHE_RUSTC_INFO=0`.
 pub fn noted_folders(path: &Utf8Path) -> impl Iterator<Item = &Utf8Path> {
-    path.ancestors().filter(|dir| [".rustc_info.json", "CACHEDIR.TAG"].iter().any(|name| dir.join(name).exists()))
+    let has = |dir: &Utf8Path, names: &[&str]| names.iter().any(|name| dir.join(name).exists());
+    let below = iter::once(None).chain(path.ancestors().map(Some));
+    path.ancestors().zip(below).filter_map(move |(dir, below)| {
+        let is_locked = below.is_some_and(|below| has(below, &[".cargo-lock", ".cargo-build-lock"]));
+        (is_locked || has(dir, &[".rustc_info.json", "CACHEDIR.TAG"])).then_some(dir)
+    })
 }
 
 /// Where cargo starts the compiler of a member; its build script is started in its own folder.
@@ -255,8 +261,18 @@ mod tests {
     fn a_platforms_folder_is_no_target_folder() {
         let dir = tempfile::tempdir().unwrap();
         let root = Utf8Path::from_path(dir.path()).unwrap();
-        let folders = ["target/debug/deps", "target/own.one/debug/deps", "target/of-an-editor/debug/deps"];
-        let notes = ["target/CACHEDIR.TAG", "target/own.one/CACHEDIR.TAG", "target/of-an-editor/.rustc_info.json"];
+        let folders = [
+            "target/debug/deps",
+            "target/own.one/debug/deps",
+            "target/of-an-editor/debug/deps",
+            "temporary/debug/deps",
+        ];
+        let notes = [
+            "target/CACHEDIR.TAG",
+            "target/own.one/CACHEDIR.TAG",
+            "target/of-an-editor/.rustc_info.json",
+            "temporary/debug/.cargo-lock",
+        ];
         folders.iter().for_each(|folder| std::fs::create_dir_all(root.join(folder)).unwrap());
         notes.iter().for_each(|note| std::fs::write(root.join(note), "").unwrap());
         for (folder, platform, expected) in [
@@ -265,6 +281,7 @@ mod tests {
             (folders[1], Some("/w/own.one.json"), Some("target")),
             (folders[1], Some("own.one"), Some("target")),
             (folders[2], Some("x86_64-unknown-linux-gnu"), Some("target/of-an-editor")),
+            (folders[3], None, Some("temporary")),
             ("src", None, None),
         ] {
             assert_eq!(target_root(&root.join(folder), platform), expected.map(|folder| root.join(folder)));
