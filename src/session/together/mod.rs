@@ -230,10 +230,11 @@ impl<'a> Together<'a> {
             if may_leave { left.push(key) } else { wanted.push(key) }
         }
         let plan = plan::units(&steps, &wanted, &left, session.config.syntax.as_deref());
-        log::info!("{} units in {} steps, {} kB", numbers.len(), steps.len(), plan.dockerfile.len() / 1000);
         if session.shares_steps() && told::is_too_long(&plan) {
             // What running calls make will be kept by the engine, and the units be told in fewer words.
-            keys.iter().for_each(|key| drop(self.told.remove(key)));
+            for key in &keys {
+                self.told.remove(key);
+            }
             if self.schedule.has_calls() {
                 return Ok(None);
             }
@@ -241,6 +242,7 @@ impl<'a> Together<'a> {
                 return self.next(numbers.len() / 2);
             }
         }
+        log::info!("{} units in {} steps, {} kB", numbers.len(), steps.len(), plan.dockerfile.len() / 1000);
         let variables = session.variables(&self.number, Some(self.jobs));
         let cmd = session.engine.build_watched(&plan, variables, self.jobs.number(session.processors()));
         let mounts = steps.iter().flat_map(|step| &step.run.mounts);
