@@ -7,11 +7,21 @@ use std::fmt::{self, Display, Formatter, Write};
 
 use serde::{Deserialize, Serialize};
 
+use crate::quote;
+
 /// A whole file: its stages in an order in which each names only those before it.
 pub struct Dockerfile<'a> {
+    pub style: Style<'a>,
+    pub stages: Vec<Stage<'a>>,
+}
+
+/// How a file is written for an engine.
+#[derive(Clone, Copy, Default)]
+pub struct Style<'a> {
     /// A frontend image; `None` is the one built into the engine.
     pub syntax: Option<&'a str>,
-    pub stages: Vec<Stage<'a>>,
+    /// Whether the words of a process are in variables of its stage, and not in the `RUN` itself.
+    pub words_in_variables: bool,
 }
 
 pub struct Stage<'a> {
@@ -48,42 +58,66 @@ pub enum Mount {
 
 impl Display for Dockerfile<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        if let Some(syntax) = self.syntax {
+        if let Some(syntax) = self.style.syntax {
             writeln!(f, "# syntax={syntax}")?;
         }
-        self.stages.iter().try_for_each(|stage| writeln!(f, "{stage}"))
+        self.stages.iter().try_for_each(|stage| stage.write(self.style, f))
     }
 }
 
-impl Display for Stage<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+impl Stage<'_> {
+    fn write(&self, style: Style<'_>, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "FROM {} AS {}", self.from, self.name)?;
         self.instructions.iter().try_for_each(|instruction| match instruction {
-            Instruction::Run(run) => run.write(self.name, f),
+            Instruction::Run(run) => run.write(self.name, style, f),
             Instruction::Copy { from, source, target } => writeln!(f, "COPY --from={from} {source} {target}"),
-        })
+        })?;
+        f.write_char('\n')
     }
 }
 
 impl Run {
     /// One mount and one word a line: the parser takes no line over 64 KiB.
-    fn write(&self, stage: &str, f: &mut Formatter<'_>) -> fmt::Result {
+    fn write(&self, stage: &str, style: Style<'_>, f: &mut Formatter<'_>) -> fmt::Result {
         let mut arguments = Vec::new();
         let mounts: Vec<String> = self.mounts.iter().map(|mount| mount.text(stage, &mut arguments)).collect();
         for (at, value) in arguments.iter().enumerate() {
             writeln!(f, "ARG P{at}=\"{}\"", escape(value, &['\\', '"', '$']))?;
         }
+        let argv = match style.words_in_variables {
+            true => &write_variables(&self.argv, f)?,
+            false => &self.argv,
+        };
         f.write_str("RUN --network=none \\\n")?;
         for mount in mounts {
             writeln!(f, "  --mount={} \\", escape(&mount, &['\\', '"', '\'', ' ', '\t']))?;
         }
         f.write_str("  [")?;
-        for (at, word) in self.argv.iter().enumerate() {
+        for (at, word) in argv.iter().enumerate() {
             f.write_str(if at == 0 { "" } else { ", \\\n   " })?;
             JsonString(word).fmt(f)?;
         }
         f.write_str("]\n")
     }
+}
+
+/// Writes words as variables of a stage, quoted for a shell; gives the few words that run them.
+///
+/// BuildKit repeats what a `RUN` says in the step's name and progress, and in the description of all that the step
+/// leaves, which it reads anew for each record whenever it looks for one to drop. Variables it has once.
+fn write_variables(argv: &[String], f: &mut impl Write) -> Result<Vec<String>, fmt::Error> {
+    // What is in a variable has no line's end: the shell puts it in.
+    let quoted = |word: &String| word.split('\n').map(quote::word).collect::<Vec<_>>().join("\"$n\"");
+    let text: Vec<char> = argv.iter().map(quoted).collect::<Vec<_>>().join(" ").chars().collect();
+    let (mut names, mut values) = (String::new(), String::new());
+    for (at, part) in text.chunks(LONGEST_LINE / 4).enumerate() {
+        let part = String::from_iter(part);
+        writeln!(f, "ENV W{at}=\"{}\"", escape(&part, &['\\', '"', '$']))?;
+        names += &format!(" W{at}");
+        values += &format!("$W{at}");
+    }
+    let script = format!("n='\n'; eval \"unset{names}; exec {values}\"");
+    Ok(["/bin/sh", "-c", &script].map(str::to_owned).to_vec())
 }
 
 impl Mount {
@@ -163,8 +197,8 @@ fn escape(text: &str, special: &[char]) -> String {
 /// A JSON string that the line-based parser above JSON leaves alone.
 ///
 /// It drops lines that begin with `#`, takes `<<WORD` for a heredoc, ends lines at 64 KiB and reads a
-/// backslash before a line's end in its own way; so the characters of all that are written as escapes,
-/// and a long string is continued on further lines.
+/// backslash before a line's end in its own way; and where it names the step, it puts the stage's variables in. So the
+/// characters of all that are written as escapes, and a long string is continued on further lines.
 struct JsonString<'a>(&'a str);
 
 const LONGEST_LINE: usize = 32 * 1024;
@@ -182,7 +216,7 @@ impl Display for JsonString<'_> {
                 '"' => write!(f, "\\\"").map(|()| 2)?,
                 '\n' => write!(f, "\\n").map(|()| 2)?,
                 // Blanks at the start of a line might be taken for indentation.
-                c if matches!(c, '\\' | '#' | '<') || c.is_control() || c.is_whitespace() && column == 0 => {
+                c if matches!(c, '\\' | '#' | '<' | '$') || c.is_control() || c.is_whitespace() && column == 0 => {
                     write!(f, "\\u{:04x}", u32::from(c)).map(|()| 6)?
                 }
                 c => f.write_char(c).map(|()| c.len_utf8())?,
@@ -198,7 +232,8 @@ mod tests {
 
     fn text(run: Run) -> String {
         let stage = Stage { from: "b", name: "s", instructions: vec![Instruction::Run(&run)] };
-        stage.to_string().strip_prefix("FROM b AS s\n").unwrap().to_owned()
+        let text = Dockerfile { style: Style::default(), stages: vec![stage] }.to_string();
+        text.strip_prefix("FROM b AS s\n").unwrap().to_owned()
     }
 
     #[track_caller]
@@ -235,6 +270,24 @@ mod tests {
     }
 
     #[test]
+    fn words_survive_variables() {
+        let odd = "#!a\n# b <<EOF \"q\" '$W0' `c` \\ é\u{1}\t\n";
+        let long = "$x\"\n é\\".repeat(10_000);
+        let words = ["printf", "%s\\0", "", odd, "\n", &long].map(str::to_owned);
+        let mut dockerfile = String::new();
+        let argv = write_variables(&words, &mut dockerfile).unwrap();
+        assert!(dockerfile.lines().count() > 2 && dockerfile.lines().all(|line| line.len() < 65_000));
+        let variables = dockerfile.lines().map(|line| {
+            let (name, value) = line.strip_prefix("ENV ").unwrap().split_once('=').unwrap();
+            let value = value.strip_prefix('"').unwrap().strip_suffix('"').unwrap();
+            (name, value.replace("\\\"", "\"").replace("\\$", "$").replace("\\\\", "\\"))
+        });
+        let said = std::process::Command::new(&argv[0]).args(&argv[1..]).envs(variables).output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        assert_eq!(said.split_terminator('\0').collect::<Vec<_>>(), words[2..]);
+    }
+
+    #[test]
     fn long_words_are_continued() {
         for word in ["x#y z\\".repeat(40_000), "x".repeat(100_000), "a\"".repeat(60_000)] {
             let text = JsonString(&word).to_string();
@@ -256,7 +309,7 @@ mod tests {
             argv: vec!["rustc".into(), "-vV".into()],
         };
         let file = Dockerfile {
-            syntax: Some("docker/dockerfile:1"),
+            style: Style { syntax: Some("docker/dockerfile:1"), words_in_variables: false },
             stages: vec![
                 Stage { from: "img", name: "base", instructions: vec![] },
                 Stage { from: "base", name: "u", instructions: vec![Instruction::Run(&run)] },

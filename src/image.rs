@@ -9,7 +9,7 @@ use crate::{
     artifacts::Archive,
     cache::{Cache, digest},
     config::Config,
-    dockerfile::{Dockerfile, Instruction, Mount, Run, Stage},
+    dockerfile::{Dockerfile, Instruction, Mount, Run, Stage, Style},
     engine::Engine,
     plan::Plan,
     runner,
@@ -122,7 +122,7 @@ fn probe(name: &str, pinned: &str, engine: &Engine) -> Result<Image> {
     let argv = ["/bin/sh", "-c", PROBE].map(str::to_owned).to_vec();
     let run = Run { mounts: Vec::<Mount>::new(), argv };
     let dockerfile = Dockerfile {
-        syntax: None,
+        style: Style::default(),
         stages: vec![
             Stage { from: pinned, name: "probe", instructions: vec![Instruction::Run(&run)] },
             Stage {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    dockerfile::{Dockerfile, Instruction, Mount, Run, Stage},
+    dockerfile::{Dockerfile, Instruction, Mount, Run, Stage, Style},
     places::all_marks,
     recipe::{Key, Step},
     stage::{KEPT, OUT},
@@ -28,14 +28,14 @@ const RESULT: &str = "result";
 const GATHER: &str = "gather";
 
 /// Plans one unit that is made from no other stage. The result is its outcome.
-pub fn unit(step: &Step, syntax: Option<&str>) -> Plan {
+pub fn unit(step: &Step, style: Style<'_>) -> Plan {
     let steps = Steps::of(std::slice::from_ref(step));
-    steps.plan(vec![], &step.key, syntax)
+    steps.plan(vec![], &step.key, style)
 }
 
 /// Plans many units: those `wanted` among `steps`, which come after all that they are made from, and those to be `left`
 /// in the engine. The result has a folder for the outcome of each.
-pub fn units(steps: &[Step], wanted: &[&str], left: &[&str], syntax: Option<&str>) -> Plan {
+pub fn units(steps: &[Step], wanted: &[&str], left: &[&str], style: Style<'_>) -> Plan {
     let steps = Steps::of(steps);
     let outcome = |key: &str, target: String| Mount::Bind {
         from: key.to_owned(),
@@ -45,18 +45,18 @@ pub fn units(steps: &[Step], wanted: &[&str], left: &[&str], syntax: Option<&str
     };
     let gather = gather(wanted, left, outcome);
     let gathering = steps.bases.keys().next().map(|base| (*base, GATHER, &gather));
-    steps.plan(gathering.into_iter().collect(), GATHER, syntax)
+    steps.plan(gathering.into_iter().collect(), GATHER, style)
 }
 
 /// Takes out what an engine keeps of units, none of which is made: the result has a folder for each that it keeps. A `nonce`
 /// that was never used before makes it a step that no cache holds.
-pub fn take(base: &str, wanted: &[&str], left: &[&str], nonce: &str, syntax: Option<&str>) -> Plan {
+pub fn take(base: &str, wanted: &[&str], left: &[&str], nonce: &str, style: Style<'_>) -> Plan {
     let mut gather = gather(wanted, left, |key, target| Mount::kept(key, "/", &target));
     if let Some(script) = gather.argv.last_mut() {
         *script += ONLY_WHOLE;
     }
     gather.argv.push(nonce.to_owned());
-    one(base, GATHER, &gather, BTreeMap::new(), syntax)
+    one(base, GATHER, &gather, BTreeMap::new(), style)
 }
 
 /// Of what was never kept, there is an empty folder; earlier versions kept files only.
@@ -65,11 +65,11 @@ const ONLY_WHOLE: &str = r#" && cd /rustcbuildx/outcome && for key in *; do
 done"#;
 
 /// Asks what an engine keeps of units: the result has an empty folder for each of which it keeps files. A `nonce` as in [`take`].
-pub fn ask(base: &str, keys: &[&str], nonce: &str, syntax: Option<&str>) -> Plan {
+pub fn ask(base: &str, keys: &[&str], nonce: &str, style: Style<'_>) -> Plan {
     let (name, folder) = ("ask", "/rustcbuildx/in");
     let mounts = keys.iter().map(|key| Mount::kept(key, "/", &format!("{folder}/{key}"))).collect();
     let words = ["/bin/sh", "-c", ASK, nonce, folder].map(str::to_owned);
-    one(base, name, &Run { mounts, argv: words.to_vec() }, BTreeMap::new(), syntax)
+    one(base, name, &Run { mounts, argv: words.to_vec() }, BTreeMap::new(), style)
 }
 
 const ASK: &str = r#"mkdir -p /rustcbuildx/outcome && cd "$1" && for key in *; do
@@ -99,13 +99,13 @@ pub fn in_order(keys: &[&str], mut step: impl FnMut(&str) -> Result<Step>) -> Re
 
 /// Has an engine keep the outcomes of stages that it did not make: those in folders of these names below `folder`. A `nonce`
 /// that was never used before makes it a step that no cache holds.
-pub fn supply(base: &str, folder: &Utf8Path, stages: &[&str], nonce: &str, syntax: Option<&str>) -> Plan {
+pub fn supply(base: &str, folder: &Utf8Path, stages: &[&str], nonce: &str, style: Style<'_>) -> Plan {
     let (from, name, given) = ("given", "supply", "/rustcbuildx/given");
     let source = Mount::Bind { from: from.into(), source: "/".into(), target: given.into(), writable: false };
     let keep = |key: &&str| Mount::keep(key, &format!("{KEPT}/{key}"));
     let words = ["/bin/sh", "-c", SUPPLY, nonce].into_iter().chain(stages.iter().copied()).map(str::to_owned);
     let run = Run { mounts: [source].into_iter().chain(stages.iter().map(keep)).collect(), argv: words.collect() };
-    one(base, name, &run, BTreeMap::from([(from.to_owned(), folder.to_owned())]), syntax)
+    one(base, name, &run, BTreeMap::from([(from.to_owned(), folder.to_owned())]), style)
 }
 
 /// As a step leaves its own outcome; not over one that is there already, from another machine, which others may be reading.
@@ -119,9 +119,9 @@ for key; do
 done"#;
 
 /// Plans a step that is no unit's. The result is what it left.
-fn one(base: &str, name: &str, run: &Run, contexts: BTreeMap<String, Utf8PathBuf>, syntax: Option<&str>) -> Plan {
+fn one(base: &str, name: &str, run: &Run, contexts: BTreeMap<String, Utf8PathBuf>, style: Style<'_>) -> Plan {
     let bases = BTreeMap::from([(base, "base0".to_owned())]);
-    Steps { bases, contexts, ..Steps::default() }.plan(vec![(base, name, run)], name, syntax)
+    Steps { bases, contexts, ..Steps::default() }.plan(vec![(base, name, run)], name, style)
 }
 
 /// One step that copies all outcomes, instead of a `COPY` for each: those take BuildKit three times as long, and
@@ -185,7 +185,7 @@ impl<'a> Steps<'a> {
     }
 
     /// A stage for each base, each step and each of `more`; what the stage `from` left is the result.
-    fn plan(self, more: Vec<(&'a str, &'a str, &'a Run)>, from: &str, syntax: Option<&str>) -> Plan {
+    fn plan(self, more: Vec<(&'a str, &'a str, &'a Run)>, from: &str, style: Style<'_>) -> Plan {
         let bases = self.bases.iter().map(|(base, name)| Stage { from: base, name, instructions: vec![] });
         let step = |(base, name, run): &(&'a str, &'a str, &'a Run)| Stage {
             from: &self.bases[base],
@@ -195,7 +195,7 @@ impl<'a> Steps<'a> {
         let copy = Instruction::Copy { from, source: OUT, target: "/" };
         let result = Stage { from: "scratch", name: RESULT, instructions: vec![copy] };
         let stages = bases.chain(self.steps.iter().chain(&more).map(step)).chain([result]).collect();
-        let dockerfile = Dockerfile { syntax, stages }.to_string();
+        let dockerfile = Dockerfile { style, stages }.to_string();
         Plan { dockerfile, contexts: self.contexts, secrets: self.secrets }
     }
 }

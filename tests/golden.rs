@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use rustcbuildx::{
     argv::RustcArgs,
-    dockerfile::Mount,
+    dockerfile::{Mount, Style},
     env::Env,
     image::Image,
     plan,
@@ -13,6 +13,8 @@ use rustcbuildx::{
     stage,
     unit::{self, Invocation, Tool, Unit},
 };
+
+const STYLE: Style<'_> = Style { syntax: None, words_in_variables: true };
 
 fn lines(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -59,7 +61,7 @@ fn dockerfile(unit: &Unit) -> String {
         macros: None,
         common: None,
     };
-    plan::unit(&step, None).dockerfile
+    plan::unit(&step, STYLE).dockerfile
 }
 
 #[test]

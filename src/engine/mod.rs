@@ -130,6 +130,12 @@ impl Engine {
         self.kind == Kind::Docker
     }
 
+    /// Whether it says the words of a step again and again: in what it calls the step, and in all that it notes of what
+    /// the step left.
+    pub fn repeats_words(&self) -> bool {
+        self.kind == Kind::Docker
+    }
+
     /// How many processes it can run at once.
     pub fn processors(&self) -> usize {
         self.processors.unwrap_or_else(jobs::processors)

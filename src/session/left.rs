@@ -81,14 +81,14 @@ impl Session<'_> {
 
     /// What the engine keeps of the outcomes of steps.
     fn take(&self, keys: &[&str]) -> Result<File> {
-        let plan = plan::take(&self.image.pinned, keys, &[], &nonce(), self.config.syntax.as_deref());
+        let plan = plan::take(&self.image.pinned, keys, &[], &nonce(), self.style());
         self.call(&plan, self.route(), &format!("fetch {} units", keys.len()))
     }
 
     /// The outcomes of known steps, made by the engine, which has `is_kept` of what they are made from.
     fn make(&self, keys: &[&str], recipes: &Recipes<'_>, is_kept: &dyn Fn(&str) -> bool) -> Result<File> {
         let steps = plan::in_order(keys, |key| Ok(recipes.step(key)?.with_kept(is_kept)))?;
-        let plan = plan::units(&steps, keys, &[], self.config.syntax.as_deref());
+        let plan = plan::units(&steps, keys, &[], self.style());
         // Made anew, if need be: not all at once.
         self.call(&plan, self.variables(&nonce(), Some(Jobs::All)), &format!("fetch {} units", keys.len()))
     }

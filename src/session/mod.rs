@@ -22,7 +22,7 @@ use crate::{
     cache::{Cache, digest},
     config::{Config, SetEnv},
     dep_info,
-    dockerfile::Mount,
+    dockerfile::{Mount, Style},
     engine::Engine,
     env::Env,
     gate::{self, Place},
@@ -220,7 +220,7 @@ impl<'a> Session<'a> {
         }
         let alone = finder.without_stages(&inputs, &stages)?;
         let alone = self.step(unit, &alone, salt).called(step.key.clone());
-        let plan = plan::unit(&alone, self.config.syntax.as_deref());
+        let plan = plan::unit(&alone, self.style());
         let nonce = nonce();
         let cmd = self.engine.build(&plan, self.variables(&nonce, None));
         log::debug!("{}: inputs found in {} ms\n{cmd}", unit.name(), millis_since(begun));
@@ -295,6 +295,11 @@ impl<'a> Session<'a> {
         let secrets = [(BUILD_SECRET, format!("{number} {threads} {bound}")), (NUM_JOBS, told.to_owned())];
         let secrets = secrets.map(|(name, value)| (name.to_owned(), value));
         secrets.into_iter().chain(self.engine.route(&self.cache)).collect()
+    }
+
+    /// How Dockerfiles are written.
+    fn style(&self) -> Style<'_> {
+        Style { syntax: self.config.syntax.as_deref(), words_in_variables: self.engine.repeats_words() }
     }
 
     fn store(&self) -> LocalStore<'_> {

@@ -41,7 +41,7 @@ impl Session<'_> {
     /// Those of the stages of which the engine keeps no files.
     pub(super) fn lost(&self, stages: &[Key]) -> Result<Vec<Key>> {
         let keys: Vec<&str> = stages.iter().map(String::as_str).collect();
-        let plan = plan::ask(&self.image.pinned, &keys, &nonce(), self.config.syntax.as_deref());
+        let plan = plan::ask(&self.image.pinned, &keys, &nonce(), self.style());
         let answer = self.call(&plan, self.route(), &format!("ask for {} outcomes", keys.len()))?;
         let mut lost = stages.to_vec();
         artifacts::split(answer, |kept, _| {
@@ -69,7 +69,7 @@ impl Session<'_> {
         if found.is_empty() {
             return Ok(());
         }
-        let plan = plan::supply(&self.image.pinned, folder, &found, &nonce(), self.config.syntax.as_deref());
+        let plan = plan::supply(&self.image.pinned, folder, &found, &nonce(), self.style());
         self.call(&plan, self.route(), &format!("share {} stored outcomes", found.len()))?;
         log::info!("{} outcomes of the store were given to {}", found.len(), self.engine.name());
         found.into_iter().try_for_each(|key| self.kept.add(key))

@@ -229,7 +229,7 @@ impl<'a> Together<'a> {
             let may_leave = session.may_leave(&self.units[*number], &self.target);
             if may_leave { left.push(key) } else { wanted.push(key) }
         }
-        let plan = plan::units(&steps, &wanted, &left, session.config.syntax.as_deref());
+        let plan = plan::units(&steps, &wanted, &left, session.style());
         if session.shares_steps() && told::is_too_long(&plan) {
             // What running calls make will be kept by the engine, and the units be told in fewer words.
             for key in &keys {

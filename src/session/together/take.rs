@@ -50,7 +50,7 @@ impl Together<'_> {
             numbers.into_iter().partition(|number| session.may_leave(&self.units[*number], &self.target));
         let [left, wanted] = [&left, &wanted]
             .map(|numbers| numbers.iter().map(|number| self.known[number].step.key.as_str()).collect::<Vec<_>>());
-        let plan = plan::take(&session.image.pinned, &wanted, &left, &nonce(), session.config.syntax.as_deref());
+        let plan = plan::take(&session.image.pinned, &wanted, &left, &nonce(), session.style());
         let cmd = session.engine.build_watched(&plan, session.route(), self.jobs.number(session.processors()));
         self.taking.asked.extend(units.keys().cloned());
         self.taking.is_at_work = true;

@@ -13,8 +13,8 @@ use crate::{
     schedule::State,
 };
 
-/// The longest Dockerfile of a call of several units, in bytes: BuildKit tells itself four times as much, in one message of
-/// 16 MiB at most.
+/// The longest Dockerfile of a call of several units, in bytes: BuildKit tells itself up to four times as much (all but what is
+/// in variables), in one message of 16 MiB at most.
 const MAX_DOCKERFILE: usize = 7 << 19;
 
 /// How often calls failed for want of what the engine was thought to keep of a step.
