@@ -7,7 +7,7 @@
 //! drop it at any time, or not find it for a moment. Then the call fails, and is made again once the engine was given anew what is
 //! stored of it, or with those files sent.
 
-use std::fs;
+use std::{collections::HashSet, fs, sync::Mutex};
 
 use anyhow::{Context, Result};
 use camino::Utf8PathBuf;
@@ -22,11 +22,14 @@ use crate::{
 /// Marks of what one engine was seen to make: one empty file for each key.
 pub struct Kept {
     dir: Utf8PathBuf,
+    /// What steps of calls that may still run have left by now.
+    made: Mutex<HashSet<Key>>,
 }
 
 impl Kept {
     pub fn by(engine: &Engine, cache: &Cache) -> Self {
-        Self { dir: cache.path(&format!("kept/{}", digest([engine.name(), engine.address()]))) }
+        let dir = cache.path(&format!("kept/{}", digest([engine.name(), engine.address()])));
+        Self { dir, made: Mutex::default() }
     }
 
     pub fn has(&self, key: &str) -> bool {
@@ -39,11 +42,24 @@ impl Kept {
         write().with_context(|| format!("failed to write `{path}` (hint: is the disk full?)"))
     }
 
+    /// Takes note of a step that ran to its end in a call that goes on.
+    pub fn note_made(&self, key: &str) {
+        self.made.lock().expect(LOCK).insert(key.to_owned());
+    }
+
+    /// Whether a step ran to its end in a call: if it was a success, the engine keeps what it made.
+    pub fn is_made(&self, key: &str) -> bool {
+        self.made.lock().expect(LOCK).contains(key)
+    }
+
     /// The engine does not have it any more, whether it ever had it or not.
     pub fn remove(&self, key: &str) {
+        self.made.lock().expect(LOCK).remove(key);
         let _ = fs::remove_file(self.dir.join(key));
     }
 }
+
+const LOCK: &str = "no thread panics while it has this lock";
 
 /// The stages that mounts take from what the engine kept of them.
 pub fn stages(mounts: &[Mount]) -> Vec<Key> {

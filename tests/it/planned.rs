@@ -338,6 +338,28 @@ fn what_many_calls_miss_is_given_once() {
     assert!(!makes(&below1) && !makes(&below2) && log.contains("outcomes of the store were given"), "{log}");
 }
 
+/// Where a call waits for a slow unit, what it has made by then is told to the engine as what that keeps.
+#[test]
+fn what_a_running_call_has_made_is_told_as_kept() {
+    let project = project("broken").env("RUSTCBUILDX_LOG", "info").env("CARGO_BUILD_JOBS", "2");
+    let log = project.dir().join("log");
+    let project = project.env("RUSTCBUILDX_LOG_PATH", log.to_str().unwrap());
+    as_workspace(&project);
+    member(&project, "below-slow", "");
+    let sleep = "fn main() { std::thread::sleep(std::time::Duration::from_secs(25)) }";
+    fs::write(project.root.join("below-slow/build.rs"), sleep).unwrap();
+    (0..30).for_each(|at| member(&project, &format!("below{at}"), ""));
+    let uses: String = (0..30).map(|at| format!("below{at} = {{ path = \"../below{at}\" }}\n")).collect();
+    (0..40).for_each(|at| member(&project, &format!("m{at}"), &uses));
+    assert_planned(&project, green(&project, "build"));
+    let log = fs::read_to_string(&log).unwrap();
+    let calls = log.lines().filter_map(|line| line.split_once("::together] ")?.1.split_once(" units in "));
+    let counts: Vec<(&str, &str)> =
+        calls.filter_map(|(units, rest)| Some((units, rest.split_once(" steps")?.0))).collect();
+    // Three calls begin at once, and the next one as soon as one of them ends.
+    assert!(counts.len() > 5 && counts[4..].iter().all(|(units, steps)| units == steps), "{counts:?}");
+}
+
 /// Sixteen units with arguments of 400 kB each are more than BuildKit can tell itself.
 #[test]
 fn what_is_too_long_for_one_message() {

@@ -34,7 +34,9 @@ impl Together<'_> {
         if !self.told.contains_key(key) {
             let number = self.schedule.find(key).with_context(|| format!("no unit has the key {key}"))?;
             let is_running = |key: &str| matches!(self.schedule.state_of(key), Some(State::InCall(_)));
-            let is_kept = |key: &str| self.session.kept.has(key) && !self.is_distrusted(key) && !is_running(key);
+            let kept = &self.session.kept;
+            let is_there = |key: &str| if is_running(key) { kept.is_made(key) } else { kept.has(key) };
+            let is_kept = |key: &str| is_there(key) && !self.is_distrusted(key);
             self.told.insert(key.to_owned(), self.known[&number].step.clone().with_kept(is_kept));
         }
         Ok(self.told[key].clone())
