@@ -82,7 +82,7 @@ impl Run {
         let mut arguments = Vec::new();
         let mounts: Vec<String> = self.mounts.iter().map(|mount| mount.text(stage, &mut arguments)).collect();
         for (at, value) in arguments.iter().enumerate() {
-            writeln!(f, "ARG P{at}=\"{}\"", escape(value, &['\\', '"', '$']))?;
+            writeln!(f, "ARG P{at}={}", quoted(value))?;
         }
         let argv = match style.words_in_variables {
             true => &write_variables(&self.argv, f)?,
@@ -107,12 +107,11 @@ impl Run {
 /// leaves, which it reads anew for each record whenever it looks for one to drop. Variables it has once.
 fn write_variables(argv: &[String], f: &mut impl Write) -> Result<Vec<String>, fmt::Error> {
     // What is in a variable has no line's end: the shell puts it in.
-    let quoted = |word: &String| word.split('\n').map(quote::word).collect::<Vec<_>>().join("\"$n\"");
-    let text: Vec<char> = argv.iter().map(quoted).collect::<Vec<_>>().join(" ").chars().collect();
+    let in_shell = |word: &String| word.split('\n').map(quote::word).collect::<Vec<_>>().join("\"$n\"");
+    let text: Vec<char> = argv.iter().map(in_shell).collect::<Vec<_>>().join(" ").chars().collect();
     let (mut names, mut values) = (String::new(), String::new());
     for (at, part) in text.chunks(LONGEST_LINE / 4).enumerate() {
-        let part = String::from_iter(part);
-        writeln!(f, "ENV W{at}=\"{}\"", escape(&part, &['\\', '"', '$']))?;
+        writeln!(f, "ENV W{at}={}", quoted(&String::from_iter(part)))?;
         names += &format!(" W{at}");
         values += &format!("$W{at}");
     }
@@ -181,6 +180,11 @@ fn field<'a>(key: &str, value: &'a str, arguments: &mut Vec<&'a str>) -> String 
     } else {
         format!("{key}={word}")
     }
+}
+
+/// The value of an `ARG` or `ENV`, in which nothing is put in.
+fn quoted(value: &str) -> String {
+    format!("\"{}\"", escape(value, &['\\', '"', '$']))
 }
 
 fn escape(text: &str, special: &[char]) -> String {

@@ -42,7 +42,7 @@ impl Kept {
         write().with_context(|| format!("failed to write `{path}` (hint: is the disk full?)"))
     }
 
-    /// Takes note of a step that ran to its end in a call that goes on.
+    /// Takes note of a step that ran to its end in a call that goes on, and leaves a copy of a success.
     pub fn note_made(&self, key: &str) {
         self.made.lock().expect(LOCK).insert(key.to_owned());
     }

@@ -367,7 +367,9 @@ impl Session<'_> {
         log::debug!("{} units together\n{cmd}", units.len());
         let (begun, mut watch) = (SystemTime::now(), self.engine.watch());
         let mut on_event = |event: Event| {
-            if let Event::Done { stage, cached: false } = &event {
+            if let Event::Done { stage, cached: false } = &event
+                && units.get(stage).is_some_and(|known| known.step.keeps())
+            {
                 self.kept.note_made(stage);
             }
             steps.add(&event);
