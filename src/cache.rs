@@ -122,16 +122,19 @@ impl Cache {
         if !self.is_due("swept", DAY)? {
             return Ok(());
         }
-        for (name, age) in AGES {
-            let Ok(entries) = self.path(name).read_dir_utf8() else { continue };
-            for entry in entries {
-                let entry = entry?;
-                let path = entry.path();
-                if is_older(path, *age * DAY) {
-                    let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-                    let removed = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-                    removed.with_context(|| format!("failed to remove `{path}`"))?;
-                }
+        AGES.iter().try_for_each(|(name, days)| self.sweep_folder(name, *days))
+    }
+
+    /// Removes what is in a folder and was not used for so many days.
+    pub fn sweep_folder(&self, name: &str, days: u32) -> Result<()> {
+        let Ok(entries) = self.path(name).read_dir_utf8() else { return Ok(()) };
+        for entry in entries {
+            let entry = entry?;
+            let path = entry.path();
+            if is_older(path, days * DAY) {
+                let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                let removed = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+                removed.with_context(|| format!("failed to remove `{path}`"))?;
             }
         }
         Ok(())

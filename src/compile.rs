@@ -57,8 +57,8 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
             let args = parsed(&texts[count..])?;
             let folders = args.crate_folders(&env.current_dir()?);
             let target = folders.iter().find_map(|folder| target_root(folder, args.value(Flag::Target)));
-            if let Some(target) = target.filter(|target| left::is_passing(target, &env)) {
-                Session::open(&env, &config, rustc(&texts[..count]))?.fetch(target, &folders)?;
+            if let Some(target) = target.filter(|target| left::may_be_in(target, &env)) {
+                Session::open(&env, &config, rustc(&texts[..count]))?.fetch(target, &folders, |_| true)?;
             }
             local(words)
         }

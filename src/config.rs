@@ -51,6 +51,8 @@ pub struct Config {
     pub strict: bool,
     /// In bytes.
     pub store_size: u64,
+    /// Whether libraries of dependencies are left in the engine; see [`crate::left`].
+    pub leave: bool,
     /// A file for what each unit's time went to.
     pub timings: Option<String>,
     pub log: Log,
@@ -84,6 +86,7 @@ impl Config {
             local_scripts: list(env, "RUSTCBUILDX_LOCAL_SCRIPTS").map(str::to_owned).collect(),
             strict: switch(env, "RUSTCBUILDX_STRICT")?,
             store_size: size(env, "RUSTCBUILDX_STORE_SIZE")?,
+            leave: switch(env, "RUSTCBUILDX_LEAVE")?,
             timings: value(env, "RUSTCBUILDX_TIMINGS").map(str::to_owned),
             log: Log {
                 filter: value(env, "RUSTCBUILDX_LOG").map(str::to_owned),

@@ -61,6 +61,11 @@ pub const VARS: &[Var] = &[
         doc: "the most that stored outcomes take of this machine's disk, such as 500MB or 50GB; 0 keeps none",
     },
     Var {
+        name: "RUSTCBUILDX_LEAVE",
+        default: Some("0"),
+        doc: "1 leaves libraries of dependencies in the engine where only compilers read them; cargo's build folder is then in the cache folder",
+    },
+    Var {
         name: "RUSTCBUILDX_TIMINGS",
         default: None,
         doc: "file to append to what each unit's time went to, as a Chrome trace; `rustcbuildx timings FILE` makes a page of it",

@@ -24,10 +24,10 @@ use crate::{
     env::{self, Env},
     gate::{self, Gate, Place},
     jobs::Jobs,
-    logging,
+    left, logging,
     progress::Progress,
     recording::Recording,
-    rehearsal::{Rehearsal, cargos_own},
+    rehearsal::{Rehearsal, cargos_own, command},
     runner,
     session::{Session, nonce, together::Together},
     timings::Phase,
@@ -39,6 +39,11 @@ const CALLS: usize = 3;
 /// a container with all its mounts, and each call some tenths of a second.
 const SIZE: usize = 8;
 const MIN_SIZE: usize = 16;
+/// Commands of which compilers alone read the libraries in cargo's build folder (`test` and `doc` run rustdoc), and the
+/// one that removes it.
+const LEAVING: &[&str] = &["b", "bench", "build", "c", "check", "clean", "clippy", "r", "run", "rustc"];
+/// Cargo's variable for its build folder.
+const BUILD_DIR: &str = "CARGO_BUILD_BUILD_DIR";
 /// The first argument of the planner, whose standard input is the gate.
 const PLANNER: &str = "--planner";
 const LOCK: &str = "no thread panics while it shows progress";
@@ -62,8 +67,11 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     // Where no outcome is kept, a plan is of no use.
     let plannable = words.as_ref().filter(|_| config.store_size > 0);
     let rehearsal = plannable.and_then(|words| Rehearsal::of(words));
+    let build_folder = words.as_ref().and_then(|words| build_folder(words, &env, &config));
+    let mut variables = vec![("RUSTC_WRAPPER", wrapper.as_str())];
+    variables.extend(build_folder.as_ref().map(|folder| (BUILD_DIR, folder.as_str())));
     let (Some(words), Some(rehearsal)) = (&words, &rehearsal) else {
-        match runner::exec_with(cargo.as_ref(), args, &[("RUSTC_WRAPPER", wrapper.as_str())])? {}
+        match runner::exec_with(cargo.as_ref(), args, &variables)? {}
     };
     if is_planner {
         let planner = Planner { env: &env, config: &config, cargo: &cargo, wrapper: &wrapper, words, rehearsal };
@@ -74,8 +82,15 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     let gate = Gate::new(&name)?;
     let planner = [PLANNER.into()].into_iter().chain(args.iter().cloned());
     runner::start_dependent(env::current_exe()?.as_ref(), planner, OwnedFd::from(gate))?;
-    let variables = [("RUSTC_WRAPPER", wrapper.as_str()), (gate::VARIABLE, name.as_str())];
+    variables.push((gate::VARIABLE, name.as_str()));
     match runner::exec_with(cargo.as_ref(), args, &variables)? {}
+}
+
+/// The build folder for a command, if it is one of the cache's.
+fn build_folder(words: &[String], env: &Env, config: &Config) -> Option<Utf8PathBuf> {
+    let leaves = config.leave && command(words).is_some_and(|command| LEAVING.contains(&command));
+    let has_own = env.get(BUILD_DIR).is_some_and(|folder| !folder.is_empty());
+    if leaves && !has_own { left::build_folder(env).ok().flatten() } else { None }
 }
 
 /// This package's other program.
@@ -124,9 +139,12 @@ impl Planner<'_> {
         self.rehearsal.run(self.cargo, self.wrapper, &recording)?;
         session.timings.add("rehearsal", Phase::Rehearsal, begun, SystemTime::now());
         let jobs = self.jobs(&recording);
+        if left::is_build_folder(&first.target, self.env) {
+            left::sweep(&session.cache, &first.target)?;
+        }
         let mut together = Together::new(&session, &recording, first.target, jobs)?;
         let missing = together.tell();
-        if !together.has_all_below(&first.output) {
+        if !together.is_of_use(&first.output) {
             log::info!("not planned: cargo takes for fresh what a plan would make anew");
             return Ok(());
         }

@@ -1,9 +1,12 @@
-//! Artifacts left in the engine: those that no one but the units of one command needs.
+//! Artifacts left in the engine: those that nobody but this tool's units looks for.
 //!
-//! The target folder of `cargo install` is a temporary one, so of a library in it a plan brings back only what cargo looks
-//! at: what rustc said, and its dep-info. The engine keeps the rest ([`crate::kept`]) for the units made from it. In the
-//! place of each artifact is a stand-in that names the step which made it, and whoever turns out to need the bytes
-//! has them fetched ([`Session::fetch`](crate::session::Session::fetch)).
+//! Of a library, a plan brings back only what cargo looks at: what rustc said, and its dep-info. The engine keeps the rest
+//! ([`crate::kept`]) for the units made from it. In the place of each artifact is a stand-in that names the step which
+//! made it, and whoever turns out to need the bytes has them fetched
+//! ([`Session::fetch`](crate::session::Session::fetch)).
+//!
+//! There are two kinds of folders for that: the temporary target folder of `cargo install`, and, if the user asked for it,
+//! a build folder in the cache that `cargo green` has cargo use for commands of which compilers alone read libraries.
 
 use std::{
     fs::{self, File},
@@ -11,9 +14,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
+    cache::Cache,
     crate_type::CrateType,
     env::Env,
     output_names,
@@ -21,6 +25,10 @@ use crate::{
     unit::{Unit, Work},
 };
 
+/// In the cache: the build folders in which libraries of dependencies are left.
+pub const BUILD: &str = "build";
+/// After how many a build folder that no plan was made for is removed.
+const DAYS: u32 = 90;
 /// What a stand-in begins with; the rest is the key.
 const STAND_IN: &str = "left in the engine by rustcbuildx: ";
 
@@ -31,6 +39,32 @@ pub fn is_passing(target: &Utf8Path, env: &Env) -> bool {
     let temp = env.get("TMPDIR").filter(|dir| !dir.is_empty()).unwrap_or("/tmp");
     target.parent() == Some(Utf8Path::new(temp))
         && target.file_name().is_some_and(|name| name.starts_with("cargo-install"))
+}
+
+/// What cargo is to take for its build folder, if it does not misread the cache folder's name.
+///
+/// Source: cargo docs, "build.build-dir".
+pub fn build_folder(env: &Env) -> Result<Option<Utf8PathBuf>> {
+    let cache = env.cache_dir()?;
+    let is_template = cache.as_str().contains(['{', '}']);
+    Ok((!is_template).then(|| cache.join(BUILD).join("{workspace-path-hash}")))
+}
+
+/// Whether a folder is such a build folder.
+pub fn is_build_folder(folder: &Utf8Path, env: &Env) -> bool {
+    env.cache_dir().is_ok_and(|cache| folder.starts_with(cache.join(BUILD)))
+}
+
+/// Removes build folders that were not used for long, once it is noted that this one is.
+pub fn sweep(cache: &Cache, folder: &Utf8Path) -> Result<()> {
+    let below = folder.strip_prefix(cache.path(BUILD)).ok().and_then(|below| below.components().next());
+    below.and_then(|first| cache.used(&format!("{BUILD}/{first}")));
+    cache.sweep_folder(BUILD, DAYS)
+}
+
+/// Whether stand-ins may be in a target or build folder.
+pub fn may_be_in(folder: &Utf8Path, env: &Env) -> bool {
+    is_passing(folder, env) || is_build_folder(folder, env)
 }
 
 /// Whether nobody but compilers needs what a unit makes.
@@ -77,6 +111,15 @@ mod tests {
         for lasting in ["/tmp/cargo-installX1/a", "/tmp/target", "/t/cargo-installX1", "/w/cargo-install", ""] {
             assert!(!is_passing(lasting, &env), "{lasting}");
         }
+    }
+
+    #[test]
+    fn stand_ins_last_in_the_cache_only() {
+        let env = Env::with(&[("XDG_CACHE_HOME", "/c")]);
+        assert_eq!(build_folder(&env).unwrap().unwrap(), "/c/rustcbuildx/build/{workspace-path-hash}");
+        assert!(may_be_in(Utf8Path::new("/c/rustcbuildx/build/1a/2b"), &env));
+        assert!(!may_be_in(Utf8Path::new("/c/target"), &env));
+        assert_eq!(build_folder(&Env::with(&[("XDG_CACHE_HOME", "/{c}")])).unwrap(), None);
     }
 
     #[test]

@@ -44,7 +44,7 @@
 //!   number in [`stage::NONCE`] tells a step that ran from one the engine remembered, and a remembered
 //!   failure is run again.
 //! - **Only what nobody else can look for is left in the engine** ([`left`]): a target folder that stays holds what plain
-//!   cargo would have put there, for plain cargo, rustdoc and editors to use.
+//!   cargo would have put there, for plain cargo, rustdoc and editors to use. Who asks for more gets a build folder apart.
 //! - **A recipe's key is the key of its outcome** ([`store`]): it digests the step, the sources and, through
 //!   their keys, all steps below, so the same key means the same outcome.
 //! - **Sources are copied before they are sent** ([`sources`]), except a registry's: the engine sees one

@@ -50,8 +50,7 @@ impl Places {
     pub fn of(unit: &Unit, choice: CanonicalPaths, cargo_home: &Utf8Path) -> Self {
         let mut pairs = vec![Pair::new(cargo_home.to_owned(), CARGO_HOME)];
         pairs.extend(target_folder(unit).map(|host| Pair::new(host, TARGET)));
-        let is_dependency =
-            ["registry/src", "git/checkouts"].iter().any(|dir| unit.package.starts_with(cargo_home.join(dir)));
+        let is_dependency = is_dependency(unit, cargo_home);
         if choice == CanonicalPaths::All && !is_dependency {
             pairs.push(Pair::new(workspace_root(unit), WORKSPACE));
         }
@@ -205,6 +204,11 @@ fn begins_path(before: &str) -> bool {
 /// Whether a file's name ends before this text.
 fn ends_name(after: &str) -> bool {
     !after.chars().next().is_some_and(is_name)
+}
+
+/// Whether a unit is of a package from a registry or git.
+pub fn is_dependency(unit: &Unit, cargo_home: &Utf8Path) -> bool {
+    ["registry/src", "git/checkouts"].iter().any(|dir| unit.package.starts_with(cargo_home.join(dir)))
 }
 
 /// The target or build folder that a unit writes to, if cargo left its notes there.

@@ -25,10 +25,19 @@ pub fn cargos_own(words: &[String]) -> &[String] {
     words.split(|word| word == "--").next().unwrap_or_default()
 }
 
+/// The word that names cargo's command.
+pub fn command(words: &[String]) -> Option<&str> {
+    command_at(words).map(|at| words[at].as_str())
+}
+
+fn command_at(words: &[String]) -> Option<usize> {
+    words.iter().position(|word| !word.starts_with(['-', '+']))
+}
+
 impl Rehearsal {
     /// That of the command line `words`, which follow cargo's name; `None` for one that is not rehearsed.
     pub fn of(words: &[String]) -> Option<Self> {
-        let at = words.iter().position(|word| !word.starts_with(['-', '+']))?;
+        let at = command_at(words)?;
         let end = cargos_own(words).len();
         let command = match words[at].as_str() {
             "build" | "b" | "run" | "r" => "build",

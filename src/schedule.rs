@@ -54,10 +54,10 @@ impl Schedule {
         &self.units[unit].state
     }
 
-    /// Whether the store has all that the unit is made from, and all that this is made from, and so on.
-    pub fn has_all_below(&self, unit: usize) -> bool {
+    /// What the store lacks of all that the unit is made from, and that this is made from, and so on.
+    pub fn lacking_below(&self, unit: usize) -> Vec<usize> {
         let is_stored = |unit: &usize| matches!(self.state(*unit), State::Done(_));
-        self.all_below(unit).iter().all(is_stored)
+        self.all_below(unit).into_iter().filter(|unit| !is_stored(unit)).collect()
     }
 
     fn all_below(&self, unit: usize) -> HashSet<usize> {
@@ -186,9 +186,9 @@ mod tests {
         assert_eq!(schedule.next(9), [0, 3, 4]);
         assert_eq!(schedule.find("k3"), Some(3));
         assert_eq!(schedule.summary(), "1 done, 1 in a call, 3 missing");
-        assert_eq!([0, 2, 3, 4].map(|unit| schedule.has_all_below(unit)), [true, false, false, false]);
+        assert_eq!([0, 2, 3, 4].map(|unit| schedule.lacking_below(unit).len()), [0, 1, 1, 2]);
         schedule.set(1, State::Done("k1".into()));
-        assert_eq!([0, 2, 3, 4].map(|unit| schedule.has_all_below(unit)), [true, true, true, false]);
+        assert_eq!([0, 2, 3, 4].map(|unit| schedule.lacking_below(unit).len()), [0, 0, 0, 1]);
     }
 
     #[test]

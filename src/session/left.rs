@@ -9,16 +9,20 @@ use super::{Session, nonce, target_folder};
 use crate::{
     artifacts::{self, Archive, Received},
     jobs::Jobs,
-    left, plan,
+    left, places, plan,
     recipe::{Key, Recipes},
     store::Store,
     unit::{Unit, Work},
 };
 
 impl Session<'_> {
-    /// Whether what a unit makes for a target folder may stay in the engine.
+    /// Whether what a unit makes for a target or build folder may stay in the engine. From a build folder, cargo links
+    /// what the user asked for, or may ask for, to the target folder.
     pub(super) fn may_leave(&self, unit: &Unit, target: &Utf8Path) -> bool {
-        left::may_be(unit) && left::is_passing(target, self.env)
+        let is_asked_for = unit.env.contains_key("CARGO_PRIMARY_PACKAGE");
+        let is_dependency = !is_asked_for && places::is_dependency(unit, &self.cargo_home);
+        let may_leave = left::is_passing(target, self.env) || left::is_build_folder(target, self.env) && is_dependency;
+        left::may_be(unit) && may_leave
     }
 
     /// Whether the engine keeps the artifacts of such a unit, and the store has the rest.
@@ -36,15 +40,15 @@ impl Session<'_> {
         Ok(received)
     }
 
-    /// Brings the artifacts that a unit is to be sent and for which there are only stand-ins.
-    pub(super) fn fetch_for(&self, unit: &Unit) -> Result<()> {
+    /// Brings the artifacts of steps that a unit is to be sent and for which there are only stand-ins.
+    pub(super) fn fetch_for(&self, unit: &Unit, is_sent: impl Fn(&Key) -> bool) -> Result<()> {
         let Work::Compile { args, .. } = &unit.work else { return Ok(()) };
-        self.fetch(target_folder(unit), &args.crate_folders(&unit.cwd))
+        self.fetch(target_folder(unit), &args.crate_folders(&unit.cwd), is_sent)
     }
 
-    /// Brings the artifacts for which there are stand-ins in these folders of a target folder.
-    pub fn fetch(&self, target: Utf8PathBuf, folders: &[Utf8PathBuf]) -> Result<()> {
-        if !left::is_passing(&target, self.env) {
+    /// Brings the artifacts of steps that are wanted and for which there are stand-ins in these folders of a target folder.
+    pub fn fetch(&self, target: Utf8PathBuf, folders: &[Utf8PathBuf], is_wanted: impl Fn(&Key) -> bool) -> Result<()> {
+        if !left::may_be_in(&target, self.env) {
             return Ok(());
         }
         // Units that are built at the same time need the same.
@@ -53,7 +57,8 @@ impl Session<'_> {
         for folder in folders {
             let entries = folder.read_dir_utf8().with_context(|| format!("failed to read `{folder}`"))?;
             let paths = entries.flatten().map(camino::Utf8DirEntry::into_path);
-            wanted.extend(paths.filter_map(|path| left::maker(&path)).map(|key| (key, folder.as_path())));
+            let makers = paths.filter_map(|path| left::maker(&path)).filter(&is_wanted);
+            wanted.extend(makers.map(|key| (key, folder.as_path())));
         }
         wanted.sort();
         wanted.dedup();

@@ -216,7 +216,7 @@ impl<'a> Session<'a> {
         }
         let stages = self.supplied(inputs.stages.iter().filter(|key| !lost.contains(key)));
         if stages.len() < inputs.stages.len() {
-            self.fetch_for(unit)?;
+            self.fetch_for(unit, |key| inputs.stages.contains(key) && !stages.contains(key))?;
         }
         let alone = finder.without_stages(&inputs, &stages)?;
         let alone = self.step(unit, &alone, salt).called(step.key.clone());

@@ -1,12 +1,14 @@
-//! What `cargo install` needs of libraries stays in the engine, and comes from there when something else needs it.
+//! What compilers alone read stays in the engine, and comes from there when something else needs it.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::command::start;
-use crate::kept::{kept, spoil};
+use crate::kept::{forget_kept, kept, spoil};
 use crate::planned::{green, in_its_own_folder, project};
 use crate::project::{By, Project};
 use crate::sources::commit;
+use crate::tree::walk;
 
 fn committed() -> Project {
     let project = project("broken").with_own_cache();
@@ -71,4 +73,97 @@ fn a_local_compile_has_the_bytes() {
     // They are taken as they are kept: nothing is told of how to make them.
     let calls = project.calls.take();
     assert!(calls.last().is_some_and(|call| !call.contains("--build-context")), "{calls:#?}");
+}
+
+/// A project whose libraries are to be left in the engine, and stay there from one command to the next. Its steps are no
+/// other's.
+fn leaving() -> Project {
+    let number = format!("{:?}", std::time::SystemTime::now());
+    let project = project("registry").with_own_cache().env("RUSTCBUILDX_LEAVE", "1");
+    project.env("RUSTCBUILDX_SET_ENVS", "IT_LEAVING").env("IT_LEAVING", &number)
+}
+
+fn build_folder(project: &Project) -> PathBuf {
+    project.dir().join("cache/rustcbuildx/build")
+}
+
+/// The files in a folder, and how many of them stand in for what is in the engine.
+fn files(folder: &Path) -> (Vec<String>, usize) {
+    let paths = walk(folder, |_| false).into_keys().filter(|path| folder.join(path).is_file());
+    let paths: Vec<String> = paths.collect();
+    let stands_in = |path: &&String| fs::read(folder.join(path)).unwrap().starts_with(b"left in the engine");
+    let stand_ins = paths.iter().filter(stands_in).count();
+    (paths, stand_ins)
+}
+
+/// The target folder has what plain cargo puts there where the build folder is another one.
+#[test]
+fn libraries_stay_in_the_engine_from_one_command_to_the_next() {
+    let project = leaving();
+    let mut plain = project.cargo(By::Plain, "run");
+    plain.env("CARGO_BUILD_BUILD_DIR", project.dir().join("build-plain"));
+    let (plain, ours) = (start(plain, "cargo run").finish(), green(&project, "run"));
+    assert_eq!((plain.status, &plain.stdout), (ours.status, &ours.stdout), "{plain}\n{ours}");
+    let [plain_files, our_files] = [By::Plain, By::Ours].map(|by| files(&project.target(by)));
+    assert_eq!(plain_files, our_files);
+    let stand_ins = files(&build_folder(&project)).1;
+    assert!(stand_ins >= 10, "{stand_ins}");
+    // Nothing is to be done, and what is edited takes the rest where it is.
+    project.calls.take();
+    assert_eq!(green(&project, "run").stdout, plain.stdout);
+    assert_eq!(project.calls.take(), [""; 0]);
+    project.edit("src/main.rs", "the end", "another end");
+    green(&project, "run").fails().says("another end");
+    assert_eq!(project.calls.take().len(), 1);
+    assert_eq!(files(&build_folder(&project)).1, stand_ins);
+    green(&project, "clean").succeeds();
+    assert_eq!(files(&build_folder(&project)).0, [""; 0]);
+}
+
+/// rustdoc is no compiler of ours: it finds all in the target folder, as ever.
+#[test]
+fn what_rustdoc_reads_is_brought() {
+    let project = leaving();
+    green(&project, "build").succeeds();
+    fs::remove_dir_all(project.target(By::Ours)).unwrap();
+    project.plain("test").succeeds();
+    green(&project, "test").succeeds();
+    project.assert_same_tree();
+}
+
+/// With another engine, say: it is made again there, and stays there.
+#[test]
+fn what_stayed_in_another_engine_is_made_again() {
+    let project = leaving();
+    green(&project, "build").succeeds();
+    let stand_ins = files(&build_folder(&project)).1;
+    forget_kept(&project);
+    project.edit("src/main.rs", "the end", "another end");
+    green(&project, "run").fails().says("another end");
+    assert_eq!(files(&build_folder(&project)).1, stand_ins);
+}
+
+#[test]
+fn what_stayed_in_an_engine_that_lost_it_is_made_again() {
+    let project = leaving();
+    green(&project, "build").succeeds();
+    spoil(&project, &kept(&project), "rm -rf /kept/*/files");
+    project.edit("src/main.rs", "the end", "another end");
+    green(&project, "run").fails().says("another end");
+}
+
+/// Without a plan, too: a unit that is compiled by itself finds what it is made from, and so does the local compiler.
+#[test]
+fn stand_ins_serve_whoever_comes_upon_them() {
+    let project = leaving();
+    green(&project, "build").succeeds();
+    let folder = build_folder(&project).join("{workspace-path-hash}");
+    let project = project.env("CARGO_BUILD_BUILD_DIR", folder.to_str().unwrap());
+    project.edit("src/main.rs", "the end", "another end");
+    project.ours("run").fails().says("another end");
+    project.edit("src/main.rs", "another end", "the very end");
+    let project = project.env("RUSTFLAGS", "").env("CARGO_BUILD_RUSTFLAGS", "");
+    let local = project.ours("rustc --bin registry -- -Ctarget-cpu=native").succeeds();
+    local.says("compiled locally");
+    project.ours("run").fails().says("the very end");
 }

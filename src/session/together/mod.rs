@@ -120,12 +120,16 @@ impl<'a> Together<'a> {
         })
     }
 
-    /// Whether the store has all that the unit is made from that writes to `output` in the real run.
-    pub fn has_all_below(&self, output: &Utf8Path) -> bool {
+    /// Whether a plan is of use to the unit that writes to `output` in the real run: not where cargo takes for fresh what
+    /// the plan would make anew, unless that was left in an engine which does not have it.
+    pub fn is_of_use(&self, output: &Utf8Path) -> bool {
         let Ok(output) = output.strip_prefix(&self.target) else { return true };
         let output = self.stand_in.join(output);
-        let number = self.units.iter().position(|unit| output_names::paths(unit).contains(&output));
-        number.is_none_or(|number| self.schedule.has_all_below(number))
+        let Some(number) = self.units.iter().position(|unit| output_names::paths(unit).contains(&output)) else {
+            return true;
+        };
+        let lacking = self.schedule.lacking_below(number);
+        lacking.is_empty() || lacking.iter().any(|unit| self.session.may_leave(&self.units[*unit], &self.target))
     }
 
     /// Finds the keys of all units that can be told now, and what the store has of them. Gives what people call those
@@ -307,7 +311,7 @@ impl<'a> Together<'a> {
                     self.learned.insert(number, learned);
                     self.schedule.forget(number);
                 }
-                End::Failed if self.schedule.has_all_below(number) => goes_on = false,
+                End::Failed if self.schedule.lacking_below(number).is_empty() => goes_on = false,
                 // A unit below it, in another call that still runs, may be to blame, and will be built again.
                 End::Failed => self.schedule.set(number, State::Apart),
             }
