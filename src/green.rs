@@ -90,7 +90,7 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
 fn build_folder(words: &[String], env: &Env, config: &Config) -> Option<Utf8PathBuf> {
     let leaves = config.leave && command(words).is_some_and(|command| LEAVING.contains(&command));
     let has_own = env.get(BUILD_DIR).is_some_and(|folder| !folder.is_empty());
-    if leaves && !has_own { left::build_folder(env).ok().flatten() } else { None }
+    if leaves && !has_own { left::build_folder(env) } else { None }
 }
 
 /// This package's other program.

@@ -41,13 +41,13 @@ pub fn is_passing(target: &Utf8Path, env: &Env) -> bool {
         && target.file_name().is_some_and(|name| name.starts_with("cargo-install"))
 }
 
-/// What cargo is to take for its build folder, if it does not misread the cache folder's name.
+/// What cargo is to take for its build folder; `None` where there is no cache folder, or cargo would misread its name.
 ///
 /// Source: cargo docs, "build.build-dir".
-pub fn build_folder(env: &Env) -> Result<Option<Utf8PathBuf>> {
-    let cache = env.cache_dir()?;
+pub fn build_folder(env: &Env) -> Option<Utf8PathBuf> {
+    let cache = env.cache_dir().ok()?;
     let is_template = cache.as_str().contains(['{', '}']);
-    Ok((!is_template).then(|| cache.join(BUILD).join("{workspace-path-hash}")))
+    (!is_template).then(|| cache.join(BUILD).join("{workspace-path-hash}"))
 }
 
 /// Whether a folder is such a build folder.
@@ -116,10 +116,10 @@ mod tests {
     #[test]
     fn stand_ins_last_in_the_cache_only() {
         let env = Env::with(&[("XDG_CACHE_HOME", "/c")]);
-        assert_eq!(build_folder(&env).unwrap().unwrap(), "/c/rustcbuildx/build/{workspace-path-hash}");
+        assert_eq!(build_folder(&env).unwrap(), "/c/rustcbuildx/build/{workspace-path-hash}");
         assert!(may_be_in(Utf8Path::new("/c/rustcbuildx/build/1a/2b"), &env));
         assert!(!may_be_in(Utf8Path::new("/c/target"), &env));
-        assert_eq!(build_folder(&Env::with(&[("XDG_CACHE_HOME", "/{c}")])).unwrap(), None);
+        assert_eq!(build_folder(&Env::with(&[("XDG_CACHE_HOME", "/{c}")])), None);
     }
 
     #[test]
