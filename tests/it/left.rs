@@ -75,12 +75,9 @@ fn a_local_compile_has_the_bytes() {
     assert!(calls.last().is_some_and(|call| !call.contains("--build-context")), "{calls:#?}");
 }
 
-/// A project whose libraries are to be left in the engine, and stay there from one command to the next. Its steps are no
-/// other's.
+/// A project whose libraries are to be left in the engine, and stay there from one command to the next.
 fn leaving() -> Project {
-    let number = format!("{:?}", std::time::SystemTime::now());
-    let project = project("registry").with_own_cache().env("RUSTCBUILDX_LEAVE", "1");
-    project.env("RUSTCBUILDX_SET_ENVS", "IT_LEAVING").env("IT_LEAVING", &number)
+    project("registry").with_own_cache().env("RUSTCBUILDX_LEAVE", "1")
 }
 
 fn build_folder(project: &Project) -> PathBuf {
@@ -131,39 +128,32 @@ fn what_rustdoc_reads_is_brought() {
     project.assert_same_tree();
 }
 
-/// With another engine, say: it is made again there, and stays there.
+/// With another engine, say, it is made again, and stays there; without a plan, and for the local compiler, it is brought.
 #[test]
-fn what_stayed_in_another_engine_is_made_again() {
-    let project = leaving();
+fn stand_ins_serve_whoever_comes_upon_them() {
+    // No other test uses these steps.
+    let number = format!("{:?}", std::time::SystemTime::now());
+    let project = leaving().env("RUSTCBUILDX_SET_ENVS", "IT_LEAVING").env("IT_LEAVING", &number);
+    let edit = |number: u32| project.edit("src/main.rs", &format!("end {number}"), &format!("end {}", number + 1));
+    project.edit("src/main.rs", "the end", "end 1");
     green(&project, "build").succeeds();
     let stand_ins = files(&build_folder(&project)).1;
     forget_kept(&project);
-    project.edit("src/main.rs", "the end", "another end");
-    green(&project, "run").fails().says("another end");
+    edit(1);
+    green(&project, "run").fails().says("end 2");
     assert_eq!(files(&build_folder(&project)).1, stand_ins);
-}
-
-#[test]
-fn what_stayed_in_an_engine_that_lost_it_is_made_again() {
-    let project = leaving();
-    green(&project, "build").succeeds();
     spoil(&project, &kept(&project), "rm -rf /kept/*/files");
-    project.edit("src/main.rs", "the end", "another end");
-    green(&project, "run").fails().says("another end");
-}
-
-/// Without a plan, too: a unit that is compiled by itself finds what it is made from, and so does the local compiler.
-#[test]
-fn stand_ins_serve_whoever_comes_upon_them() {
-    let project = leaving();
-    green(&project, "build").succeeds();
+    edit(2);
+    green(&project, "run").fails().says("end 3");
+    // By itself, as with the wrapper alone, which does not choose the folder.
+    edit(3);
     let folder = build_folder(&project).join("{workspace-path-hash}");
-    let project = project.env("CARGO_BUILD_BUILD_DIR", folder.to_str().unwrap());
-    project.edit("src/main.rs", "the end", "another end");
-    project.ours("run").fails().says("another end");
-    project.edit("src/main.rs", "another end", "the very end");
-    let project = project.env("RUSTFLAGS", "").env("CARGO_BUILD_RUSTFLAGS", "");
-    let local = project.ours("rustc --bin registry -- -Ctarget-cpu=native").succeeds();
-    local.says("compiled locally");
-    project.ours("run").fails().says("the very end");
+    let ours = |args: &str| {
+        let mut cargo = project.cargo(By::Ours, args);
+        cargo.env("CARGO_BUILD_BUILD_DIR", &folder);
+        start(cargo, args).finish()
+    };
+    ours("run").fails().says("end 4");
+    ours("rustc --bin registry -- -Ctarget-cpu=native").succeeds().says("compiled locally");
+    ours("run").fails().says("end 4");
 }
