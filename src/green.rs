@@ -27,7 +27,7 @@ use crate::{
     left, logging,
     progress::Progress,
     recording::Recording,
-    rehearsal::{Rehearsal, cargos_own, command},
+    rehearsal::{BUILD_DIR, Rehearsal, cargos_own, command},
     runner,
     session::{Session, nonce, together::Together},
     timings::Phase,
@@ -41,9 +41,7 @@ const SIZE: usize = 8;
 const MIN_SIZE: usize = 16;
 /// Commands of which compilers alone read the libraries in cargo's build folder (`test` and `doc` run rustdoc), and the
 /// one that removes it.
-const LEAVING: &[&str] = &["b", "bench", "build", "c", "check", "clean", "clippy", "r", "run", "rustc"];
-/// Cargo's variable for its build folder.
-const BUILD_DIR: &str = "CARGO_BUILD_BUILD_DIR";
+const LEAVING: &[&str] = &["bench", "build", "check", "clean", "clippy", "run", "rustc"];
 /// The first argument of the planner, whose standard input is the gate.
 const PLANNER: &str = "--planner";
 const LOCK: &str = "no thread panics while it shows progress";
@@ -140,7 +138,8 @@ impl Planner<'_> {
         session.timings.add("rehearsal", Phase::Rehearsal, begun, SystemTime::now());
         let jobs = self.jobs(&recording);
         if left::is_build_folder(&first.target, self.env) {
-            left::sweep(&session.cache, &first.target)?;
+            // As with the rest of the cache, the build is right without it.
+            left::sweep(&session.cache, &first.target).unwrap_or_else(|error| log::warn!("{error:#}"));
         }
         let mut together = Together::new(&session, &recording, first.target, jobs)?;
         let missing = together.tell();

@@ -16,6 +16,8 @@ pub struct Rehearsal {
     command: String,
 }
 
+/// Cargo's variable for its build folder.
+pub const BUILD_DIR: &str = "CARGO_BUILD_BUILD_DIR";
 /// Options that a rehearsal does without, and whether each has a value, which may be the next word.
 const DROPPED: &[(&str, bool)] =
     &[("--message-format", true), ("--no-run", false), ("--open", false), ("--root", true), ("--target-dir", true)];
@@ -25,9 +27,16 @@ pub fn cargos_own(words: &[String]) -> &[String] {
     words.split(|word| word == "--").next().unwrap_or_default()
 }
 
-/// The word that names cargo's command.
+/// The name of cargo's command, whole where cargo lets it be a letter.
 pub fn command(words: &[String]) -> Option<&str> {
-    command_at(words).map(|at| words[at].as_str())
+    command_at(words).map(|at| match words[at].as_str() {
+        "b" => "build",
+        "c" => "check",
+        "d" => "doc",
+        "r" => "run",
+        "t" => "test",
+        name => name,
+    })
 }
 
 fn command_at(words: &[String]) -> Option<usize> {
@@ -39,12 +48,9 @@ impl Rehearsal {
     pub fn of(words: &[String]) -> Option<Self> {
         let at = command_at(words)?;
         let end = cargos_own(words).len();
-        let command = match words[at].as_str() {
-            "build" | "b" | "run" | "r" => "build",
-            "check" | "c" => "check",
-            "test" | "t" => "test",
-            "doc" | "d" => "doc",
-            same @ ("bench" | "clippy" | "install" | "rustc") => same,
+        let command = match command(words)? {
+            "build" | "run" => "build",
+            same @ ("bench" | "check" | "clippy" | "doc" | "install" | "rustc" | "test") => same,
             _ => return None,
         };
         let options = without_dropped(&words[at + 1..end]);
@@ -70,7 +76,7 @@ impl Rehearsal {
         cmd.env = vec![
             (VARIABLE.to_owned(), recording.cache.path("").into_string()),
             ("CARGO_TARGET_DIR".to_owned(), recording.stand_in().into_string()),
-            ("CARGO_BUILD_BUILD_DIR".to_owned(), recording.stand_in().into_string()),
+            (BUILD_DIR.to_owned(), recording.stand_in().into_string()),
             ("RUSTC_WRAPPER".to_owned(), wrapper.to_string()),
         ];
         match self.command.as_str() {
