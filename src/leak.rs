@@ -3,10 +3,10 @@
 //! What debug information says does not count, nor the name of a C source file, which an assertion prints:
 //! nobody opens those when the program runs.
 
-use std::{fs, io::Read};
+use std::{collections::BTreeSet, fs, io::Read};
 
 use anyhow::{Context, Result};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use memchr::memmem::Finder;
 use object::{Object, ObjectSection, read::archive::ArchiveFile};
 use walkdir::WalkDir;
@@ -34,53 +34,54 @@ pub fn is_possible(mut bytes: impl Read, marks: &[String]) -> Result<bool> {
     }
 }
 
-/// The first file below `root` that holds one of `marks`, each the beginning of such a path.
-pub fn find(root: &Utf8Path, marks: &[String]) -> Result<Option<Utf8PathBuf>> {
+/// Those of `marks`, each the beginning of such a path, that files below `root` hold.
+pub fn find(root: &Utf8Path, marks: &[String]) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
     if marks.is_empty() || !root.exists() {
-        return Ok(None);
+        return Ok(found);
     }
-    let finders: Vec<Finder> = marks.iter().map(|mark| Finder::new(mark.as_bytes())).collect();
     for entry in WalkDir::new(root).sort_by_file_name() {
         let entry = entry.with_context(|| format!("failed to read `{root}`"))?;
         let path = Utf8Path::from_path(entry.path()).context("an artifact's name is not UTF-8")?;
         let is_dep_info = path.extension() == Some("d");
-        if entry.file_type().is_symlink() {
-            let target = fs::read_link(path).with_context(|| format!("failed to read `{path}`"))?;
-            if holds_any(target.as_os_str().as_encoded_bytes(), &finders) {
-                return Ok(Some(path.to_owned()));
+        let (bytes, holds): (_, fn(&[u8], &Finder) -> bool) = match entry.file_type() {
+            kind if kind.is_symlink() => {
+                (fs::read_link(path).map(|target| target.into_os_string().into_encoded_bytes()), holds_plainly)
             }
-        } else if entry.file_type().is_file() && !is_dep_info {
-            let bytes = fs::read(path).with_context(|| format!("failed to read `{path}`"))?;
-            if holds(&bytes, &finders) {
-                return Ok(Some(path.to_owned()));
-            }
+            kind if kind.is_file() && !is_dep_info => (fs::read(path), holds),
+            _ => continue,
+        };
+        let bytes = bytes.with_context(|| format!("failed to read `{path}`"))?;
+        for mark in marks.iter().filter(|mark| holds(&bytes, &Finder::new(mark.as_bytes()))) {
+            log::info!("`{path}` holds `{mark}`");
+            found.insert(mark.clone());
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// Looks into archives and object files part by part; a damaged one counts as plain bytes.
-fn holds(bytes: &[u8], finders: &[Finder]) -> bool {
-    if !holds_any(bytes, finders) {
+fn holds(bytes: &[u8], mark: &Finder) -> bool {
+    if !holds_plainly(bytes, mark) {
         return false;
     }
     if let Ok(archive) = ArchiveFile::parse(bytes) {
         return archive.members().any(|member| {
             let data = member.and_then(|member| member.data(bytes));
-            data.map_or(true, |data| holds(data, finders))
+            data.map_or(true, |data| holds(data, mark))
         });
     }
     match object::File::parse(bytes) {
         Ok(file) => file.sections().any(|section| {
             let is_debug = section.name().is_ok_and(|name| name.contains("debug_"));
-            !is_debug && section.data().map_or(true, |data| holds_any(data, finders))
+            !is_debug && section.data().map_or(true, |data| holds_plainly(data, mark))
         }),
         Err(_) => true,
     }
 }
 
-fn holds_any(bytes: &[u8], finders: &[Finder]) -> bool {
-    finders.iter().any(|finder| finder.find_iter(bytes).any(|at| !names_c_source(&bytes[at..])))
+fn holds_plainly(bytes: &[u8], mark: &Finder) -> bool {
+    mark.find_iter(bytes).any(|at| !names_c_source(&bytes[at..]))
 }
 
 fn names_c_source(text: &[u8]) -> bool {
@@ -97,7 +98,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = Utf8Path::from_path(dir.path()).unwrap();
         fs::write(root.join(name), bytes).unwrap();
-        find(root, &["/cargo-target/./".to_owned()]).unwrap().is_some()
+        let [mark, other] = ["/cargo-target/./", "/cargo-home/./"].map(str::to_owned);
+        let found = find(root, &[mark.clone(), other]).unwrap();
+        assert!(found.iter().all(|found| *found == mark));
+        !found.is_empty()
     }
 
     #[test]
@@ -134,9 +138,9 @@ mod tests {
             assert!(rustc.status().unwrap().success());
             fs::read(&object).unwrap()
         };
-        let finders = [Finder::new("/cargo-target/./")];
+        let mark = Finder::new("/cargo-target/./");
         let described = compile("#[inline(never)] pub fn f() -> u32 { 1 }");
-        assert!(holds_any(&described, &finders) && !holds(&described, &finders));
-        assert!(holds(&compile("#[used] static X: &str = \"/cargo-target/./e\";"), &finders));
+        assert!(holds_plainly(&described, &mark) && !holds(&described, &mark));
+        assert!(holds(&compile("#[used] static X: &str = \"/cargo-target/./e\";"), &mark));
     }
 }

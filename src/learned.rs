@@ -20,9 +20,9 @@ use crate::{
 pub struct Learned {
     pub variables: BTreeSet<String>,
     pub paths: BTreeSet<Utf8PathBuf>,
-    /// Its output uses its own paths when it runs, so they have to be the host's.
+    /// The marks of the [places](crate::places) that its output uses when it runs, so they have to be the host's.
     #[serde(default)]
-    pub own_paths: bool,
+    pub own_places: BTreeSet<String>,
 }
 
 impl Learned {
@@ -58,7 +58,7 @@ impl Learned {
         if outcome.status != 0 && paths.is_empty() && !unit.sees(&surroundings) && misses_a_file() {
             paths.insert(surroundings);
         }
-        Self { variables: variables.into_iter().collect(), paths, own_paths: false }
+        Self { variables: variables.into_iter().collect(), paths, own_places: BTreeSet::new() }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -68,7 +68,7 @@ impl Learned {
     pub fn extend(&mut self, other: Self) {
         self.variables.extend(other.variables);
         self.paths.extend(other.paths);
-        self.own_paths |= other.own_paths;
+        self.own_places.extend(other.own_places);
     }
 }
 

@@ -4,9 +4,9 @@
 //! A value that a crate can bake in (a variable's) names the common place with a [`MARK`] in it: a `.` that
 //! no reader of paths minds. The names of source files carry none, for rustc is told to take it out of
 //! them. So an output that holds a mark holds a path it means to use when it runs, and is made again with
-//! the host's own.
+//! the host's own path of that folder; the others stay common.
 
-use std::{borrow::Cow, iter};
+use std::{borrow::Cow, collections::BTreeSet, iter};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -20,8 +20,6 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
     pairs: Vec<Pair>,
-    /// Whether the unit sees the common places; otherwise all is where the host has it.
-    is_common: bool,
     /// A folder in the place of another one of the host's: a rehearsal's target folder, for the real one.
     stand_in: Option<Pair>,
 }
@@ -30,11 +28,13 @@ pub struct Places {
 struct Pair {
     host: Utf8PathBuf,
     container: String,
+    /// Whether the unit sees it at the common place; otherwise, where the host has it.
+    is_common: bool,
 }
 
 impl Pair {
     fn new(host: Utf8PathBuf, container: &str) -> Self {
-        Self { host, container: container.to_owned() }
+        Self { host, container: container.to_owned(), is_common: false }
     }
 }
 
@@ -70,7 +70,8 @@ impl Places {
         }
         // The innermost folder decides.
         pairs.sort_by_key(|pair| std::cmp::Reverse(pair.host.as_str().len()));
-        Self { pairs, is_common, stand_in: None }
+        pairs.iter_mut().for_each(|pair| pair.is_common = is_common);
+        Self { pairs, stand_in: None }
     }
 
     /// The same with a folder in the place of another one of the host's.
@@ -80,57 +81,72 @@ impl Places {
 
     /// The path that a path below a stand-in stands for.
     pub fn meant(&self, path: &Utf8Path) -> Utf8PathBuf {
-        replaced(path.as_str(), self.stand_in.as_slice(), "").into()
+        replaced(path.as_str(), self.stand_in.iter().map(|pair| (pair, pair.container.as_str(), ""))).into()
     }
 
-    /// The same for a unit that must see all where the host has it.
-    pub fn as_host(self) -> Self {
-        Self { is_common: false, ..self }
+    /// The same for a unit that must see where the host has them the folders of the places with these marks.
+    pub fn with_own(mut self, marks: &BTreeSet<String>) -> Self {
+        self.pairs.iter_mut().for_each(|pair| pair.is_common &= !marks.contains(&mark_of(&pair.container)));
+        self
     }
 
-    /// Whether the unit sees the common places.
+    /// Whether the unit sees any of the common places.
     pub fn are_common(&self) -> bool {
-        self.is_common
+        self.pairs.iter().any(|pair| pair.is_common)
+    }
+
+    /// Whether the unit sees a path elsewhere than the host has it.
+    pub fn moves(&self, path: &Utf8Path) -> bool {
+        self.pairs.iter().find(|pair| path.starts_with(&pair.host)).is_some_and(|pair| pair.is_common)
     }
 
     /// A path, or an argument with paths in it, as the container has it.
     pub fn shown(&self, text: &str) -> String {
-        replaced(text, self.seen(), "")
+        replaced(text, self.seen(""))
     }
 
     /// A path as units see it that have the common places.
     pub fn common(&self, path: &str) -> String {
-        Self { is_common: true, ..self.clone() }.shown(path)
+        replaced(path, self.pairs.iter().map(|pair| (pair, pair.container.as_str(), "")))
     }
 
     /// A variable's value as the container has it, its paths marked.
     pub fn marked(&self, value: &str) -> String {
-        replaced(value, self.seen(), if self.is_common { MARK } else { "" })
+        replaced(value, self.seen(MARK))
     }
 
-    /// What a unit sees elsewhere than on this disk.
-    fn seen(&self) -> &[Pair] {
-        if self.is_common { &self.pairs } else { self.stand_in.as_slice() }
+    /// Folders of this disk, where the unit sees each, and what comes between that and the rest of a path.
+    fn seen<'a>(&'a self, mark: &'a str) -> impl Iterator<Item = Seen<'a>> + Clone {
+        let stand_in = self.stand_in().map(|pair| (pair, pair.container.as_str(), ""));
+        stand_in.chain(self.pairs.iter().map(move |pair| match pair.is_common {
+            true => (pair, pair.container.as_str(), mark),
+            false => (pair, pair.host.as_str(), ""),
+        }))
+    }
+
+    /// The folder that the unit sees as another one of the host's, unless it sees it at its common place.
+    fn stand_in(&self) -> impl Iterator<Item = &Pair> + Clone {
+        self.stand_in.iter().filter(|stand_in| !self.moves(&stand_in.host))
     }
 
     /// What keeps the mark out of the names of source files that a build script made: options for rustc.
     ///
     /// It would also keep rustc from showing lines of such a file, hence only there.
     pub fn unmarking(&self) -> Option<String> {
-        self.is_common.then(|| format!("--remap-path-prefix={TARGET}{MARK}={TARGET}/"))
+        let is_common = self.pairs.iter().any(|pair| pair.is_common && pair.container == TARGET);
+        is_common.then(|| format!("--remap-path-prefix={TARGET}{MARK}={TARGET}/"))
     }
 
     /// The marks to look for in an output.
     pub fn marks(&self) -> Vec<String> {
-        if self.is_common { all_marks().to_vec() } else { vec![] }
+        self.pairs.iter().filter(|pair| pair.is_common).map(|pair| mark_of(&pair.container)).collect()
     }
 
     /// Text from the container as the host has it.
     pub fn restored<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
         let mut text = Cow::Borrowed(text);
-        let stand_in = self.stand_in.iter().filter(|_| !self.is_common);
-        for pair in stand_in.chain(&self.pairs) {
-            let (marked, host) = (format!("{}{MARK}", pair.container), pair.host.as_str());
+        for pair in self.stand_in().chain(&self.pairs) {
+            let (marked, host) = (mark_of(&pair.container), pair.host.as_str());
             for (place, host) in [(marked.as_str(), format!("{host}/")), (&pair.container, host.to_owned())] {
                 if let Some(replaced) = replaced_bytes(&text, place.as_bytes(), host.as_bytes()) {
                     text = Cow::Owned(replaced);
@@ -143,25 +159,29 @@ impl Places {
 
 /// The marks of all places.
 pub fn all_marks() -> [String; 3] {
-    [CARGO_HOME, TARGET, WORKSPACE].map(|place| format!("{place}{MARK}"))
+    [CARGO_HOME, TARGET, WORKSPACE].map(mark_of)
 }
 
-/// Text with the folders of `pairs` replaced, the first that fits deciding.
-fn replaced(text: &str, pairs: &[Pair], mark: &str) -> String {
-    if pairs.is_empty() {
-        return text.to_owned();
-    }
+fn mark_of(place: &str) -> String {
+    format!("{place}{MARK}")
+}
+
+/// A folder, what to put in its place, and between that and the rest of a path.
+type Seen<'a> = (&'a Pair, &'a str, &'a str);
+
+/// Text with folders replaced, the first that fits deciding.
+fn replaced<'a>(text: &str, folders: impl Iterator<Item = Seen<'a>> + Clone) -> String {
     let mut replaced = String::with_capacity(text.len());
     let mut rest = text;
     'next: while let Some(at) = rest.find('/') {
         let before = text.len() - rest.len() + at;
         if begins_path(&text[..before]) {
-            for pair in pairs {
+            for (pair, place, mark) in folders.clone() {
                 if let Some(after) = rest[at..].strip_prefix(pair.host.as_str())
                     && ends_name(after)
                 {
                     replaced += &rest[..at];
-                    replaced += &pair.container;
+                    replaced += place;
                     replaced += mark;
                     rest = if mark.is_empty() { after } else { after.strip_prefix('/').unwrap_or(after) };
                     continue 'next;
@@ -316,6 +336,18 @@ mod tests {
         assert_eq!(places(true).marked("/h/w"), "/cargo-workspace/./");
         assert_eq!(places(true).restored(marked.as_bytes()), value.as_bytes());
         assert_eq!(places(true).restored(places(true).shown(value).as_bytes()), value.as_bytes());
+    }
+
+    #[test]
+    fn one_place_is_the_hosts() {
+        let own = all_marks().into_iter().filter(|mark| mark.starts_with(WORKSPACE)).collect();
+        let places = places(true).with_own(&own);
+        assert_eq!(places.marked("/h/w/a:/h/w/target/b:/h/.cargo/c"), "/h/w/a:/cargo-target/./b:/cargo-home/./c");
+        assert!(places.are_common() && !places.moves("/h/w/src".into()) && places.moves("/h/w/target".into()));
+        assert_eq!(places.marks().len(), 2);
+        assert!(places.unmarking().is_some());
+        let places = places.standing_in("/h/w/target".into(), Utf8Path::new("/real/target"));
+        assert_eq!(places.shown("/h/w/target/b"), "/cargo-target/b");
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl Finder<'_> {
                 inputs.mount(&recipe, output, false);
             }
             // From common places, no source of another crate is seen where that crate had it.
-            inputs.roots.extend(recipe.macros.filter(|_| !unit.places.are_common()));
+            inputs.roots.extend(recipe.macros.filter(|package| !unit.places.moves(package)));
         }
         Ok(())
     }
@@ -254,7 +254,7 @@ impl Finder<'_> {
             if root.is_dir() {
                 let sources = self.sources(&root, &holes, writable, inputs)?;
                 if unit.package.starts_with(&root)
-                    && !unit.places.are_common()
+                    && !unit.places.moves(&unit.package)
                     && unit.serves_units()
                     && sources.have_macros(self.cache)?
                 {

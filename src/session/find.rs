@@ -1,10 +1,13 @@
 //! A unit at the places that what is known of it asks for, with all that it reads.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 
 use super::{Prepared, Session};
 use crate::{
     inputs::{Finder, Inputs},
+    places::all_marks,
     program,
     recipe::Step,
     unit::{Unit, Work},
@@ -23,7 +26,8 @@ impl Session<'_> {
     pub(super) fn find(&self, finder: &mut Finder<'_>, prepared: &Prepared, salt: Option<&str>) -> Result<Found> {
         let mut unit = prepared.unit.clone();
         let mut common = None;
-        if unit.places.are_common() && uses_own_paths(prepared, finder)? {
+        let own = own_places(prepared, finder)?;
+        if unit.places.are_common() && !own.is_empty() {
             if unit.makes_build_script() {
                 let inputs = finder.inputs(&unit)?;
                 let step = self.step(&unit, &inputs, None);
@@ -32,7 +36,7 @@ impl Session<'_> {
                 }
                 common = Some(step.key);
             }
-            unit.places = unit.places.as_host();
+            unit.places = unit.places.with_own(&own);
         }
         let inputs = finder.inputs(&unit)?;
         let step = Step { common, ..self.step(&unit, &inputs, salt) };
@@ -40,10 +44,15 @@ impl Session<'_> {
     }
 }
 
-fn uses_own_paths(Prepared { unit, learned, .. }: &Prepared, finder: &mut Finder<'_>) -> Result<bool> {
-    Ok(learned.own_paths
-        || match &unit.work {
-            Work::Compile { .. } => false,
-            Work::BuildScript { program, .. } => !finder.is_at_home_anywhere(program)?,
-        })
+/// The marks of the places that a unit must see where the host has them: a build script, which may put paths together from
+/// several, all or none.
+fn own_places(Prepared { unit, learned, .. }: &Prepared, finder: &mut Finder<'_>) -> Result<BTreeSet<String>> {
+    match &unit.work {
+        Work::BuildScript { program, .. }
+            if !learned.own_places.is_empty() || !finder.is_at_home_anywhere(program)? =>
+        {
+            Ok(all_marks().into())
+        }
+        _ => Ok(learned.own_places.clone()),
+    }
 }

@@ -8,7 +8,8 @@ pub mod together;
 
 use std::{
     borrow::Cow,
-    fs::{self},
+    collections::BTreeSet,
+    fs,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -73,8 +74,8 @@ pub struct Built {
     pub step: Step,
     /// Whether it ran in this very build, and not in one the engine remembers.
     is_fresh: bool,
-    /// A file that names a place which only its container had.
-    leak: Option<Utf8PathBuf>,
+    /// The marks of places that only its container had, and files name.
+    leaks: BTreeSet<String>,
     /// The stages whose outcomes it took from what the engine kept.
     stages: Vec<Key>,
     /// Why it failed although the local compiler might not.
@@ -84,7 +85,7 @@ pub struct Built {
 impl Built {
     /// What no engine was asked for.
     fn told(Received { outcome, files }: Received, step: Step) -> Self {
-        Self { outcome, files, step, is_fresh: false, leak: None, stages: vec![], complaint: None }
+        Self { outcome, files, step, is_fresh: false, leaks: BTreeSet::new(), stages: vec![], complaint: None }
     }
 }
 
@@ -111,7 +112,7 @@ impl<'a> Session<'a> {
         // A few rounds: what the first finds may lead to code that reads more.
         for _ in 0..4 {
             let dep_info = dep_info_of(&built.files)?;
-            let more = self.read_beyond(&prepared.unit, &built.outcome, &dep_info, built.leak.is_some());
+            let more = self.read_beyond(&prepared.unit, &built.outcome, &dep_info, &built.leaks);
             let Some(more) = more else { break };
             prepared.learned.extend(more);
             self.add_learned(&mut prepared)?;
@@ -144,9 +145,9 @@ impl<'a> Session<'a> {
         self.add_learned(prepared)
     }
 
-    /// What a unit read, or would have, that it was not given; `uses_own_paths` says whether its output does when it runs.
-    fn read_beyond(&self, unit: &Unit, outcome: &Outcome, dep_info: &str, uses_own_paths: bool) -> Option<Learned> {
-        let more = Learned { own_paths: uses_own_paths, ..Learned::from(unit, outcome, dep_info, self.env) };
+    /// What a unit read, or would have, that it was not given, and the places that its output uses when it runs (`leaks`).
+    fn read_beyond(&self, unit: &Unit, outcome: &Outcome, dep_info: &str, leaks: &BTreeSet<String>) -> Option<Learned> {
+        let more = Learned { own_places: leaks.clone(), ..Learned::from(unit, outcome, dep_info, self.env) };
         if more.is_empty() {
             return None;
         }
@@ -237,7 +238,7 @@ impl<'a> Session<'a> {
         }
         let came = SystemTime::now();
         let received = Archive::new(&mut finished.stdout).receive(unit.out_dir())?;
-        let leak = leak::find(&received.files.root, &unit.places.marks())?;
+        let leaks = leak::find(&received.files.root, &unit.places.marks())?;
         let received = restored(unit, received)?;
         log::debug!("{}: {} received in {} ms", unit.name(), received.outcome.status, millis_since(came));
         let is_fresh = received.outcome.nonce == nonce;
@@ -245,13 +246,10 @@ impl<'a> Session<'a> {
         log::info!("{} was {from} by {}", unit.name(), self.engine.name());
         self.timings.add(&unit.name(), if is_fresh { Phase::Engine } else { Phase::Cached }, called, came);
         self.timings.add(&unit.name(), Phase::Transfer, came, SystemTime::now());
-        if let Some(path) = &leak {
-            log::info!("{} has its own place in `{path}`", unit.name());
-            if unit.makes_build_script() && received.outcome.status == 0 {
-                program::keep(&self.cache, &key, unit, &received.files.root)?;
-            }
+        if !leaks.is_empty() && unit.makes_build_script() && received.outcome.status == 0 {
+            program::keep(&self.cache, &key, unit, &received.files.root)?;
         }
-        if is_success(unit.is_build_script(), &received.outcome) && is_storable(&step) && leak.is_none() {
+        if is_success(unit.is_build_script(), &received.outcome) && is_storable(&step) && leaks.is_empty() {
             // The build is right without it.
             let kept = self.store().put(&step.key, &mut finished.stdout);
             kept.unwrap_or_else(|error| log::warn!("{error:#}"));
@@ -259,7 +257,7 @@ impl<'a> Session<'a> {
         if received.outcome.status == 0 && step.keeps() {
             self.kept.add(&step.key)?;
         }
-        Ok(Built { is_fresh, leak, stages, ..Built::told(received, step) })
+        Ok(Built { is_fresh, leaks, stages, ..Built::told(received, step) })
     }
 
     /// What the store has of a unit with this key.

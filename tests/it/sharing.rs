@@ -103,6 +103,21 @@ fn a_build_script_with_a_path_of_its_own() {
     assert_eq!(plain.stdout, ours.stdout);
 }
 
+/// What holds a path of its package serves any target folder, which it holds none of.
+#[test]
+fn only_the_place_in_use_is_the_hosts() {
+    let project = with_a_path_in_its_script(Project::new("broken"));
+    let looks = "println!(\"{}\", std::path::Path::new(env!(\"CARGO_MANIFEST_DIR\")).exists());";
+    project.edit("src/main.rs", "// HERE", looks);
+    project.same(&["run"]);
+    project.calls.take();
+    let other = project.dir().join("other");
+    let ours = project.ours(&format!("run --target-dir {}", other.display())).succeeds();
+    let calls = project.calls.take();
+    assert!(calls.is_empty(), "{calls:#?}");
+    assert!(ours.stdout.contains("true\n"), "{ours}");
+}
+
 /// Its program here holds a path of the host, and the cache that knew it, and had another one, may be gone.
 #[test]
 fn a_build_script_that_nobody_remembers() {

@@ -4,7 +4,7 @@ mod take;
 mod told;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::{self, File},
     io::{self, PipeReader, Seek},
     time::{Instant, SystemTime},
@@ -412,8 +412,8 @@ impl Session<'_> {
         }
         restore_said(unit, &mut outcome);
         let has_succeeded = is_success(unit.is_build_script(), &outcome);
-        let uses_own_paths = has_succeeded && self.has_leak(&mut archive, unit, key)?;
-        if let Some(more) = self.read_beyond(unit, &outcome, &dep_info, uses_own_paths) {
+        let leaks = if has_succeeded { self.leaks(&mut archive, unit, key)? } else { BTreeSet::new() };
+        if let Some(more) = self.read_beyond(unit, &outcome, &dep_info, &leaks) {
             return Ok(End::ReadsMore(more));
         }
         if has_succeeded {
@@ -426,21 +426,21 @@ impl Session<'_> {
         Ok(End::Failed)
     }
 
-    /// Whether files of the step `key` name a place which only their container had.
-    fn has_leak(&self, archive: &mut File, unit: &Unit, key: &str) -> Result<bool> {
+    /// The marks of places that only the container of the step `key` had, and files name.
+    fn leaks(&self, archive: &mut File, unit: &Unit, key: &str) -> Result<BTreeSet<String>> {
         let marks = unit.places.marks();
         archive.rewind()?;
         if !leak::is_possible(&mut *archive, &marks)? {
-            return Ok(false);
+            return Ok(BTreeSet::new());
         }
         archive.rewind()?;
         let dir = self.cache.temp_dir()?;
         let dir = Utf8Path::from_path(dir.path()).context("the cache folder's name is not UTF-8")?;
         let received = Archive::new(archive).receive(&dir.join("outcome"))?;
-        let is_there = leak::find(&received.files.root, &marks)?.is_some();
-        if is_there && unit.makes_build_script() {
+        let leaks = leak::find(&received.files.root, &marks)?;
+        if !leaks.is_empty() && unit.makes_build_script() {
             program::keep(&self.cache, key, unit, &received.files.root)?;
         }
-        Ok(is_there)
+        Ok(leaks)
     }
 }
