@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
+use std::thread;
 
 pub const WRAPPER: &str = env!("CARGO_BIN_EXE_rustcbuildx");
 
@@ -37,6 +40,8 @@ impl Engine {
 
     /// Asks `hack/engine`, then has the image resolved: tests count calls, and this is not theirs.
     fn up(name: &str) -> Self {
+        static TOLD: Once = Once::new();
+        TOLD.call_once(tell_failures_at_once);
         let script = "set -e; exports=$(hack/engine env \"$1\"); eval \"$exports\"; exec env -0";
         let output = Command::new("sh")
             .args(["-c", script, "sh", name])
@@ -159,6 +164,24 @@ fn callers_env() -> impl Iterator<Item = (OsString, OsString)> {
         let ours = ["CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"].contains(&&*name);
         ours || !(name.starts_with("CARGO") || name.starts_with("RUST") || name == "LD_LIBRARY_PATH")
     })
+}
+
+/// Tells of a failure when it happens, and of the engines and the disk at the first: what fails all tests from there on may
+/// have passed when the harness tells of them.
+fn tell_failures_at_once() {
+    let (usual, first) = (panic::take_hook(), Once::new());
+    panic::set_hook(Box::new(move |info| {
+        // The harness keeps back what macros print, and only that.
+        let told: String = info.to_string().chars().take(2000).collect();
+        let thread = thread::current();
+        let _nobody_reads_it = writeln!(io::stderr(), "{} {told}", thread.name().unwrap_or("a thread"));
+        first.call_once(|| {
+            let mut look = Command::new("sh");
+            look.args(["-c", "exec >&2; hack/engine status; df -h . /tmp; free -m; uptime"]);
+            let _it_is_told_without = look.current_dir(env!("CARGO_MANIFEST_DIR")).status();
+        });
+        usual(info);
+    }));
 }
 
 /// One per test run, so that runs do not see each other's; those of finished runs are removed.
