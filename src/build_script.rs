@@ -6,8 +6,16 @@ use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    config::Config, delivery, env::Env, logging, places::target_root, recording::Recording, repository, runner,
-    session::Session, shim::Shim, unit,
+    config::Config,
+    delivery,
+    env::Env,
+    logging,
+    places::target_root,
+    recording::Recording,
+    repository, runner,
+    session::Session,
+    shim::Shim,
+    unit::{self, Unit},
 };
 
 /// The word that a shim puts before its own path when it calls the wrapper.
@@ -39,12 +47,16 @@ pub fn run(program: &str) -> Result<ExitCode> {
     if let Some(recording) = Recording::current(&env)? {
         return recording.add(&unit()?, &env);
     }
-    if config.is_local() || config.has_local_script(env.get("CARGO_PKG_NAME").unwrap_or_default()) {
+    if config.is_local() {
         match shim.exec(vec![])? {}
     }
     logging::start(&config.log)?;
     let unit = unit()?;
-    let session = Session::open(&env, &config, env.get("RUSTC").unwrap_or("rustc"))?;
+    let session = || Session::open(&env, &config, env.get("RUSTC").unwrap_or("rustc"));
+    if config.has_local_script(env.get("CARGO_PKG_NAME").unwrap_or_default()) {
+        return run_here(shim, &unit, session);
+    }
+    let session = session()?;
     let built = session.build(unit.clone())?;
     if repository::is_missed(&unit, &built.outcome, &env) {
         if config.strict {
@@ -57,7 +69,18 @@ pub fn run(program: &str) -> Result<ExitCode> {
         drop(built);
         // Not for cargo, which keeps what a script says.
         log::info!("{} asks about its git repository: run locally", unit.name());
-        match shim.exec(vec![])? {}
+        return run_here(shim, &unit, || Ok(session));
     }
     delivery::deliver(built, &unit, session.recipes(&unit))
+}
+
+/// Becomes the real program, which is brought if it was left in the engine.
+fn run_here<'a>(mut shim: Shim, unit: &Unit, session: impl FnOnce() -> Result<Session<'a>>) -> Result<ExitCode> {
+    if let Some(key) = shim.maker() {
+        session()?.fetch_for(unit, |left| *left == key)?;
+        let brought = Shim::open(&shim.compiled)?;
+        shim =
+            brought.with_context(|| format!("failed to run `{}`: it is gone (hint: `cargo clean`)", shim.compiled))?;
+    }
+    match shim.exec(vec![])? {}
 }

@@ -47,10 +47,13 @@ pub fn deliver(built: Built, unit: &Unit, mut recipes: Recipes<'_>) -> Result<Ex
 
 /// Turns the build scripts in `folder` into shims for `out_dir`: the files without an extension.
 fn wrap_programs(folder: &Utf8Path, names: &[String], out_dir: &Utf8Path) -> Result<()> {
+    let mut programs = names.iter().filter(|name| !name.contains('.'));
+    programs.try_for_each(|name| wrap_program(&folder.join(name), &out_dir.join(name)))
+}
+
+/// Turns the build script at `path` into a shim for the place `compiled`.
+pub fn wrap_program(path: &Utf8Path, compiled: &Utf8Path) -> Result<()> {
     let own = env::current_exe()?;
-    let programs = names.iter().filter(|name| !name.contains('.'));
-    programs.into_iter().try_for_each(|name| {
-        let front = File::open(&own).with_context(|| format!("failed to read `{own}`"))?;
-        shim::wrap(&folder.join(name), &out_dir.join(name), front)
-    })
+    let front = File::open(&own).with_context(|| format!("failed to read `{own}`"))?;
+    shim::wrap(path, compiled, front)
 }

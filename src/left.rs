@@ -1,6 +1,6 @@
 //! Artifacts left in the engine: those that nobody but this tool's units looks for.
 //!
-//! Of a library, a plan brings back only what cargo looks at: what rustc said, and its dep-info. The engine keeps the rest
+//! Of a library or a build script's program, a plan brings back only what cargo looks at: what rustc said, and its dep-info. The engine keeps the rest
 //! ([`crate::kept`]) for the units made from it. In the place of each artifact is a stand-in that names the step which
 //! made it, and whoever turns out to need the bytes has them fetched
 //! ([`Session::fetch`](crate::session::Session::fetch)).
@@ -9,8 +9,9 @@
 //! a build folder in the cache that `cargo green` has cargo use for commands of which compilers alone read libraries.
 
 use std::{
-    fs::{self, File},
-    io::Read,
+    fs::File,
+    io::{Read, Write},
+    os::unix::fs::OpenOptionsExt,
 };
 
 use anyhow::{Context, Result};
@@ -22,6 +23,7 @@ use crate::{
     env::Env,
     output_names,
     recipe::Key,
+    shim::Shim,
     unit::{Unit, Work},
 };
 
@@ -67,11 +69,11 @@ pub fn may_be_in(folder: &Utf8Path, env: &Env) -> bool {
     is_passing(folder, env) || is_build_folder(folder, env)
 }
 
-/// Whether nobody but compilers needs what a unit makes.
+/// Whether nobody but containers needs what a unit makes.
 pub fn may_be(unit: &Unit) -> bool {
     let Work::Compile { args, .. } = &unit.work else { return false };
     let is_library = |kind: &CrateType| matches!(kind, CrateType::Lib | CrateType::Rlib | CrateType::ProcMacro);
-    unit.serves_units() && args.crate_types().iter().all(is_library)
+    unit.makes_build_script() || unit.serves_units() && args.crate_types().iter().all(is_library)
 }
 
 /// The store's name for what came back of a unit whose artifacts did not.
@@ -84,7 +86,10 @@ pub fn put_stand_ins(unit: &Unit, key: &str, folder: &Utf8Path) -> Result<()> {
     for name in output_names::files(unit) {
         let stand_in = folder.join(name);
         if !stand_in.exists() {
-            fs::write(&stand_in, format!("{STAND_IN}{key}"))
+            // A program's is to be started: what is in front of it has the engine run it.
+            let mode = if unit.makes_build_script() { 0o777 } else { 0o666 };
+            let file = File::options().write(true).create_new(true).mode(mode).open(&stand_in);
+            file.and_then(|mut file| write!(file, "{STAND_IN}{key}"))
                 .with_context(|| format!("failed to write `{stand_in}` (hint: is the disk full?)"))?;
         }
     }
@@ -93,15 +98,24 @@ pub fn put_stand_ins(unit: &Unit, key: &str, folder: &Utf8Path) -> Result<()> {
 
 /// The step whose artifact this is the stand-in for, if it is one.
 pub fn maker(path: &Utf8Path) -> Option<Key> {
+    match Shim::open(path).ok()? {
+        Some(mut shim) => shim.maker(),
+        None => named_in(File::open(path).ok()?),
+    }
+}
+
+/// The step that these bytes name, if they stand in for its artifact.
+pub fn named_in(bytes: impl Read) -> Option<Key> {
     let mut text = String::new();
     // An artifact is no text, or longer.
-    File::open(path).ok()?.take(256).read_to_string(&mut text).ok()?;
+    bytes.take(256).read_to_string(&mut text).ok()?;
     text.strip_prefix(STAND_IN).map(str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shim;
 
     #[test]
     fn only_cargos_temporary_folder_passes() {
@@ -128,8 +142,12 @@ mod tests {
         let path = Utf8Path::from_path(dir.path()).unwrap().join("liba.rlib");
         assert_eq!(maker(&path), None);
         for (bytes, expected) in [(format!("{STAND_IN}u1").into_bytes(), Some("u1")), (vec![0xff; 300], None)] {
-            fs::write(&path, bytes).unwrap();
+            std::fs::write(&path, &bytes).unwrap();
             assert_eq!(maker(&path).as_deref(), expected);
+            let program = path.with_file_name("build_script_build-1");
+            std::fs::write(&program, bytes).unwrap();
+            shim::wrap(&program, &program, &b"front"[..]).unwrap();
+            assert_eq!(maker(&program).as_deref(), expected);
         }
     }
 }

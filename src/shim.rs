@@ -10,10 +10,10 @@ use std::{
     os::unix::fs::PermissionsExt,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::cache::hex;
+use crate::{cache::hex, left, recipe::Key};
 use camino::{Utf8Path, Utf8PathBuf};
 
 /// Ends a shim's file; before it the lengths of the program and of the path, 8 bytes each.
@@ -63,10 +63,20 @@ impl Shim {
         Ok(Some(Self { file, compiled: name.into(), start, length }))
     }
 
-    /// Copies the real program into `to`.
-    pub fn copy_program(&mut self, to: &mut impl Write) -> io::Result<u64> {
+    /// The step that made the real program, if that was left in the engine.
+    pub fn maker(&mut self) -> Option<Key> {
+        left::named_in(self.program().ok()?)
+    }
+
+    /// The real program, or what stands in for it.
+    fn program(&mut self) -> io::Result<impl Read> {
         self.file.seek(SeekFrom::Start(self.start))?;
-        io::copy(&mut (&mut self.file).take(self.length), to)
+        Ok((&mut self.file).take(self.length))
+    }
+
+    /// Copies the real program into `to`.
+    fn copy_program(&mut self, to: &mut impl Write) -> io::Result<u64> {
+        io::copy(&mut self.program()?, to)
     }
 
     /// SHA-256 of the real program.
@@ -85,6 +95,12 @@ impl Shim {
 
     /// Starts the real program in place of this one; returns only on failure.
     pub fn exec(mut self, arguments: Vec<std::ffi::OsString>) -> Result<std::convert::Infallible> {
+        if self.maker().is_some() {
+            bail!(
+                "failed to run the build script `{}`: its program was left in the engine (hint: with RUSTC_WRAPPER=rustcbuildx it runs there)",
+                self.compiled
+            );
+        }
         let memory = rustix::fs::memfd_create("build-script", rustix::fs::MemfdFlags::CLOEXEC)?;
         let mut memory = File::from(memory);
         self.copy_program(&mut memory).context("failed to unpack the build script")?;

@@ -212,9 +212,6 @@ impl Finder<'_> {
     }
 
     fn copy_file(&self, path: &Utf8Path) -> Result<Recipe> {
-        if left::maker(path).is_some() {
-            bail!("failed to send `{path}`: it was left in the engine (hint: run the command again)");
-        }
         let content = file_digest(path.as_std_path())?;
         self.copied(path, &content, |to| Ok(fs::copy(path, to).map(drop)?))
     }
@@ -227,6 +224,9 @@ impl Finder<'_> {
 
     /// A file in a folder of the cache, under its content's name.
     fn copied(&self, path: &Utf8Path, content: &str, copy: impl FnOnce(&Utf8Path) -> Result<()>) -> Result<Recipe> {
+        if left::maker(path).is_some() {
+            bail!("failed to send `{path}`: it was left in the engine (hint: run the command again)");
+        }
         let name = path.file_name().context("an artifact has a name")?;
         let key = format!("f{}", digest([name, content]));
         let context = self.cache.folder(&format!("artifacts/{key}"), |new| {

@@ -8,9 +8,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::{Session, nonce, target_folder};
 use crate::{
     artifacts::{self, Archive, Received},
+    delivery,
     jobs::Jobs,
     left, places, plan,
     recipe::{Key, Recipes},
+    shim::{self, Shim},
     store::Store,
     unit::{Unit, Work},
 };
@@ -41,9 +43,14 @@ impl Session<'_> {
     }
 
     /// Brings the artifacts of steps that a unit is to be sent and for which there are only stand-ins.
-    pub(super) fn fetch_for(&self, unit: &Unit, is_sent: impl Fn(&Key) -> bool) -> Result<()> {
-        let Work::Compile { args, .. } = &unit.work else { return Ok(()) };
-        self.fetch(target_folder(unit), &args.crate_folders(&unit.cwd), is_sent)
+    pub fn fetch_for(&self, unit: &Unit, is_sent: impl Fn(&Key) -> bool) -> Result<()> {
+        let folders = match &unit.work {
+            Work::Compile { args, .. } => args.crate_folders(&unit.cwd),
+            Work::BuildScript { program, .. } => {
+                shim::compiled(program)?.parent().map(Into::into).into_iter().collect()
+            }
+        };
+        self.fetch(target_folder(unit), &folders, is_sent)
     }
 
     /// Brings the artifacts of steps that are wanted and for which there are stand-ins in these folders of a target folder.
@@ -111,6 +118,9 @@ fn place(fetched: File, wanted: &[(Key, &Utf8Path)], recipes: &mut Recipes<'_>) 
         for name in received.files.names()? {
             let (from, to) = (received.files.root.join(&name), folder.join(&name));
             if left::maker(&to).is_some() {
+                if Shim::open(&to)?.is_some() {
+                    delivery::wrap_program(&from, &to)?;
+                }
                 fs::rename(from, &to).with_context(|| format!("failed to write `{to}`"))?;
             }
         }

@@ -36,8 +36,8 @@ fn libraries_stay_in_the_engine() {
     let project = committed();
     assert_eq!(install(&project, "green ", ""), "one is 1\n");
     let (left, whole) = stored(&project);
-    // The library, and the macros' crate; the script, its run and the program.
-    assert_eq!((left.len(), whole.len()), (2, 3), "{left:?} {whole:?}");
+    // The library, the macros' crate and the script; its run and the program.
+    assert_eq!((left.len(), whole.len()), (3, 2), "{left:?} {whole:?}");
     // All is there for another run.
     project.calls.take();
     install(&project, "green ", "");
@@ -88,9 +88,31 @@ fn build_folder(project: &Project) -> PathBuf {
 fn files(folder: &Path) -> (Vec<String>, usize) {
     let paths = walk(folder, |_| false).into_keys().filter(|path| folder.join(path).is_file());
     let paths: Vec<String> = paths.collect();
-    let stands_in = |path: &&String| fs::read(folder.join(path)).unwrap().starts_with(b"left in the engine");
+    // Of a build script, after the wrapper and before its path.
+    let stands_in = |path: &&String| {
+        let bytes = fs::read(folder.join(path)).unwrap();
+        String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(512)..]).contains("left in the engine by")
+    };
     let stand_ins = paths.iter().filter(stands_in).count();
     (paths, stand_ins)
+}
+
+/// A script that is to run on this machine has its program brought, by whatever name cargo starts it.
+#[test]
+fn a_build_script_that_runs_here_has_its_program() {
+    let project = leaving();
+    green(&project, "build").succeeds();
+    let build = build_folder(&project);
+    let (paths, stand_ins) = files(&build);
+    // Cargo is to run all scripts again.
+    let notes = paths.iter().filter(|path| path.contains("/run-build-script-"));
+    notes.for_each(|path| fs::remove_file(build.join(path)).unwrap());
+    let here = project.env("RUSTCBUILDX_LOCAL_SCRIPTS", "anyhow");
+    let mut cargo = here.cargo(By::Ours, "run");
+    cargo.env("CARGO_BUILD_BUILD_DIR", build.join("{workspace-path-hash}"));
+    start(cargo, "cargo run").finish().fails().says("the end");
+    // Its other name is a link to what stood in for it.
+    assert_eq!(files(&build).1, stand_ins - 1);
 }
 
 /// The target folder has what plain cargo puts there where the build folder is another one.
