@@ -1,0 +1,136 @@
+//! A unit built by itself, in a call of its own: as often as it takes to get an answer that is to be trusted.
+
+use std::time::SystemTime;
+
+use anyhow::Result;
+
+use super::{Built, Prepared, Session, find::Found, is_storable, is_success, millis_since, nonce, place, restored};
+use crate::{
+    artifacts::Archive,
+    gate, kept, leak, missing, plan, program,
+    recipe::{Key, Step},
+    runner,
+    store::Store,
+    timings::Phase,
+};
+
+impl Session<'_> {
+    /// Builds, and again if the engine remembers a failure: it may be one that would not happen now.
+    pub(super) fn build_trusted(&self, prepared: &mut Prepared) -> Result<Built> {
+        let built = self.build_somehow(prepared, None)?;
+        if is_success(prepared.unit.is_build_script(), &built.outcome) || built.is_fresh {
+            return Ok(built);
+        }
+        log::info!("{} failed in an earlier build: again", prepared.unit.name());
+        self.build_somehow(prepared, Some(&nonce()))
+    }
+
+    /// Builds, and again if what the engine was thought to have kept is in the way: with what it lost given to it anew, or
+    /// all of it, so that the step stays the same; and if that does not help, with all sent.
+    fn build_somehow(&self, prepared: &mut Prepared, salt: Option<&str>) -> Result<Built> {
+        let (mut lost, mut failures): (Vec<Key>, _) = (vec![], 0);
+        loop {
+            match self.build_once(prepared, salt, &lost) {
+                Ok(built) if built.stages.is_empty() || !missing::is_of_crates(&built.outcome) => {
+                    lost.iter().for_each(|key| self.kept.remove(key));
+                    return Ok(built);
+                }
+                Ok(built) => {
+                    log::warn!("{} found crates that do not fit: again with all artifacts sent", prepared.unit.name());
+                    lost.extend(built.stages);
+                }
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::WithKept { error, stages, blamed }) => {
+                    log::warn!("{error:#}: again without what was thought to be kept");
+                    failures += 1;
+                    match failures {
+                        1 => self.supply_anew(&blamed),
+                        2 => self.supply_anew(&stages),
+                        _ => lost.extend(stages),
+                    }
+                }
+            }
+        }
+    }
+
+    /// One look into the store, and if need be one call of the engine, which is sent what it has `lost`. `salt` makes the
+    /// step one that no cache holds.
+    fn build_once(&self, prepared: &mut Prepared, salt: Option<&str>, lost: &[Key]) -> Result<Built, Failure> {
+        let begun = SystemTime::now();
+        let mut finder = self.finder(&prepared.unit);
+        let Found { unit, mut inputs, mut step } = self.find(&mut finder, prepared, salt)?;
+        let (unit, key) = (&unit, step.key.clone());
+        if let Some(received) = self.stored(unit, &key)? {
+            return Ok(Built::told(received, step));
+        }
+        match self.incremental_state(unit) {
+            Some(state) => {
+                inputs.mounts.push(state);
+                step = Step { common: step.common, ..self.step(unit, &inputs, salt) };
+            }
+            None if gate::pass(self.env, || place(unit)) => {
+                // The plan may have learned what the unit reads.
+                self.recall(prepared)?;
+                return self.build_once(prepared, salt, lost);
+            }
+            None => {}
+        }
+        let stages = self.supplied(inputs.stages.iter().filter(|key| !lost.contains(key)));
+        if stages.len() < inputs.stages.len() {
+            self.fetch_for(unit, |key| inputs.stages.contains(key) && !stages.contains(key))?;
+        }
+        let alone = finder.without_stages(&inputs, &stages)?;
+        let alone = self.step(unit, &alone, salt).called(step.key.clone());
+        let plan = plan::unit(&alone, self.style());
+        let nonce = nonce();
+        let cmd = self.engine.build(&plan, self.variables(&nonce, None));
+        log::debug!("{}: inputs found in {} ms\n{cmd}", unit.name(), millis_since(begun));
+
+        let called = SystemTime::now();
+        self.timings.add(&unit.name(), Phase::Inputs, begun, called);
+        let mut finished = runner::run(&cmd)?;
+        log::debug!("{}: engine done in {} ms\n{}", unit.name(), millis_since(called), finished.stderr);
+        if let Err(error) = self.engine.check(&finished, &format!("build {}", unit.name())) {
+            return Err(match stages.is_empty() {
+                true => Failure::Final(error),
+                false => Failure::WithKept { error, stages, blamed: kept::blamed(&alone.run.mounts, &finished.stderr) },
+            });
+        }
+        let came = SystemTime::now();
+        let received = Archive::new(&mut finished.stdout).receive(unit.out_dir())?;
+        let leaks = leak::find(&received.files.root, &unit.places.marks())?;
+        let received = restored(unit, received)?;
+        log::debug!("{}: {} received in {} ms", unit.name(), received.outcome.status, millis_since(came));
+        let is_fresh = received.outcome.nonce == nonce;
+        let from = if is_fresh { "run now" } else { "taken from the engine's cache" };
+        log::info!("{} was {from} by {}", unit.name(), self.engine.name());
+        self.timings.add(&unit.name(), if is_fresh { Phase::Engine } else { Phase::Cached }, called, came);
+        self.timings.add(&unit.name(), Phase::Transfer, came, SystemTime::now());
+        if !leaks.is_empty() && unit.makes_build_script() && received.outcome.status == 0 {
+            program::keep(&self.cache, &key, unit, &received.files.root)?;
+        }
+        if is_success(unit.is_build_script(), &received.outcome) && is_storable(&step) && leaks.is_empty() {
+            // The build is right without it.
+            let kept = self.store().put(&step.key, &mut finished.stdout);
+            kept.unwrap_or_else(|error| log::warn!("{error:#}"));
+        }
+        if received.outcome.status == 0 && step.keeps() {
+            self.kept.add(&step.key)?;
+        }
+        Ok(Built { is_fresh, leaks, stages, ..Built::told(received, step) })
+    }
+}
+
+/// Why an attempt came to nothing.
+enum Failure {
+    /// Another attempt would end no better.
+    Final(anyhow::Error),
+    /// The engine's, which was to take these stages' outcomes from what it keeps, and seems not to have some of them.
+    WithKept { error: anyhow::Error, stages: Vec<Key>, blamed: Vec<Key> },
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Final(error)
+    }
+}
