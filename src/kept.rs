@@ -69,7 +69,11 @@ pub fn stages(mounts: &[Mount]) -> Vec<Key> {
 /// Those of which a failed call's complaint names a file, as in `open /files/liba.rlib: no such file or directory`.
 pub fn named(mounts: &[Mount], complaint: &str) -> Vec<Key> {
     let kept = mounts.iter().filter_map(Mount::as_kept);
-    let named = kept.filter(|(_, source)| complaint.contains(&format!(" {source}: no such file")));
+    let is_named = |stage: &str, source: &str| match source {
+        "/" => complaint.contains(&format!("/{stage}/files/")),
+        file => complaint.contains(&format!(" {file}: no such file")),
+    };
+    let named = kept.filter(|(stage, source)| is_named(stage, source));
     named.map(|(stage, _)| stage.to_owned()).collect()
 }
 
@@ -87,11 +91,16 @@ mod tests {
     fn only_what_is_named_is_blamed() {
         let slots =
             Mount::Cache { id: "rustcbuildx-slots".into(), source: "/".into(), target: "/s".into(), writable: true };
-        let mounts =
-            [Mount::kept("u1", "/files/liba.rlib", "/t/liba.rlib"), slots, Mount::kept("u2", "/files", "/t/out")];
+        let mounts = [
+            Mount::kept("u1", "/files/liba.rlib", "/t/liba.rlib"),
+            slots,
+            Mount::kept("u2", "/files", "/t/out"),
+            Mount::kept("u3", "/", "/crates/u3"),
+        ];
         assert_eq!(blamed(&mounts, "process failed: open /files/liba.rlib: no such file or directory"), ["u1"]);
         assert_eq!(blamed(&mounts, "open /files: no such file or directory"), ["u2"]);
         assert_eq!(named(&mounts, "message too large"), [""; 0]);
-        assert_eq!(blamed(&mounts, "message too large"), ["u1", "u2"]);
+        assert_eq!(named(&mounts, "open /crates/u3/files/libb.rlib: no such file or directory"), ["u3"]);
+        assert_eq!(blamed(&mounts, "message too large"), ["u1", "u2", "u3"]);
     }
 }

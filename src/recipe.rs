@@ -201,14 +201,10 @@ impl Step {
         Recipe { key, origin, outputs, crates, macros, common }
     }
 
-    /// The same step, its inputs taken from what the engine kept of some stages.
-    pub fn with_kept(mut self, is_kept: impl Fn(&str) -> bool) -> Self {
-        for mount in &mut self.run.mounts {
-            let is_meant = matches!(mount, Mount::Bind { from, .. } if self.stages.contains(from) && is_kept(from));
-            if is_meant && let Some(kept) = stage::kept(mount) {
-                *mount = kept;
-            }
-        }
+    /// The same step, its inputs taken from what the engine kept of some stages, through links if there `may_be_links`.
+    pub fn with_kept(mut self, is_kept: impl Fn(&str) -> bool, may_be_links: bool) -> Self {
+        let stages = &self.stages;
+        stage::take_kept(&mut self.run, |key| stages.iter().any(|stage| stage == key) && is_kept(key), may_be_links);
         let mounts = &self.run.mounts;
         self.stages.retain(|key| mounts.iter().any(|mount| matches!(mount, Mount::Bind { from, .. } if from == key)));
         self

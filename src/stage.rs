@@ -4,9 +4,12 @@
 //! so that nothing needs rewriting, or at common ones. What the process leaves is gathered in [`OUT`], next to its output, its
 //! status and the [`NONCE`] of the build that really ran it.
 
+use std::collections::HashSet;
+
 use camino::Utf8Path;
 
 use crate::{
+    artifacts::Outcome,
     dockerfile::{Mount, Run},
     image::Image,
     output_names, quote,
@@ -37,6 +40,8 @@ pub const LEFT: &str = "left";
 /// The secret with the build's number, how many threads a compiler may use and, where they are bounded, how many of the
 /// build's processes may run at once, or `all` for one on each processor. A secret is no part of the cache key.
 pub const BUILD_SECRET: &str = "RUSTCBUILDX_BUILD";
+/// Where a step finds what the engine kept of crates, a folder for each: links lead there from their places.
+const CRATES: &str = "/rustcbuildx/crates";
 /// Lock files shared by all steps of a build.
 const SLOTS: &str = "/rustcbuildx/slots";
 /// The cache mount of lock files: alone among them it holds nothing that a unit's outcome depends on.
@@ -49,14 +54,23 @@ const EPOCH: u64 = 315_532_800;
 /// its files nor more than a clipped log. In a shell of its own, lest the shell's word of how it was killed get
 /// into its standard error. An explicit environment: dash drops variables whose names are no identifiers, and
 /// the image's own are no input of the unit. Arguments: umask, working folder, output folder, hidden variables as
-/// `NAME:` and what is left, the names of the files expected, then the other variables and the words.
+/// `NAME:` and what is left, the names of the files expected, the files to be linked, then the other variables and the words.
 const PROLOGUE: &str = r#"umask "$1" && mkdir -p /rustcbuildx/outcome/files "$2" "$3" && cd "$2" || exit
-out=$3; hidden=$4; expected=$5; shift 5; read -r nonce threads jobs </run/secrets/RUSTCBUILDX_BUILD
+out=$3; hidden=$4; expected=$5; links=$6; shift 6; read -r nonce threads jobs </run/secrets/RUSTCBUILDX_BUILD
 echo "$nonce" >/rustcbuildx/outcome/nonce || exit
 for item in $hidden; do
   name=${item%%:*}; value=$(cat "/run/secrets/$name" && echo .) || exit
   set -- "$name=${value%.}" "$@"
 done
+"#;
+
+/// Puts links in the places of crates of which the engine kept all. One is named that it did not keep.
+const LINK: &str = r#"linked=
+for link in $links; do
+  linked="$linked ${link##*/}"
+  [ -e "/rustcbuildx/crates/$link" ] || { echo "open /rustcbuildx/crates/$link: no such file or directory" >&2; exit 1; }
+done
+[ ! "$links" ] || ln -s $(printf '/rustcbuildx/crates/%s ' $links) "$out" || exit
 "#;
 
 /// Waits for one of the build's slots, if it is bounded: BuildKit itself starts all that is ready at once. One
@@ -91,10 +105,11 @@ const RUN: &str = r#"(exec env -i "$@" </dev/null >/rustcbuildx/outcome/stdout 2
 status=$?; exec 9>&-; { echo >&7; } 2>/dev/null; echo $status >/rustcbuildx/outcome/status; cd /rustcbuildx/outcome
 "#;
 
-/// Moves what rustc wrote; the mounted artifacts in the same folder refuse to be moved (EBUSY) and stay. Where a
+/// Moves what rustc wrote, and not the links; the mounted artifacts in the same folder refuse to be moved (EBUSY) and stay. Where a
 /// failure left none, empty files serve the steps that mount them, so that these fail by themselves and not the
 /// whole build.
-const GATHER_ARTIFACTS: &str = r#"mv -- "$out"/* files/ 2>/dev/null
+const GATHER_ARTIFACTS: &str = r#"[ ! "$links" ] || (cd "$out" && rm -f -- $linked)
+mv -- "$out"/* files/ 2>/dev/null
 if [ $status != 0 ]; then for name in $expected; do [ -e "files/$name" ] || : >"files/$name"; done; fi
 "#;
 
@@ -109,6 +124,10 @@ rm -rf "$new"; :"#;
 
 /// Which word of a step's command names the process: its `$0`.
 pub const NAME: usize = 3;
+/// Which word names the output folder.
+const OUTPUT: usize = 6;
+/// Which word names the files to be linked, each by its crate and its path in there.
+const LINKS: usize = 9;
 
 /// The step that does the unit's work in an image, with its inputs mounted. A `salt` that was never used
 /// before makes it a step that no cache holds.
@@ -124,8 +143,8 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Optio
         ""
     };
     let (before, gather) = match unit.work {
-        Work::Compile { .. } => (JOBSERVER, GATHER_ARTIFACTS),
-        Work::BuildScript { .. } => (WITNESS, GATHER_FOLDER),
+        Work::Compile { .. } => (format!("{LINK}{JOBSERVER}"), GATHER_ARTIFACTS),
+        Work::BuildScript { .. } => (WITNESS.to_owned(), GATHER_FOLDER),
     };
     let cargo = unit.env.get("CARGO").map(|host| cargo_at(host, image)).unwrap_or_default();
     let script = format!("{PROLOGUE}{cargo}{before}{WAIT}{RUN}{gather}{keep}");
@@ -137,6 +156,7 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Optio
     argv.push(hidden.collect::<Vec<_>>().join(" "));
     let expected = output_names::files(unit).into_iter().filter(|name| !name.contains(char::is_whitespace));
     argv.push(expected.collect::<Vec<_>>().join(" "));
+    argv.push(String::new());
     argv.extend(container_variables(unit, image));
     argv.extend(unit.env.iter().map(|(name, value)| format!("{name}={}", unit.places.marked(value))));
     argv.extend(program(unit, image));
@@ -211,10 +231,41 @@ fn container_variables(unit: &Unit, image: &Image) -> Vec<String> {
     variables
 }
 
-/// The same input, from what the engine kept of the stage that it is mounted from; `None` if it is no stage's outcome.
-pub fn kept(mount: &Mount) -> Option<Mount> {
-    let Mount::Bind { from, source, target, .. } = mount else { return None };
-    Some(Mount::kept(from, source.strip_prefix(OUT)?, target))
+/// Has a step take its inputs from what the engine kept of those stages that `is_kept` says.
+///
+/// Crates, of which there may be hundreds, through links, if there `may_be_links`: BuildKit mounts a part of a folder twice,
+/// and the kernel goes through all mounts of the machine each time; a whole folder costs next to nothing.
+pub fn take_kept(run: &mut Run, is_kept: impl Fn(&str) -> bool, may_be_links: bool) {
+    let (mut links, mut linked) = (vec![], HashSet::new());
+    let out = run.argv[OUTPUT].clone();
+    run.mounts.retain_mut(|mount| {
+        let Mount::Bind { from, source, target, .. } = mount else { return true };
+        let Some(path) = source.strip_prefix(OUT).filter(|_| is_kept(from)) else { return true };
+        if !may_be_links || !is_linkable(path, target, &out) {
+            *mount = Mount::kept(from, path, target);
+            return true;
+        }
+        links.push(format!("{from}{path}"));
+        let is_new = linked.insert(from.clone());
+        *mount = Mount::kept(from, "/", &format!("{CRATES}/{from}"));
+        is_new
+    });
+    run.argv[LINKS] = links.join(" ");
+}
+
+/// Whether a link in the output folder does for a file: a crate's, which nobody opens but rustc and its linker.
+fn is_linkable(path: &str, target: &str, out: &str) -> bool {
+    let (path, target) = (Utf8Path::new(path), Utf8Path::new(target));
+    let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    matches!(path.extension(), Some("rmeta" | "rlib"))
+        && target.parent() == Some(Utf8Path::new(out))
+        && target.file_name() == path.file_name()
+        && path.file_name().is_some_and(is_plain)
+}
+
+/// Whether a process spoke of a place that only links lead to, as a linker does of its inputs when it fails.
+pub fn shows_links(outcome: &Outcome) -> bool {
+    [&outcome.stdout, &outcome.stderr].iter().any(|text| memchr::memmem::find(text, CRATES.as_bytes()).is_some())
 }
 
 /// What a unit wrote, as the host and its stage name it: its files by `names`, or its folder.

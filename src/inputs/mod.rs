@@ -16,7 +16,6 @@ use crate::{
     recipe::{Key, Origin, Output, Recipe, Recipes},
     shim::{self, Shim},
     sources::{Extent, Sources, file_digest},
-    stage,
     unit::{Tool, Unit, Work},
 };
 
@@ -49,20 +48,17 @@ impl Finder<'_> {
         self.find(unit).with_context(|| format!("failed to find the inputs of {}", unit.name()))
     }
 
-    /// The same inputs for a call that names no other stage: what the engine has `kept` of them, the rest as files.
+    /// The same inputs for a call that names no other stage than those of which the engine has `kept` the outcomes: the rest
+    /// as files.
     pub fn without_stages(&self, inputs: &Inputs, kept: &[Key]) -> Result<Inputs> {
-        let mut alone = Inputs { contexts: inputs.contexts.clone(), ..Inputs::default() };
+        let (contexts, stages) = (inputs.contexts.clone(), kept.to_vec());
+        let mut alone = Inputs { contexts, stages, ..Inputs::default() };
         for mount in &inputs.mounts {
             match mount {
-                Mount::Bind { from, target, .. } if inputs.stages.contains(from) => {
-                    match stage::kept(mount).filter(|_| kept.contains(from)) {
-                        Some(mount) => alone.mounts.push(mount),
-                        None => {
-                            let copy = self.copy(Utf8Path::new(target))?;
-                            let output = Output { host: target.into(), ..copy.outputs[0].clone() };
-                            alone.mount(&copy, &output, false);
-                        }
-                    }
+                Mount::Bind { from, target, .. } if inputs.stages.contains(from) && !kept.contains(from) => {
+                    let copy = self.copy(Utf8Path::new(target))?;
+                    let output = Output { host: target.into(), ..copy.outputs[0].clone() };
+                    alone.mount(&copy, &output, false);
                 }
                 other => alone.mounts.push(other.clone()),
             }

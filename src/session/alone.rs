@@ -9,7 +9,7 @@ use crate::{
     artifacts::Archive,
     gate, kept, leak, missing, plan, program,
     recipe::{Key, Step},
-    runner,
+    runner, stage,
     store::Store,
     timings::Phase,
 };
@@ -28,16 +28,20 @@ impl Session<'_> {
     /// Builds, and again if what the engine was thought to have kept is in the way: with what it lost given to it anew, or
     /// all of it, so that the step stays the same; and if that does not help, with all sent.
     fn build_somehow(&self, prepared: &mut Prepared, salt: Option<&str>) -> Result<Built> {
-        let (mut lost, mut failures): (Vec<Key>, _) = (vec![], 0);
+        let (mut given, mut failures) = (Given { lost: vec![], may_be_links: true }, 0);
         loop {
-            match self.build_once(prepared, salt, &lost) {
+            match self.build_once(prepared, salt, &given) {
+                Ok(built) if given.may_be_links && stage::shows_links(&built.outcome) => {
+                    log::info!("{} speaks of links: again with all in its place", prepared.unit.name());
+                    given.may_be_links = false;
+                }
                 Ok(built) if built.stages.is_empty() || !missing::is_of_crates(&built.outcome) => {
-                    lost.iter().for_each(|key| self.kept.remove(key));
+                    given.lost.iter().for_each(|key| self.kept.remove(key));
                     return Ok(built);
                 }
                 Ok(built) => {
                     log::warn!("{} found crates that do not fit: again with all artifacts sent", prepared.unit.name());
-                    lost.extend(built.stages);
+                    given.lost.extend(built.stages);
                 }
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::WithKept { error, stages, blamed }) => {
@@ -46,16 +50,15 @@ impl Session<'_> {
                     match failures {
                         1 => self.supply_anew(&blamed),
                         2 => self.supply_anew(&stages),
-                        _ => lost.extend(stages),
+                        _ => given.lost.extend(stages),
                     }
                 }
             }
         }
     }
 
-    /// One look into the store, and if need be one call of the engine, which is sent what it has `lost`. `salt` makes the
-    /// step one that no cache holds.
-    fn build_once(&self, prepared: &mut Prepared, salt: Option<&str>, lost: &[Key]) -> Result<Built, Failure> {
+    /// One look into the store, and if need be one call of the engine. `salt` makes the step one that no cache holds.
+    fn build_once(&self, prepared: &mut Prepared, salt: Option<&str>, given: &Given) -> Result<Built, Failure> {
         let begun = SystemTime::now();
         let mut finder = self.finder(&prepared.unit);
         let Found { unit, mut inputs, mut step } = self.find(&mut finder, prepared, salt)?;
@@ -71,16 +74,17 @@ impl Session<'_> {
             None if gate::pass(self.env, || place(unit)) => {
                 // The plan may have learned what the unit reads.
                 self.recall(prepared)?;
-                return self.build_once(prepared, salt, lost);
+                return self.build_once(prepared, salt, given);
             }
             None => {}
         }
-        let stages = self.supplied(inputs.stages.iter().filter(|key| !lost.contains(key)));
+        let stages = self.supplied(inputs.stages.iter().filter(|key| !given.lost.contains(key)));
         if stages.len() < inputs.stages.len() {
             self.fetch_for(unit, |key| inputs.stages.contains(key) && !stages.contains(key))?;
         }
         let alone = finder.without_stages(&inputs, &stages)?;
         let alone = self.step(unit, &alone, salt).called(step.key.clone());
+        let alone = alone.with_kept(|key| stages.iter().any(|stage| stage == key), given.may_be_links);
         let plan = plan::unit(&alone, self.style());
         let nonce = nonce();
         let cmd = self.engine.build(&plan, self.variables(&nonce, None));
@@ -109,7 +113,11 @@ impl Session<'_> {
         if !leaks.is_empty() && unit.makes_build_script() && received.outcome.status == 0 {
             program::keep(&self.cache, &key, unit, &received.files.root)?;
         }
-        if is_success(unit.is_build_script(), &received.outcome) && is_storable(&step) && leaks.is_empty() {
+        if is_success(unit.is_build_script(), &received.outcome)
+            && is_storable(&step)
+            && leaks.is_empty()
+            && !stage::shows_links(&received.outcome)
+        {
             // The build is right without it.
             let kept = self.store().put(&step.key, &mut finished.stdout);
             kept.unwrap_or_else(|error| log::warn!("{error:#}"));
@@ -119,6 +127,13 @@ impl Session<'_> {
         }
         Ok(Built { is_fresh, leaks, stages, ..Built::told(received, step) })
     }
+}
+
+/// What an attempt is given in what way.
+struct Given {
+    /// What the engine is not to take from what it keeps: it is sent.
+    lost: Vec<Key>,
+    may_be_links: bool,
 }
 
 /// Why an attempt came to nothing.

@@ -99,7 +99,7 @@ impl Session<'_> {
 
     /// The outcomes of known steps, made by the engine, which has `is_kept` of what they are made from.
     fn make(&self, keys: &[&str], recipes: &Recipes<'_>, is_kept: &dyn Fn(&str) -> bool) -> Result<File> {
-        let steps = plan::in_order(keys, |key| Ok(recipes.step(key)?.with_kept(is_kept)))?;
+        let steps = plan::in_order(keys, |key| Ok(recipes.step(key)?.with_kept(is_kept, true)))?;
         let plan = plan::units(&steps, keys, &[], self.style());
         // Made anew, if need be: not all at once.
         self.call(&plan, self.variables(&nonce(), Some(Jobs::All)), &format!("fetch {} units", keys.len()))

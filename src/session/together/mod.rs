@@ -412,6 +412,10 @@ impl Session<'_> {
         }
         restore_said(unit, &mut outcome);
         let has_succeeded = is_success(unit.is_build_script(), &outcome);
+        if stage::shows_links(&outcome) {
+            // By itself, it is given all in its place.
+            return Ok(End::Failed);
+        }
         let leaks = if has_succeeded { self.leaks(&mut archive, unit, key)? } else { BTreeSet::new() };
         if let Some(more) = self.read_beyond(unit, &outcome, &dep_info, &leaks) {
             return Ok(End::ReadsMore(more));
