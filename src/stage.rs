@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use camino::Utf8Path;
 
 use crate::{
+    argv::Flag,
     artifacts::Outcome,
     dockerfile::{Mount, Run},
     image::Image,
@@ -136,7 +137,7 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Optio
     let slots = Mount::Cache { id: SLOTS_ID.into(), source: "/".into(), target: SLOTS.into(), writable: true };
     mounts.push(slots);
     mounts.extend([BUILD_SECRET].into_iter().chain(unit.hidden.keys().map(String::as_str)).map(Mount::secret));
-    let keep = if unit.serves_units() {
+    let keep = if is_kept(unit) {
         mounts.push(Mount::Keep { target: KEPT.to_owned() });
         KEEP
     } else {
@@ -161,6 +162,13 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Optio
     argv.extend(unit.env.iter().map(|(name, value)| format!("{name}={}", unit.places.marked(value))));
     argv.extend(program(unit, image));
     Run { mounts, argv }
+}
+
+/// Whether the engine keeps a copy of what a unit makes: for those that are made from it, and of programs, for whoever has the
+/// same to make and an empty store. Tests are many and large, and what is compiled incrementally is another one soon.
+fn is_kept(unit: &Unit) -> bool {
+    let is_test = || matches!(&unit.work, Work::Compile { args, .. } if args.has(Flag::Test));
+    unit.serves_units() || !is_test() && !unit.is_incremental()
 }
 
 /// Puts the image's cargo where the host has its own, for a unit that bakes that name in and has a macro that runs it.
