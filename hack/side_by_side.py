@@ -47,8 +47,9 @@ def build_programs(state):
 
 def engine_environment(engine, full):
     """What cargo needs to reach an engine of hack/engine, which is brought up."""
-    subprocess.run([REPOSITORY / "hack/engine", "up", engine], check=True, stderr=subprocess.DEVNULL)
-    script = f'exports=$(hack/engine env {engine}{" --full" * full}) && eval "$exports" && env -0'
+    words = [engine, *(["--full"] * full)]
+    subprocess.run([REPOSITORY / "hack/engine", "up", *words], check=True, stderr=subprocess.DEVNULL)
+    script = f'exports=$(hack/engine env {" ".join(words)}) && eval "$exports" && env -0'
     output = subprocess.run(["bash", "-c", script], cwd=REPOSITORY, env=plain_environment(), check=True, stdout=subprocess.PIPE)
     return dict(pair.split("=", 1) for pair in output.stdout.decode().split("\0") if pair)
 

@@ -287,3 +287,63 @@ pub fn outputs(unit: &Unit, names: &[String]) -> Vec<Output> {
         Work::BuildScript { out_dir, .. } => vec![Output { host: out_dir.clone(), source: files }],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(from: &str, source: &str, target: &str) -> Mount {
+        let source = format!("{OUT}/{source}");
+        Mount::Bind { from: from.into(), source, target: target.into(), writable: false }
+    }
+
+    fn taken(may_be_links: bool) -> Run {
+        let mounts = vec![
+            bind("u1", "files/liba.rlib", "/t/deps/liba.rlib"),
+            bind("u1", "files/liba.rmeta", "/t/deps/liba.rmeta"),
+            bind("u2", "files/libm.so", "/t/deps/libm.so"),
+            bind("u3", "files", "/t/build/x/out"),
+            bind("u4", "files/libb.rmeta", "/t/deps/libb.rmeta"),
+            bind("u5", "files/libc.rlib", "/t/other/deps/libc.rlib"),
+            bind("u6", "files/lib d.rlib", "/t/deps/lib d.rlib"),
+        ];
+        let mut argv = vec![String::new(); LINKS + 1];
+        argv[OUTPUT] = "/t/deps".into();
+        let mut run = Run { mounts, argv };
+        take_kept(&mut run, |key| key != "u4", may_be_links);
+        run
+    }
+
+    #[test]
+    fn crates_in_the_output_folder_are_linked() {
+        let run = taken(true);
+        assert_eq!(run.argv[LINKS], "u1/files/liba.rlib u1/files/liba.rmeta");
+        let kept: Vec<(&str, &str)> = run.mounts.iter().filter_map(Mount::as_kept).collect();
+        let in_place =
+            [("u2", "/files/libm.so"), ("u3", "/files"), ("u5", "/files/libc.rlib"), ("u6", "/files/lib d.rlib")];
+        assert_eq!(kept, [&[("u1", "/")], &in_place[..]].concat());
+        assert_eq!(run.mounts.len(), kept.len() + 1);
+    }
+
+    #[test]
+    fn all_is_in_its_place_without_links() {
+        let run = taken(false);
+        assert_eq!(run.argv[LINKS], "");
+        assert!(run.mounts.iter().filter_map(Mount::as_kept).all(|(_, source)| source != "/"));
+        assert_eq!(run.mounts.len(), 7);
+    }
+
+    #[test]
+    fn what_names_a_link_is_noticed() {
+        let said = |stderr: &str| Outcome {
+            status: 1,
+            stdout: vec![],
+            stderr: stderr.into(),
+            nonce: String::new(),
+            called_git: false,
+            is_left: false,
+        };
+        assert!(shows_links(&said("ld: /rustcbuildx/crates/u1/files/liba.rlib: not found")));
+        assert!(!shows_links(&said("ld: /t/deps/liba.rlib: not found")));
+    }
+}
