@@ -38,6 +38,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Whether the process spoke of a path.
+    pub fn names(&self, path: &str) -> bool {
+        [&self.stdout, &self.stderr].iter().any(|text| memchr::memmem::find(text, path.as_bytes()).is_some())
+    }
+
     /// Writes into a folder, which is made, what a step left of it beside the files.
     pub fn write(&self, folder: &Utf8Path) -> Result<()> {
         let status = self.status.to_string();

@@ -51,7 +51,7 @@ pub struct Config {
     pub strict: bool,
     /// In bytes.
     pub store_size: u64,
-    /// Whether libraries of dependencies are left in the engine; see [`crate::left`].
+    /// Whether libraries and build scripts of dependencies are left in the engine; see [`crate::left`].
     pub leave: bool,
     /// A file for what each unit's time went to.
     pub timings: Option<String>,

@@ -63,7 +63,7 @@ pub const VARS: &[Var] = &[
     Var {
         name: "RUSTCBUILDX_LEAVE",
         default: Some("0"),
-        doc: "1 leaves libraries of dependencies in the engine where only compilers read them; cargo's build folder is then in the cache folder",
+        doc: "1 leaves libraries and build scripts of dependencies in the engine where only compilers and containers need them; cargo's build folder is then in the cache folder",
     },
     Var {
         name: "RUSTCBUILDX_TIMINGS",

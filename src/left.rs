@@ -27,7 +27,7 @@ use crate::{
     unit::{Unit, Work},
 };
 
-/// In the cache: the build folders in which libraries of dependencies are left.
+/// In the cache: the build folders in which libraries and build scripts of dependencies are left.
 pub const BUILD: &str = "build";
 /// After how many a build folder that no plan was made for is removed.
 const DAYS: u32 = 90;

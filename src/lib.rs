@@ -32,7 +32,9 @@
 //! - **A dependency is mounted from what the engine kept of its making** ([`kept`]): nothing already known to the
 //!   engine is sent again, and a call costs the same however much is below its unit. What the store has and the engine
 //!   has not is given to it first, for it to keep; a few files, and those of unknown making (plain cargo's, say), are sent
-//!   with the call. Only in a plan is a dependency mounted from the stage that makes it.
+//!   with the call. Only in a plan is a dependency mounted from the stage that makes it. What is kept of crates is mounted
+//!   whole and linked into its place ([`stage::take_kept`]): with a mount for each file, the engine spent 25 to 100 ms of CPU more
+//!   on a unit. Who speaks of where a link leads is built again with mounts.
 //! - **A stage's outcome is a folder, not a scratch stage of its own.** File mounts out of that folder cost
 //!   the engine 0.07 s a unit, a `COPY` into a scratch stage 0.23 s; only what is sent back is copied. The folder
 //!   is not right below the root: BuildKit would walk the whole root to digest it, 0.14 s a unit.

@@ -10,7 +10,6 @@ use camino::Utf8Path;
 
 use crate::{
     argv::Flag,
-    artifacts::Outcome,
     dockerfile::{Mount, Run},
     image::Image,
     output_names, quote,
@@ -41,8 +40,9 @@ pub const LEFT: &str = "left";
 /// The secret with the build's number, how many threads a compiler may use and, where they are bounded, how many of the
 /// build's processes may run at once, or `all` for one on each processor. A secret is no part of the cache key.
 pub const BUILD_SECRET: &str = "RUSTCBUILDX_BUILD";
-/// Where a step finds what the engine kept of crates, a folder for each: links lead there from their places.
-const CRATES: &str = "/rustcbuildx/crates";
+/// Where a step finds what the engine kept of crates, a folder for each: links lead there from their places. Some processes tell
+/// where a link leads, as a linker does of its inputs when it fails.
+pub const CRATES: &str = "/rustcbuildx/crates";
 /// Lock files shared by all steps of a build.
 const SLOTS: &str = "/rustcbuildx/slots";
 /// The cache mount of lock files: alone among them it holds nothing that a unit's outcome depends on.
@@ -271,11 +271,6 @@ fn is_linkable(path: &str, target: &str, out: &str) -> bool {
         && path.file_name().is_some_and(is_plain)
 }
 
-/// Whether a process spoke of a place that only links lead to, as a linker does of its inputs when it fails.
-pub fn shows_links(outcome: &Outcome) -> bool {
-    [&outcome.stdout, &outcome.stderr].iter().any(|text| memchr::memmem::find(text, CRATES.as_bytes()).is_some())
-}
-
 /// What a unit wrote, as the host and its stage name it: its files by `names`, or its folder.
 pub fn outputs(unit: &Unit, names: &[String]) -> Vec<Output> {
     let files = format!("{OUT}/{FILES}");
@@ -331,19 +326,5 @@ mod tests {
         assert_eq!(run.argv[LINKS], "");
         assert!(run.mounts.iter().filter_map(Mount::as_kept).all(|(_, source)| source != "/"));
         assert_eq!(run.mounts.len(), 7);
-    }
-
-    #[test]
-    fn what_names_a_link_is_noticed() {
-        let said = |stderr: &str| Outcome {
-            status: 1,
-            stdout: vec![],
-            stderr: stderr.into(),
-            nonce: String::new(),
-            called_git: false,
-            is_left: false,
-        };
-        assert!(shows_links(&said("ld: /rustcbuildx/crates/u1/files/liba.rlib: not found")));
-        assert!(!shows_links(&said("ld: /t/deps/liba.rlib: not found")));
     }
 }

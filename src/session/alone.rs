@@ -9,7 +9,8 @@ use crate::{
     artifacts::Archive,
     gate, kept, leak, missing, plan, program,
     recipe::{Key, Step},
-    runner, stage,
+    runner,
+    stage::CRATES,
     store::Store,
     timings::Phase,
 };
@@ -31,7 +32,7 @@ impl Session<'_> {
         let (mut given, mut failures) = (Given { lost: vec![], may_be_links: true }, 0);
         loop {
             match self.build_once(prepared, salt, &given) {
-                Ok(built) if given.may_be_links && stage::shows_links(&built.outcome) => {
+                Ok(built) if given.may_be_links && built.outcome.names(CRATES) => {
                     log::info!("{} speaks of links: again with all in its place", prepared.unit.name());
                     given.may_be_links = false;
                 }
@@ -116,7 +117,7 @@ impl Session<'_> {
         if is_success(unit.is_build_script(), &received.outcome)
             && is_storable(&step)
             && leaks.is_empty()
-            && !stage::shows_links(&received.outcome)
+            && !received.outcome.names(CRATES)
         {
             // The build is right without it.
             let kept = self.store().put(&step.key, &mut finished.stdout);

@@ -31,7 +31,8 @@ use crate::{
     repository,
     runner::{self, Cmd},
     schedule::{Schedule, State},
-    shim, stage,
+    shim,
+    stage::{self, CRATES},
     store::Store,
     timings::Phase,
     unit::{Unit, Work},
@@ -412,8 +413,7 @@ impl Session<'_> {
         }
         restore_said(unit, &mut outcome);
         let has_succeeded = is_success(unit.is_build_script(), &outcome);
-        if stage::shows_links(&outcome) {
-            // By itself, it is given all in its place.
+        if outcome.names(CRATES) {
             return Ok(End::Failed);
         }
         let leaks = if has_succeeded { self.leaks(&mut archive, unit, key)? } else { BTreeSet::new() };
