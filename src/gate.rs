@@ -2,10 +2,10 @@
 //!
 //! The gate is a socket with a name and no file. The first unit that the store lacks connects to it and tells where it
 //! belongs, which asks for the plan; it and all later ones go on once the socket is closed: the plan is done, or its
-//! process is dead.
+//! process is dead. A unit that is not worth a plan is told so, and goes on by itself.
 
 use std::{
-    io::{self, Read},
+    io::{self, Read, Write},
     net::Shutdown,
     os::{
         fd::OwnedFd,
@@ -30,6 +30,8 @@ pub struct Place {
     pub target: Utf8PathBuf,
     /// A path in there that it writes to, if any.
     pub output: Utf8PathBuf,
+    /// Whether others may be lacking, too. To find out takes a rehearsal of the whole command.
+    pub is_worth_a_plan: bool,
 }
 
 /// The planner's side.
@@ -42,14 +44,20 @@ impl Gate {
         Ok(Self(listener.context("failed to make a socket")?))
     }
 
-    /// Waits for the first unit. What comes later waits by itself: the system accepts connections for us.
+    /// Waits for the first unit that is worth a plan. What comes later waits by itself: the system accepts connections for us.
     ///
     /// The answer is to be kept as long as units are to wait, and so is the gate.
     pub fn asked(&self) -> Result<(UnixStream, Place)> {
         let ask = || {
-            let (unit, _) = self.0.accept()?;
-            let place = serde_json::from_reader(&unit)?;
-            Ok::<_, io::Error>((unit, place))
+            loop {
+                let (mut unit, _) = self.0.accept()?;
+                let place: Place = serde_json::from_reader(&unit)?;
+                if place.is_worth_a_plan {
+                    return Ok::<_, io::Error>((unit, place));
+                }
+                // It may be dead by now.
+                let _ = unit.write_all(&[0]);
+            }
         };
         ask().context("failed to wait for a unit")
     }
@@ -67,14 +75,14 @@ impl From<Gate> for OwnedFd {
     }
 }
 
-/// Waits at the gate that this process was told of; gives whether there was one, and so a plan.
+/// Waits at the gate that this process was told of; gives whether there was a plan.
 pub fn pass(env: &Env, place: impl FnOnce() -> Place) -> bool {
     let Some(name) = env.get(VARIABLE) else { return false };
     // Nobody there, or nobody any more: no plan is to be waited for.
     let Ok(mut gate) = address(name).and_then(|address| UnixStream::connect_addr(&address)) else { return false };
     let told = serde_json::to_writer(&gate, &place()).map_err(io::Error::from);
-    let _ = told.and_then(|()| gate.shutdown(Shutdown::Write)).and_then(|()| gate.read(&mut [0]));
-    true
+    let answer = told.and_then(|()| gate.shutdown(Shutdown::Write)).and_then(|()| gate.read(&mut [0]));
+    !matches!(answer, Ok(1))
 }
 
 fn address(name: &str) -> io::Result<SocketAddr> {
@@ -89,7 +97,7 @@ mod tests {
 
     #[test]
     fn units_wait_until_the_plan_is_done() {
-        let place = || Place { target: "/t/a b".into(), output: "/t/a b/c\n".into() };
+        let place = || Place { target: "/t/a b".into(), output: "/t/a b/c\n".into(), is_worth_a_plan: true };
         let name = format!("test-{}", std::process::id());
         let gate = Gate::new(&name).unwrap();
         let (sender, receiver) = mpsc::channel();
@@ -110,5 +118,19 @@ mod tests {
         units.into_iter().for_each(|unit| unit.join().unwrap());
         assert!(!pass(&Env::with(&[(VARIABLE, &name)]), place));
         assert!(!pass(&Env::with(&[]), place));
+    }
+
+    #[test]
+    fn what_is_worth_no_plan_goes_on_by_itself() {
+        let place = |is_worth_a_plan| Place { target: "/t".into(), output: "/t/a".into(), is_worth_a_plan };
+        let name = format!("test-alone-{}", std::process::id());
+        let gate = Gate::new(&name).unwrap();
+        let units = thread::spawn(move || {
+            [false, true].map(|is_worth| pass(&Env::with(&[(VARIABLE, &name)]), || place(is_worth)))
+        });
+        let (asked, told) = gate.asked().unwrap();
+        assert_eq!(told, place(true));
+        drop((asked, gate));
+        assert_eq!(units.join().unwrap(), [false, true]);
     }
 }

@@ -9,7 +9,6 @@ use std::collections::HashSet;
 use camino::Utf8Path;
 
 use crate::{
-    argv::Flag,
     dockerfile::{Mount, Run},
     image::Image,
     output_names, quote,
@@ -167,8 +166,7 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Optio
 /// Whether the engine keeps a copy of what a unit makes: for those that are made from it, and of programs, for whoever has the
 /// same to make and an empty store. Tests are many and large, and what is compiled incrementally is another one soon.
 fn is_kept(unit: &Unit) -> bool {
-    let is_test = || matches!(&unit.work, Work::Compile { args, .. } if args.has(Flag::Test));
-    unit.serves_units() || !is_test() && !unit.is_incremental()
+    unit.serves_units() || !unit.is_test() && !unit.is_incremental()
 }
 
 /// Puts the image's cargo where the host has its own, for a unit that bakes that name in and has a macro that runs it.

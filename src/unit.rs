@@ -148,6 +148,10 @@ impl Unit {
         self.makes_build_script() || !args.has(Flag::Test) && args.crate_types().iter().any(is_library)
     }
 
+    pub fn is_test(&self) -> bool {
+        matches!(&self.work, Work::Compile { args, .. } if args.has(Flag::Test))
+    }
+
     /// Whether cargo asks rustc to keep what the next compile may use again.
     pub fn is_incremental(&self) -> bool {
         matches!(&self.work, Work::Compile { args, .. } if args.codegen("incremental").is_some())

@@ -72,7 +72,7 @@ impl Session<'_> {
                 inputs.mounts.push(state);
                 step = Step { common: step.common, ..self.step(unit, &inputs, salt) };
             }
-            None if gate::pass(self.env, || place(unit)) => {
+            None if gate::pass(self.env, || place(unit, self.env)) => {
                 // The plan may have learned what the unit reads.
                 self.recall(prepared)?;
                 return self.build_once(prepared, salt, given);

@@ -18,7 +18,6 @@ use anyhow::{Context, Result};
 use camino::Utf8PathBuf;
 
 use crate::{
-    argv::Flag,
     artifacts::{Outcome, Received, Unpacked},
     cache::{Cache, digest},
     config::{Config, SetEnv},
@@ -242,8 +241,12 @@ fn target_folder(unit: &Unit) -> Utf8PathBuf {
     places::target_folder(unit).unwrap_or_default()
 }
 
-fn place(unit: &Unit) -> Place {
-    Place { target: target_folder(unit), output: output_names::paths(unit).into_iter().next().unwrap_or_default() }
+/// Where a unit belongs that the store lacks. Of a program, cargo compiled all that is below, so it may well be the only one that
+/// is lacking, where tests are many; but the engine may lack what was left there.
+fn place(unit: &Unit, env: &Env) -> Place {
+    let target = target_folder(unit);
+    let is_worth_a_plan = unit.serves_units() || unit.is_test() || crate::left::may_be_in(&target, env);
+    Place { target, output: output_names::paths(unit).into_iter().next().unwrap_or_default(), is_worth_a_plan }
 }
 
 /// The text of the dep-info files a unit wrote.
@@ -296,12 +299,12 @@ fn is_storable(step: &Step) -> bool {
 
 /// Where what is learned of a unit belongs: a library, a program and a test of one name are three.
 fn learned_name(unit: &Unit) -> String {
-    let (input, is_test) = match &unit.work {
-        Work::Compile { args, .. } => (args.inputs().next().unwrap_or_default(), args.has(Flag::Test)),
-        Work::BuildScript { .. } => ("", false),
+    let input = match &unit.work {
+        Work::Compile { args, .. } => args.inputs().next().unwrap_or_default(),
+        Work::BuildScript { .. } => "",
     };
     let package = unit.places.shown(unit.package.as_str());
-    let (input, is_test) = (unit.places.shown(input), is_test.to_string());
+    let (input, is_test) = (unit.places.shown(input), unit.is_test().to_string());
     format!("learned/{}", digest([package, unit.name(), input, is_test]))
 }
 

@@ -147,6 +147,24 @@ fn what_the_engine_keeps_is_taken() {
     project.assert_same_tree();
 }
 
+/// All below it is stored: to rehearse the whole command would take longer than its compile.
+#[test]
+fn a_program_alone_is_not_planned() {
+    let project = project("registry").with_own_cache().env("RUSTCBUILDX_LOG", "info");
+    let log = project.dir().join("log");
+    let project = project.env("RUSTCBUILDX_LOG_PATH", log.to_str().unwrap());
+    green(&project, "build").succeeds();
+    let is_planned = || fs::read_to_string(&log).unwrap().contains(" missing");
+    assert!(is_planned());
+    fs::remove_dir_all(project.target(By::Ours)).unwrap();
+    fs::remove_file(&log).unwrap();
+    project.edit("src/main.rs", "the end", "another end");
+    project.calls.take();
+    green(&project, "run").fails().says("another end");
+    assert_eq!(project.calls.take().len(), 1);
+    assert!(!is_planned());
+}
+
 /// A failure for want of a variable or a file that is here ends no plan, nor does what was built from it in the same call.
 #[test]
 fn what_is_read_is_learned_in_the_plan() {
