@@ -1,8 +1,8 @@
 //! Artifacts left in the engine: those that nobody but this tool's units looks for.
 //!
-//! Of a library or a build script's program, a plan brings back only what cargo looks at: what rustc said, and its dep-info. The engine keeps the rest
-//! ([`crate::kept`]) for the units made from it. In the place of each artifact is a stand-in that names the step which
-//! made it, and whoever turns out to need the bytes has them fetched
+//! Of a library or a build script's program, a plan brings back only what cargo looks at: what rustc said, and its dep-info.
+//! The engine keeps the rest ([`crate::kept`]) for the units made from it. In the place of each artifact is a stand-in that
+//! names the step which made it, and whoever turns out to need the bytes has them fetched
 //! ([`Session::fetch`](crate::session::Session::fetch)).
 //!
 //! There are two kinds of folders for that: the temporary target folder of `cargo install`, and, if the user asked for it,

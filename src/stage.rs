@@ -122,7 +122,9 @@ const KEEP: &str = r#"[ $status = 0 ] || exit 0
 new=$(mktemp -d /rustcbuildx/kept/XXXXXX) && cp -a . "$new" && rm -rf /rustcbuildx/kept/files && mv "$new/files" /rustcbuildx/kept/ && mv "$new"/* /rustcbuildx/kept/
 rm -rf "$new"; :"#;
 
-/// Which word of a step's command names the process: its `$0`.
+/// Which word of a step's command is the shell's script.
+const SCRIPT: usize = 2;
+/// Which word names the process: its `$0`.
 pub const NAME: usize = 3;
 /// Which word names the output folder.
 const OUTPUT: usize = 6;
@@ -242,8 +244,10 @@ fn container_variables(unit: &Unit, image: &Image) -> Vec<String> {
 /// Crates, of which there may be hundreds, through links, if there `may_be_links`: BuildKit mounts a part of a folder twice,
 /// and the kernel goes through all mounts of the machine each time; a whole folder costs next to nothing.
 pub fn take_kept(run: &mut Run, is_kept: impl Fn(&str) -> bool, may_be_links: bool) {
+    // What an earlier version noted of a step knows of none.
+    let may_be_links = may_be_links && run.argv.get(SCRIPT).is_some_and(|script| script.contains(LINK));
     let (mut links, mut linked) = (vec![], HashSet::new());
-    let out = run.argv[OUTPUT].clone();
+    let out = run.argv.get(OUTPUT).cloned().unwrap_or_default();
     run.mounts.retain_mut(|mount| {
         let Mount::Bind { from, source, target, .. } = mount else { return true };
         let Some(path) = source.strip_prefix(OUT).filter(|_| is_kept(from)) else { return true };
@@ -256,7 +260,9 @@ pub fn take_kept(run: &mut Run, is_kept: impl Fn(&str) -> bool, may_be_links: bo
         *mount = Mount::kept(from, "/", &format!("{CRATES}/{from}"));
         is_new
     });
-    run.argv[LINKS] = links.join(" ");
+    if may_be_links {
+        run.argv[LINKS] = links.join(" ");
+    }
 }
 
 /// Whether a link in the output folder does for a file: a crate's, which nobody opens but rustc and its linker.
@@ -301,6 +307,7 @@ mod tests {
             bind("u6", "files/lib d.rlib", "/t/deps/lib d.rlib"),
         ];
         let mut argv = vec![String::new(); LINKS + 1];
+        argv[SCRIPT] = format!("{PROLOGUE}{LINK}");
         argv[OUTPUT] = "/t/deps".into();
         let mut run = Run { mounts, argv };
         take_kept(&mut run, |key| key != "u4", may_be_links);
