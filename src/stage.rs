@@ -42,6 +42,8 @@ pub const BUILD_SECRET: &str = "RUSTCBUILDX_BUILD";
 /// Where a step finds what the engine kept of crates, a folder for each: links lead there from their places. Some processes tell
 /// where a link leads, as a linker does of its inputs when it fails.
 pub const CRATES: &str = "/rustcbuildx/crates";
+/// What a step says begins so that misses one of those.
+pub const MISSED: &str = "open /rustcbuildx/crates";
 /// Lock files shared by all steps of a build.
 const SLOTS: &str = "/rustcbuildx/slots";
 /// The cache mount of lock files: alone among them it holds nothing that a unit's outcome depends on.

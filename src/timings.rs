@@ -111,6 +111,7 @@ impl Steps<'_> {
             Event::Begun { stage } => (stage, Some(Phase::Waiting)),
             Event::AtWork { stage } => (stage, Some(Phase::Engine)),
             Event::Done { stage, .. } => (stage, None),
+            Event::Missed { .. } => return,
         };
         let Some((row, name)) = self.rows.get(stage) else { return };
         let now = SystemTime::now();

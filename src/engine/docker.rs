@@ -6,10 +6,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use data_encoding::BASE64;
 use serde::Deserialize;
 
 use super::{Engine, Event, Kind, hint, text};
-use crate::env::Env;
+use crate::{env::Env, stage::MISSED};
 
 /// Where the docker CLI looks for plugins, after its configuration folder.
 /// Source: `cli-plugins/manager` of the docker CLI.
@@ -86,10 +87,13 @@ struct Vertex {
 #[derive(Deserialize)]
 struct Log {
     vertex: String,
+    /// In base 64.
+    #[serde(default)]
+    data: String,
 }
 
 impl Watch {
-    /// What a line tells of the stages' steps. A step that says something is at work.
+    /// What a line tells of the stages' steps. A step that says something is at work, if it does not miss a file.
     pub fn events(&mut self, line: &str) -> Vec<Event> {
         let Ok(status) = serde_json::from_str::<Status>(line) else { return vec![] };
         let mut events = Vec::new();
@@ -104,8 +108,13 @@ impl Watch {
             }
             self.stages.insert(digest, stage.to_owned());
         }
-        let at_work = status.logs.iter().filter_map(|log| self.stages.get(&log.vertex));
-        events.extend(at_work.map(|stage| Event::AtWork { stage: stage.clone() }));
+        let said = status.logs.iter().filter_map(|log| {
+            let stage = self.stages.get(&log.vertex)?.clone();
+            let text = BASE64.decode(log.data.as_bytes()).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text).trim().to_owned();
+            Some(if text.starts_with(MISSED) { Event::Missed { text } } else { Event::AtWork { stage } })
+        });
+        events.extend(said);
         events
     }
 }
@@ -149,6 +158,8 @@ mod tests {
         let stage = || "u1".to_owned();
         assert_eq!(watch.events(begun), [Event::Begun { stage: stage() }]);
         assert_eq!(watch.events(said), [Event::AtWork { stage: stage() }]);
+        let missed = said.replace("Lgo=", "b3BlbiAvcnVzdGNidWlsZHgvY3JhdGVzL3UyL2ZpbGVzL2EK");
+        assert_eq!(watch.events(&missed), [Event::Missed { text: format!("{MISSED}/u2/files/a") }]);
         assert_eq!(watch.events(done), [Event::Done { stage: stage(), cached: true }]);
         assert_eq!(watch.events("ERROR: failed to build"), []);
     }

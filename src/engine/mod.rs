@@ -42,6 +42,8 @@ pub enum Event {
     Begun { stage: String },
     /// It has a slot.
     AtWork { stage: String },
+    /// A step ends since a file is not there that the engine was thought to keep.
+    Missed { text: String },
     /// It ran, or the engine remembered what it did.
     Done { stage: String, cached: bool },
 }

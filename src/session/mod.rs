@@ -151,6 +151,16 @@ impl<'a> Session<'a> {
         Some(more)
     }
 
+    /// Whether the engine runs a step once that two builds at the same time have in common.
+    pub fn shares_steps(&self) -> bool {
+        self.engine.shares_steps()
+    }
+
+    /// How many processes the engine can run at once.
+    pub fn processors(&self) -> usize {
+        self.engine.processors()
+    }
+
     /// What the store has of a unit with this key.
     fn stored(&self, unit: &Unit, key: &str) -> Result<Option<Received>> {
         let begun = SystemTime::now();

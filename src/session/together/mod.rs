@@ -1,40 +1,33 @@
 //! Many units in one call of the engine: those of a rehearsal, as they become known, in one build after the other.
 
+mod batch;
 mod take;
 mod told;
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    fs::{self, File},
-    io::{self, PipeReader, Seek},
-    time::{Instant, SystemTime},
-};
+use std::{collections::HashMap, fs, time::Instant};
 
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use self::{take::Taking, told::Loss};
-use super::{Prepared, Session, find::Found, is_storable, is_success, millis_since, nonce, restore_said};
+use self::{
+    batch::{Batch, End, Ended},
+    take::Taking,
+    told::Loss,
+};
+use super::{Prepared, Session, find::Found, is_storable, nonce};
 use crate::{
-    artifacts::{self, Archive},
-    dockerfile::Mount,
-    engine::Event,
     inputs::Finder,
     jobs::Jobs,
-    leak,
     learned::Learned,
-    left, output_names,
+    output_names,
     placeholder::{self, Said},
-    plan, program,
+    plan,
     recipe::{Key, Recipes, Step},
     recording::Recording,
     repository,
-    runner::{self, Cmd},
     schedule::{Schedule, State},
-    shim,
-    stage::{self, CRATES},
+    shim, stage,
     store::Store,
-    timings::Phase,
     unit::{Unit, Work},
 };
 
@@ -67,32 +60,6 @@ pub struct Together<'a> {
 struct Known {
     prepared: Prepared,
     step: Step,
-}
-
-/// Units to be built in one call of the engine, and that call.
-pub struct Batch {
-    units: HashMap<Key, Known>,
-    /// What it takes from what the engine kept.
-    kept: Vec<Mount>,
-    begun: Instant,
-    /// Whether none of them is made: they are taken from what the engine keeps.
-    is_taken: bool,
-    cmd: Cmd,
-}
-
-/// How a unit of a batch ended.
-#[derive(Debug, PartialEq)]
-pub enum End {
-    Stored,
-    /// It reads more than it was given: it is to be made again.
-    ReadsMore(Learned),
-    Failed,
-}
-
-/// A batch that was built: how its units ended, or why the call failed.
-pub struct Ended {
-    batch: Batch,
-    ends: Result<Vec<(Key, End)>>,
 }
 
 impl<'a> Together<'a> {
@@ -345,106 +312,4 @@ fn schedule(units: &[Unit]) -> Result<Schedule> {
         makers.extend(output_names::paths(unit).into_iter().map(|path| (path, number)));
     }
     Ok(schedule)
-}
-
-impl Batch {
-    /// Builds it and stores what ended well.
-    pub fn run(self, session: &Session<'_>, on_event: impl FnMut(Event)) -> Ended {
-        let ends = session.run(&self, on_event);
-        Ended { batch: self, ends }
-    }
-}
-
-impl Session<'_> {
-    /// Whether the engine runs a step once that two builds at the same time have in common.
-    pub fn shares_steps(&self) -> bool {
-        self.engine.shares_steps()
-    }
-
-    /// How many processes the engine can run at once.
-    pub fn processors(&self) -> usize {
-        self.engine.processors()
-    }
-
-    fn run(&self, batch: &Batch, mut on_event: impl FnMut(Event)) -> Result<Vec<(Key, End)>> {
-        let Batch { units, is_taken, cmd, .. } = batch;
-        let mut steps = self.timings.steps(units.iter().map(|(key, known)| (key.clone(), known.prepared.unit.name())));
-        log::debug!("{} units together\n{cmd}", units.len());
-        let (begun, mut watch) = (SystemTime::now(), self.engine.watch());
-        let mut on_event = |event: Event| {
-            if let Event::Done { stage, cached: false } = &event
-                && units.get(stage).is_some_and(|known| known.step.keeps())
-            {
-                self.kept.note_made(stage);
-            }
-            steps.add(&event);
-            on_event(event);
-        };
-        let mut ends = Vec::new();
-        let take = |mut archive: PipeReader| {
-            let taken = artifacts::split(&mut archive, |key, archive| {
-                let Some(known) = units.get(key) else { return Ok(()) };
-                let came = SystemTime::now();
-                ends.push((key.to_owned(), self.end_of(key, known, archive)?));
-                self.timings.add(&known.prepared.unit.name(), Phase::Transfer, came, SystemTime::now());
-                Ok(())
-            });
-            // The engine's client would complain of what is no longer read.
-            let _ = io::copy(&mut archive, &mut io::sink());
-            taken
-        };
-        let finished = runner::run_watched(cmd, |line| watch(line).into_iter().for_each(&mut on_event), take)?;
-        log::info!("the engine took {} ms for {} units", millis_since(begun), units.len());
-        log::debug!("engine done\n{}", finished.stderr);
-        self.engine.check(&finished, &format!("build {} units", units.len()))?;
-        finished.stdout?;
-        if *is_taken {
-            ends.iter().for_each(|(key, _)| on_event(Event::Done { stage: key.clone(), cached: true }));
-        }
-        Ok(ends)
-    }
-
-    /// How a unit ended whose outcome has come; a success is stored.
-    fn end_of(&self, key: &str, Known { prepared, step }: &Known, mut archive: File) -> Result<End> {
-        let unit = &prepared.unit;
-        let (mut outcome, dep_info) = Archive::new(&mut archive).told()?;
-        if outcome.status == 0 && step.keeps() {
-            self.kept.add(key)?;
-        }
-        restore_said(unit, &mut outcome);
-        let has_succeeded = is_success(unit.is_build_script(), &outcome);
-        if outcome.names(CRATES) {
-            return Ok(End::Failed);
-        }
-        let leaks = if has_succeeded { self.leaks(&mut archive, unit, key)? } else { BTreeSet::new() };
-        if let Some(more) = self.read_beyond(unit, &outcome, &dep_info, &leaks) {
-            return Ok(End::ReadsMore(more));
-        }
-        if has_succeeded {
-            let name = if outcome.is_left { left::stored_as(key) } else { key.to_owned() };
-            self.store().put(&name, &mut archive)?;
-            return Ok(End::Stored);
-        }
-        let said = String::from_utf8_lossy(&outcome.stderr);
-        log::info!("{} ended with {} in a plan: {said}", unit.name(), outcome.status);
-        Ok(End::Failed)
-    }
-
-    /// The marks of places that only the container of the step `key` had, and files name.
-    fn leaks(&self, archive: &mut File, unit: &Unit, key: &str) -> Result<BTreeSet<String>> {
-        let marks = unit.places.marks();
-        archive.rewind()?;
-        if !leak::is_possible(&mut *archive, &marks)? {
-            return Ok(BTreeSet::new());
-        }
-        archive.rewind()?;
-        let dir = self.cache.temp_dir()?;
-        let dir = Utf8Path::from_path(dir.path()).context("the cache folder's name is not UTF-8")?;
-        let received = Archive::new(archive).receive(&dir.join("outcome"))?;
-        let leaks = leak::find(&received.files.root, &marks)?;
-        if !leaks.is_empty() && unit.makes_build_script() {
-            program::keep(&self.cache, key, unit, &received.files.root)?;
-        }
-        Ok(leaks)
-    }
 }

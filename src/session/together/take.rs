@@ -8,7 +8,10 @@ use std::{collections::HashSet, time::Instant};
 
 use anyhow::Result;
 
-use super::{Batch, End, Together};
+use super::{
+    Together,
+    batch::{Batch, End},
+};
 use crate::{plan, recipe::Key, schedule::State, session::nonce};
 
 /// As many missing units are worth a first call that may bring none: the time of a few of them.

@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Instant};
 
 use anyhow::{Context, Result};
 
-use super::{Batch, Together};
+use super::{Together, batch::Batch};
 use crate::{
     kept,
     plan::Plan,
