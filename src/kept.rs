@@ -66,7 +66,8 @@ pub fn stages(mounts: &[Mount]) -> Vec<Key> {
     mounts.iter().filter_map(Mount::as_kept).map(|(stage, _)| stage.to_owned()).collect()
 }
 
-/// Those of which a failed call's complaint names a file, as in `open /files/liba.rlib: no such file or directory`.
+/// Those of which a failed call's complaint names a file, as in `open /files/liba.rlib: no such file or directory`; if
+/// their folder is mounted whole, a file in it by a path with the stage's name.
 pub fn named(mounts: &[Mount], complaint: &str) -> Vec<Key> {
     let kept = mounts.iter().filter_map(Mount::as_kept);
     let is_named = |stage: &str, source: &str| match source {

@@ -40,7 +40,11 @@ pub fn find(root: &Utf8Path, marks: &[String]) -> Result<BTreeSet<String>> {
     if marks.is_empty() || !root.exists() {
         return Ok(found);
     }
+    let mut finders: Vec<(&String, Finder)> = marks.iter().map(|mark| (mark, Finder::new(mark.as_bytes()))).collect();
     for entry in WalkDir::new(root).sort_by_file_name() {
+        if finders.is_empty() {
+            break;
+        }
         let entry = entry.with_context(|| format!("failed to read `{root}`"))?;
         let path = Utf8Path::from_path(entry.path()).context("an artifact's name is not UTF-8")?;
         let is_dep_info = path.extension() == Some("d");
@@ -52,7 +56,7 @@ pub fn find(root: &Utf8Path, marks: &[String]) -> Result<BTreeSet<String>> {
             _ => continue,
         };
         let bytes = bytes.with_context(|| format!("failed to read `{path}`"))?;
-        for mark in marks.iter().filter(|mark| holds(&bytes, &Finder::new(mark.as_bytes()))) {
+        for (mark, _) in finders.extract_if(.., |(_, finder)| holds(&bytes, finder)) {
             log::info!("`{path}` holds `{mark}`");
             found.insert(mark.clone());
         }

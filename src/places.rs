@@ -36,6 +36,10 @@ impl Pair {
     fn new(host: Utf8PathBuf, container: &str) -> Self {
         Self { host, container: container.to_owned(), is_common: false }
     }
+
+    fn in_container<'a>(&'a self, mark: &'a str) -> Seen<'a> {
+        (self, &self.container, mark)
+    }
 }
 
 const CARGO_HOME: &str = "/cargo-home";
@@ -81,7 +85,7 @@ impl Places {
 
     /// The path that a path below a stand-in stands for.
     pub fn meant(&self, path: &Utf8Path) -> Utf8PathBuf {
-        replaced(path.as_str(), self.stand_in.iter().map(|pair| (pair, pair.container.as_str(), ""))).into()
+        replaced(path.as_str(), self.stand_in.iter().map(|pair| pair.in_container(""))).into()
     }
 
     /// The same for a unit that must see where the host has them the folders of the places with these marks.
@@ -107,7 +111,7 @@ impl Places {
 
     /// A path as units see it that have the common places.
     pub fn common(&self, path: &str) -> String {
-        replaced(path, self.pairs.iter().map(|pair| (pair, pair.container.as_str(), "")))
+        replaced(path, self.pairs.iter().map(|pair| pair.in_container("")))
     }
 
     /// A variable's value as the container has it, its paths marked.
@@ -117,9 +121,9 @@ impl Places {
 
     /// Folders of this disk, where the unit sees each, and what comes between that and the rest of a path.
     fn seen<'a>(&'a self, mark: &'a str) -> impl Iterator<Item = Seen<'a>> + Clone {
-        let stand_in = self.stand_in().map(|pair| (pair, pair.container.as_str(), ""));
+        let stand_in = self.stand_in().map(|pair| pair.in_container(""));
         stand_in.chain(self.pairs.iter().map(move |pair| match pair.is_common {
-            true => (pair, pair.container.as_str(), mark),
+            true => pair.in_container(mark),
             false => (pair, pair.host.as_str(), ""),
         }))
     }

@@ -136,7 +136,7 @@ impl Unit {
         let types = args.crate_types();
         let is_library = |kind: &CrateType| matches!(kind, CrateType::Lib | CrateType::Rlib);
         let makes_program = types.is_empty() || !types.iter().all(is_library);
-        (makes_program || args.has(Flag::Test)) && args.emits().iter().any(|emit| emit.kind == EmitKind::Link)
+        (makes_program || self.is_test()) && args.emits().iter().any(|emit| emit.kind == EmitKind::Link)
     }
 
     /// Whether other units are made from what this one makes, as far as one can tell.
@@ -145,7 +145,7 @@ impl Unit {
         let is_library = |kind: &CrateType| {
             matches!(kind, CrateType::Lib | CrateType::Rlib | CrateType::Dylib | CrateType::ProcMacro)
         };
-        self.makes_build_script() || !args.has(Flag::Test) && args.crate_types().iter().any(is_library)
+        self.makes_build_script() || !self.is_test() && args.crate_types().iter().any(is_library)
     }
 
     pub fn is_test(&self) -> bool {

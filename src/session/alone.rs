@@ -84,8 +84,8 @@ impl Session<'_> {
             self.fetch_for(unit, |key| inputs.stages.contains(key) && !stages.contains(key))?;
         }
         let alone = finder.without_stages(&inputs, &stages)?;
-        let alone = self.step(unit, &alone, salt).called(step.key.clone());
-        let alone = alone.with_kept(|key| stages.iter().any(|stage| stage == key), given.may_be_links);
+        // All stages that it still names are kept.
+        let alone = self.step(unit, &alone, salt).called(step.key.clone()).with_kept(|_| true, given.may_be_links);
         let plan = plan::unit(&alone, self.style());
         let nonce = nonce();
         let cmd = self.engine.build(&plan, self.variables(&nonce, None));

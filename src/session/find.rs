@@ -26,8 +26,8 @@ impl Session<'_> {
     pub(super) fn find(&self, finder: &mut Finder<'_>, prepared: &Prepared, salt: Option<&str>) -> Result<Found> {
         let mut unit = prepared.unit.clone();
         let mut common = None;
-        let own = own_places(prepared, finder)?;
-        if unit.places.are_common() && !own.is_empty() {
+        let own = if unit.places.are_common() { own_places(prepared, finder)? } else { BTreeSet::new() };
+        if !own.is_empty() {
             if unit.makes_build_script() {
                 let inputs = finder.inputs(&unit)?;
                 let step = self.step(&unit, &inputs, None);
@@ -48,11 +48,10 @@ impl Session<'_> {
 /// several, all or none.
 fn own_places(Prepared { unit, learned, .. }: &Prepared, finder: &mut Finder<'_>) -> Result<BTreeSet<String>> {
     match &unit.work {
-        Work::BuildScript { program, .. }
-            if !learned.own_places.is_empty() || !finder.is_at_home_anywhere(program)? =>
-        {
-            Ok(all_marks().into())
+        Work::Compile { .. } => Ok(learned.own_places.clone()),
+        Work::BuildScript { program, .. } => {
+            let is_at_home = learned.own_places.is_empty() && finder.is_at_home_anywhere(program)?;
+            Ok(if is_at_home { BTreeSet::new() } else { all_marks().into() })
         }
-        _ => Ok(learned.own_places.clone()),
     }
 }

@@ -120,6 +120,7 @@ impl Session<'_> {
         restore_said(unit, &mut outcome);
         let has_succeeded = is_success(unit.is_build_script(), &outcome);
         if outcome.names(CRATES) {
+            // By itself, it is given all in its place.
             return Ok(End::Failed);
         }
         let leaks = if has_succeeded { self.leaks(&mut archive, unit, key)? } else { BTreeSet::new() };
