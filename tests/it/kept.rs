@@ -71,9 +71,7 @@ fn what_the_engine_lost_makes_no_other_step() {
     // That no engine has from an earlier test.
     let new = format!("// {:?}.", std::time::SystemTime::now());
     let [first, second] = [(); 2].map(|()| {
-        let project = project("broken").env("RUSTCBUILDX_CANONICAL_PATHS", "all").env("RUSTCBUILDX_LOG", "info");
-        let log = project.dir().join("log");
-        let project = project.env("RUSTCBUILDX_LOG_PATH", log.to_str().unwrap());
+        let project = project("broken").env("RUSTCBUILDX_CANONICAL_PATHS", "all").logging("info");
         ["macros/src/lib.rs", "build.rs"].iter().for_each(|file| project.edit(file, "// HERE", &new));
         project
     });
@@ -85,7 +83,7 @@ fn what_the_engine_lost_makes_no_other_step() {
     // As if it had been out of sight for a moment.
     spoil(&first, &keys, "for kept in /kept/*; do [ -e $kept/files ] || mv $kept/gone $kept/files; done");
     second.ours("build").succeeds();
-    let [first, second] = [first, second].map(|project| fs::read_to_string(project.dir().join("log")).unwrap());
+    let [first, second] = [first, second].map(|project| fs::read_to_string(project.log()).unwrap());
     assert!(first.contains("again without what was thought to be kept"), "{first}");
     assert!(second.contains("taken from the engine's cache") && !second.contains("was run now"), "{first}\n{second}");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::command::start;
+use crate::command::{Finished, start};
 use crate::kept::{forget_kept, kept, spoil};
 use crate::planned::{green, in_its_own_folder, project};
 use crate::project::{By, Project};
@@ -84,6 +84,13 @@ fn build_folder(project: &Project) -> PathBuf {
     project.dir().join("cache/rustcbuildx/build")
 }
 
+/// In the same build folder, by the wrapper alone, which does not choose it.
+fn unplanned(project: &Project, args: &str) -> Finished {
+    let mut cargo = project.cargo(By::Ours, args);
+    cargo.env("CARGO_BUILD_BUILD_DIR", build_folder(project).join("{workspace-path-hash}"));
+    start(cargo, args).finish()
+}
+
 /// The files in a folder, and how many of them stand in for what is in the engine.
 fn files(folder: &Path) -> (Vec<String>, usize) {
     let paths = walk(folder, |_| false).into_keys().filter(|path| folder.join(path).is_file());
@@ -108,9 +115,7 @@ fn a_build_script_that_runs_here_has_its_program() {
     let notes = paths.iter().filter(|path| path.contains("/run-build-script-"));
     notes.for_each(|path| fs::remove_file(build.join(path)).unwrap());
     let here = project.env("RUSTCBUILDX_LOCAL_SCRIPTS", "anyhow");
-    let mut cargo = here.cargo(By::Ours, "run");
-    cargo.env("CARGO_BUILD_BUILD_DIR", build.join("{workspace-path-hash}"));
-    start(cargo, "cargo run").finish().fails().says("the end");
+    unplanned(&here, "run").fails().says("the end");
     // Its other name is a link to what stood in for it.
     assert_eq!(files(&build).1, stand_ins - 1);
 }
@@ -167,15 +172,8 @@ fn stand_ins_serve_whoever_comes_upon_them() {
     spoil(&project, &kept(&project), "rm -rf /kept/*/files");
     edit(2);
     green(&project, "run").fails().says("end 3");
-    // By itself, as with the wrapper alone, which does not choose the folder.
     edit(3);
-    let folder = build_folder(&project).join("{workspace-path-hash}");
-    let ours = |args: &str| {
-        let mut cargo = project.cargo(By::Ours, args);
-        cargo.env("CARGO_BUILD_BUILD_DIR", &folder);
-        start(cargo, args).finish()
-    };
-    ours("run").fails().says("end 4");
-    ours("rustc --bin registry -- -Ctarget-cpu=native").succeeds().says("compiled locally");
-    ours("run").fails().says("end 4");
+    unplanned(&project, "run").fails().says("end 4");
+    unplanned(&project, "rustc --bin registry -- -Ctarget-cpu=native").succeeds().says("compiled locally");
+    unplanned(&project, "run").fails().says("end 4");
 }

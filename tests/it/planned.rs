@@ -126,9 +126,8 @@ fn a_build_script_with_a_path_of_its_own() {
 /// On a new machine, say, whose store is empty: what others had the engine build comes in a few calls, and is not built.
 #[test]
 fn what_the_engine_keeps_is_taken() {
-    let project = project("registry").with_own_cache().env("RUSTCBUILDX_LOG", "info");
-    let log = project.dir().join("log");
-    let project = project.env("RUSTCBUILDX_LOG_PATH", log.to_str().unwrap());
+    let project = project("registry").with_own_cache().logging("info");
+    let log = project.log();
     green(&project, "build").succeeds();
     for folder in [project.target(By::Ours), project.dir().join("cache")] {
         fs::remove_dir_all(folder).unwrap();
@@ -150,9 +149,8 @@ fn what_the_engine_keeps_is_taken() {
 /// All below it is stored: to rehearse the whole command would take longer than its compile.
 #[test]
 fn a_program_alone_is_not_planned() {
-    let project = project("registry").with_own_cache().env("RUSTCBUILDX_LOG", "info");
-    let log = project.dir().join("log");
-    let project = project.env("RUSTCBUILDX_LOG_PATH", log.to_str().unwrap());
+    let project = project("registry").with_own_cache().logging("info");
+    let log = project.log();
     green(&project, "build").succeeds();
     let is_planned = || fs::read_to_string(&log).unwrap().contains(" missing");
     assert!(is_planned());
@@ -333,9 +331,8 @@ fn member(project: &Project, name: &str, uses: &str) {
 /// Calls that run at the same time all fail for want of one file: it is given to the engine, which keeps the rest.
 #[test]
 fn what_many_calls_miss_is_given_once() {
-    let project = project("broken").with_own_cache().env("RUSTCBUILDX_LOG", "debug").env("CARGO_BUILD_JOBS", "1");
-    let log = project.dir().join("log");
-    let project = project.env("RUSTCBUILDX_LOG_PATH", log.to_str().unwrap());
+    let project = project("broken").with_own_cache().logging("debug").env("CARGO_BUILD_JOBS", "1");
+    let log = project.log();
     as_workspace(&project);
     ["below1", "below2"].iter().for_each(|name| member(&project, name, ""));
     let uses = "below1 = { path = \"../below1\" }\nbelow2 = { path = \"../below2\" }\n";
@@ -357,9 +354,8 @@ fn what_many_calls_miss_is_given_once() {
 /// Where a call waits for a slow unit, what it has made by then is told to the engine as what that keeps.
 #[test]
 fn what_a_running_call_has_made_is_told_as_kept() {
-    let project = project("broken").env("RUSTCBUILDX_LOG", "info").env("CARGO_BUILD_JOBS", "2");
-    let log = project.dir().join("log");
-    let project = project.env("RUSTCBUILDX_LOG_PATH", log.to_str().unwrap());
+    let project = project("broken").logging("info").env("CARGO_BUILD_JOBS", "2");
+    let log = project.log();
     as_workspace(&project);
     member(&project, "below-slow", "");
     let sleep = "fn main() { std::thread::sleep(std::time::Duration::from_secs(25)) }";

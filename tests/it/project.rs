@@ -61,6 +61,16 @@ impl Project {
         self
     }
 
+    /// Has ours log this `level` to [`Self::log`].
+    pub fn logging(self, level: &str) -> Self {
+        let log = self.log();
+        self.env("RUSTCBUILDX_LOG", level).env("RUSTCBUILDX_LOG_PATH", log.to_str().unwrap())
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.dir().join("log")
+    }
+
     /// Remembers nothing that another project does.
     pub fn with_own_cache(self) -> Self {
         let cache = self.dir().join("cache");

@@ -82,9 +82,8 @@ fn variables_that_macros_read() {
 /// A secret reaches who is meant to have it, whole, and leaves no trace; another value is another unit.
 #[test]
 fn secrets_that_are_asked_for() {
-    let project = Project::new("broken").env("RUSTCBUILDX_SET_ENVS", "broken:IT_TOKEN");
-    let log = project.dir().join("trace.log");
-    let project = project.env("RUSTCBUILDX_LOG", "trace").env("RUSTCBUILDX_LOG_PATH", log.to_str().unwrap());
+    let project = Project::new("broken").env("RUSTCBUILDX_SET_ENVS", "broken:IT_TOKEN").logging("trace");
+    let log = project.log();
     project.edit("src/main.rs", "// HERE", "println!(\"[{}]\", env!(\"IT_TOKEN\"));");
     let script = "println!(\"cargo:rustc-env=IT_SCRIPT={}\", std::env::var(\"IT_TOKEN\").is_ok());";
     project.edit("build.rs", "// HERE", script);

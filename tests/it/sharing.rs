@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command};
 use crate::project::{By, Project, json_lines};
 
 const BUILD: &str = "build --message-format=json";
+const LOOKS_FOR_ITS_PACKAGE: &str = "println!(\"{}\", std::path::Path::new(env!(\"CARGO_MANIFEST_DIR\")).exists());";
 
 /// Cargo's home and the toolchain at paths that no other project has, as for another user.
 fn with_own_home(project: Project) -> Project {
@@ -64,8 +65,7 @@ fn all_is_built_once() {
 #[test]
 fn a_path_in_use_is_the_hosts() {
     let project = Project::new("broken").env("RUSTCBUILDX_CANONICAL_PATHS", "all");
-    let looks = "println!(\"{}\", std::path::Path::new(env!(\"CARGO_MANIFEST_DIR\")).exists());";
-    project.edit("src/main.rs", "// HERE", looks);
+    project.edit("src/main.rs", "// HERE", LOOKS_FOR_ITS_PACKAGE);
     project.same(&["run", "run --release"]);
     assert!(project.ours("run").stdout.starts_with("true\n"));
 }
@@ -107,8 +107,7 @@ fn a_build_script_with_a_path_of_its_own() {
 #[test]
 fn only_the_place_in_use_is_the_hosts() {
     let project = with_a_path_in_its_script(Project::new("broken"));
-    let looks = "println!(\"{}\", std::path::Path::new(env!(\"CARGO_MANIFEST_DIR\")).exists());";
-    project.edit("src/main.rs", "// HERE", looks);
+    project.edit("src/main.rs", "// HERE", LOOKS_FOR_ITS_PACKAGE);
     project.same(&["run"]);
     project.calls.take();
     let other = project.dir().join("other");

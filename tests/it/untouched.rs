@@ -68,14 +68,13 @@ fn temporary_folder_is_left_empty() {
 #[test]
 fn secrets_stay_where_they_are() {
     let secret = "s3cr3t-of-the-test";
-    let project = Project::new("workspace").inside("ws");
-    let log = project.dir().join("trace.log");
-    let project = project
-        .env("RUSTCBUILDX_LOG", "trace")
-        .env("RUSTCBUILDX_LOG_PATH", log.to_str().unwrap())
+    let project = Project::new("workspace")
+        .inside("ws")
+        .logging("trace")
         .env("CARGO_REGISTRY_TOKEN", secret)
         .env("AWS_SECRET_ACCESS_KEY", secret)
         .env("IT_API_KEY", secret);
+    let log = project.log();
     project.ours("build -p middle").succeeds();
     let trace = std::fs::read_to_string(&log).unwrap();
     for expected in ["FROM ", "--crate-name", "build"] {
