@@ -60,9 +60,9 @@ pub fn take(base: &str, wanted: &[&str], left: &[&str], nonce: &str, style: Styl
 }
 
 /// Of what was never kept, there is an empty folder; earlier versions kept files only.
-const ONLY_WHOLE: &str = r#" && cd /rustcbuildx/outcome && for key in *; do
-  [ -e "$key/files" ] && [ -e "$key/status" ] || rm -rf "$key" || exit
-done"#;
+const ONLY_WHOLE: &str = r#" && cd /rustcbuildx/outcome && rest= && for key in *; do
+  [ -e "$key/files" ] && [ -e "$key/status" ] || rest="$rest $key"
+done && rm -rf $rest"#;
 
 /// Asks what an engine keeps of units: the result has an empty folder for each of which it keeps files. A `nonce` as in [`take`].
 pub fn ask(base: &str, keys: &[&str], nonce: &str, style: Style<'_>) -> Plan {
@@ -143,19 +143,26 @@ fn gather(wanted: &[&str], left: &[&str], outcome: impl Fn(&str, String) -> Moun
     Run { mounts: mounts.collect(), argv: ["/bin/sh", "-c", &script].map(str::to_owned).to_vec() }
 }
 
-/// Of a success, all but the artifacts; whole, if one of them holds a mark of its unit's places, for a closer look.
-const GATHER_LEFT: &str = r#" && cd /rustcbuildx/left && for key in *; do
-  to=/rustcbuildx/outcome/$key; dep_infos=; is_left=$(grep -x 0 "$key/status")
-  for file in "$key"/files/*; do
-    case $file in
-      *.d) dep_infos="$dep_infos $file" ;;
-      *) grep -qF MARKS "$file"; [ $? = 1 ] || is_left= ;;
-    esac
+/// Of a success, all but the artifacts; whole, if one of them holds a mark of its unit's places, for a closer look. Few
+/// processes: there may be hundreds of units.
+const GATHER_LEFT: &str = r#" && cd /rustcbuildx/left || exit
+marked=$(find . -path './*/files/*' ! -name '*.d' -type f -exec /bin/sh -c 'grep -lF MARKS "$@"; [ $? -lt 2 ]' sh {} +) || exit
+left= whole=
+for key in *; do
+  status=; { read -r status <"$key/status"; } 2>/dev/null
+  case $status$marked in
+    0*"/$key/files/"* | [!0]* | '') whole="$whole $key" ;;
+    *) left="$left $key" ;;
+  esac
+done
+[ ! "$whole" ] || cp -a $whole /rustcbuildx/outcome/ || exit
+[ ! "$left" ] || mkdir -p $(printf '/rustcbuildx/outcome/%s/files ' $left) || exit
+for key in $left; do
+  to=/rustcbuildx/outcome/$key
+  : >"$to/left" && cp "$key/status" "$key/stdout" "$key/stderr" "$key/nonce" "$to" || exit
+  for file in "$key"/files/*.d; do
+    [ ! -e "$file" ] || cp "$file" "$to/files" || exit
   done
-  if [ "$is_left" ]; then
-    mkdir -p "$to/files" && : >"$to/left" && cp "$key/status" "$key/stdout" "$key/stderr" "$key/nonce" "$to" || exit
-    [ ! "$dep_infos" ] || cp $dep_infos "$to/files" || exit
-  else cp -a "$key" "$to" || exit; fi
 done"#;
 
 /// Steps, each with its base and name, and all that they need.

@@ -177,11 +177,11 @@ impl<'a> Together<'a> {
 
     /// The next units to be built, at most `count`; `None` if nothing can be built now.
     pub fn next(&mut self, count: usize) -> Result<Option<Batch>> {
-        if self.taking.is_at_work() {
-            return Ok(None);
-        }
         if let Some(batch) = self.take() {
             return Ok(Some(batch));
+        }
+        if self.taking.is_at_work() {
+            return Ok(None);
         }
         let numbers = self.schedule.next(count);
         if numbers.is_empty() {

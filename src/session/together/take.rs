@@ -20,29 +20,28 @@ const WORTH: usize = 16;
 #[derive(Default)]
 pub(super) struct Taking {
     asked: HashSet<Key>,
-    is_at_work: bool,
-    /// Nothing came of the last call: the engine is as new as these units are.
+    /// How many calls run.
+    running: usize,
+    /// Something came of a call, so that more than one may run.
+    is_fruitful: bool,
+    /// Nothing came of a call: the engine is as new as these units are.
     is_vain: bool,
 }
 
 impl Taking {
     pub(super) fn is_at_work(&self) -> bool {
-        self.is_at_work
+        self.running > 0
     }
 }
 
 impl Together<'_> {
     /// The units to be asked for, if it is worth a call.
     pub(super) fn take(&mut self) -> Option<Batch> {
-        if self.taking.is_vain {
+        let Taking { running, is_fruitful, is_vain, .. } = self.taking;
+        if is_vain || running > 0 && !is_fruitful {
             return None;
         }
-        let is_new = |key: &Key| !self.taking.asked.contains(key);
-        let is_kept = |number: &usize| {
-            matches!(self.schedule.state(*number), State::Missing(key) if is_new(key))
-                && self.known[number].step.keeps()
-        };
-        let numbers: Vec<usize> = (0..self.units.len()).filter(is_kept).collect();
+        let numbers = self.next_to_take();
         let worth = if self.taking.asked.is_empty() { WORTH } else { 1 };
         if numbers.len() < worth {
             return None;
@@ -56,8 +55,27 @@ impl Together<'_> {
         let plan = plan::take(&session.image.pinned, &wanted, &left, &nonce(), session.style());
         let cmd = session.engine.build_watched(&plan, session.route(), self.jobs.number(session.processors()));
         self.taking.asked.extend(units.keys().cloned());
-        self.taking.is_at_work = true;
+        self.taking.running += 1;
         Some(Batch { units, kept: vec![], begun: Instant::now(), is_taken: true, cmd })
+    }
+
+    /// The missing units that were not asked for: runs of build scripts first, and by themselves, for others wait for what
+    /// they say. The first call is a short one, for it may be in vain.
+    fn next_to_take(&self) -> Vec<usize> {
+        let is_new = |key: &Key| !self.taking.asked.contains(key);
+        let is_kept = |number: &usize| {
+            matches!(self.schedule.state(*number), State::Missing(key) if is_new(key))
+                && self.known[number].step.keeps()
+        };
+        let all = (0..self.units.len()).filter(is_kept);
+        if !self.session.shares_steps() {
+            // One call at a time.
+            return all.collect();
+        }
+        let (scripts, others): (Vec<usize>, Vec<usize>) = all.partition(|number| self.units[*number].is_build_script());
+        let count = if self.taking.asked.is_empty() { WORTH.max(scripts.len()) } else { scripts.len() };
+        let count = if count == 0 { others.len() } else { count };
+        scripts.into_iter().chain(others).take(count).collect()
     }
 
     /// What did not come is to be made.
@@ -70,8 +88,9 @@ impl Together<'_> {
             }
         };
         log::info!("{count} of {} units were taken from what the engine keeps", batch.units.len());
-        self.taking.is_at_work = false;
-        self.taking.is_vain = count == 0;
+        self.taking.running -= 1;
+        self.taking.is_fruitful |= count > 0;
+        self.taking.is_vain |= count == 0;
         self.set_missing(batch);
     }
 }
