@@ -1,5 +1,5 @@
-//! What the engine keeps of units that the store lacks, taken in one call: another user may have built all of it there, or
-//! this one, whose store is gone.
+//! What the engine keeps of units that the store lacks, taken and not made again: another user may have built all of it there,
+//! or this one, whose store is gone.
 //!
 //! The engine's own cache would answer for the same steps, but looks at each, and a plan tells it the same unit otherwise
 //! from time to time: made from another one's stage, or from what is kept of that.
