@@ -125,7 +125,7 @@ def step(what, command, environment, source, logs, may_fail=False, timeout=HOUR)
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
             status = "hangs"
-    seconds = round(time.monotonic() - began, 1)
+    seconds = round(time.monotonic() - began, 2)
     say(f"  {what}: {seconds} s, status {status}")
     text = output.read_text(errors="replace")
     if status and not may_fail:
