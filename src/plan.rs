@@ -150,8 +150,8 @@ marked=$(find . -path './*/files/*' ! -name '*.d' -type f -exec /bin/sh -c 'grep
 left= whole=
 for key in *; do
   status=; { read -r status <"$key/status"; } 2>/dev/null
-  case $status$marked in
-    0*"/$key/files/"* | [!0]* | '') whole="$whole $key" ;;
+  case $status:$marked in
+    0:*"/$key/files/"* | [!0]*) whole="$whole $key" ;;
     *) left="$left $key" ;;
   esac
 done

@@ -22,10 +22,8 @@ pub(super) struct Taking {
     asked: HashSet<Key>,
     /// How many calls run.
     running: usize,
-    /// Something came of a call, so that more than one may run.
-    is_fruitful: bool,
-    /// Nothing came of a call: the engine is as new as these units are.
-    is_vain: bool,
+    /// Whether something came of each call that ended, if any did: else the engine is as new as these units are.
+    is_fruitful: Option<bool>,
 }
 
 impl Taking {
@@ -37,13 +35,9 @@ impl Taking {
 impl Together<'_> {
     /// The units to be asked for, if it is worth a call.
     pub(super) fn take(&mut self) -> Option<Batch> {
-        let Taking { running, is_fruitful, is_vain, .. } = self.taking;
-        if is_vain || running > 0 && !is_fruitful {
-            return None;
-        }
-        let numbers = self.next_to_take();
-        let worth = if self.taking.asked.is_empty() { WORTH } else { 1 };
-        if numbers.len() < worth {
+        let may_be_worth_it = self.taking.is_fruitful.unwrap_or(!self.taking.is_at_work());
+        let numbers = if may_be_worth_it { self.next_to_take() } else { vec![] };
+        if numbers.is_empty() {
             return None;
         }
         let session = self.session;
@@ -67,14 +61,22 @@ impl Together<'_> {
             matches!(self.schedule.state(*number), State::Missing(key) if is_new(key))
                 && self.known[number].step.keeps()
         };
-        let all = (0..self.units.len()).filter(is_kept);
+        let all: Vec<usize> = (0..self.units.len()).filter(is_kept).collect();
+        let is_first = self.taking.asked.is_empty();
+        if is_first && all.len() < WORTH {
+            return vec![];
+        }
         if !self.session.shares_steps() {
             // One call at a time.
-            return all.collect();
+            return all;
         }
-        let (scripts, others): (Vec<usize>, Vec<usize>) = all.partition(|number| self.units[*number].is_build_script());
-        let count = if self.taking.asked.is_empty() { WORTH.max(scripts.len()) } else { scripts.len() };
-        let count = if count == 0 { others.len() } else { count };
+        let is_script = |number: &usize| self.units[*number].is_build_script();
+        let (scripts, others): (Vec<usize>, Vec<usize>) = all.into_iter().partition(is_script);
+        let count = match scripts.len() {
+            count if is_first => count.max(WORTH),
+            0 => others.len(),
+            count => count,
+        };
         scripts.into_iter().chain(others).take(count).collect()
     }
 
@@ -89,8 +91,7 @@ impl Together<'_> {
         };
         log::info!("{count} of {} units were taken from what the engine keeps", batch.units.len());
         self.taking.running -= 1;
-        self.taking.is_fruitful |= count > 0;
-        self.taking.is_vain |= count == 0;
+        self.taking.is_fruitful = Some(count > 0 && self.taking.is_fruitful != Some(false));
         self.set_missing(batch);
     }
 }
