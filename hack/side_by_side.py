@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
@@ -117,14 +118,19 @@ def step(what, command, environment, source, logs, may_fail=False, timeout=HOUR)
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        # `wait` with a timeout of its own looks for the end in steps of 50 ms.
+        alarm = threading.Timer(timeout, os.killpg, (process.pid, signal.SIGTERM))
+        alarm.daemon = True
+        alarm.start()
         try:
-            status = process.wait(timeout=timeout)
-        except BaseException as error:
+            status = process.wait()
+        except BaseException:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait()
-            if not isinstance(error, subprocess.TimeoutExpired):
-                raise
+            raise
+        if not alarm.is_alive():
             status = "hangs"
+        alarm.cancel()
     seconds = round(time.monotonic() - began, 2)
     say(f"  {what}: {seconds} s, status {status}")
     text = output.read_text(errors="replace")
