@@ -2,27 +2,32 @@
 //!
 //! For this machine to run it, such a program is made again with the host's paths ([`crate::places`]). Containers go on
 //! to run the first one, which finds its files at the common places, and whose outcome serves every machine: of that, a
-//! copy is kept here, by the key of the step that made it.
+//! copy is kept here, by the key of the step that made it and at its place in that step's stage. A run has the same key whether
+//! its program comes from there or from here: it may have begun before the program was seen to hold a path.
 
 use std::fs;
 
 use anyhow::{Context, Result};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use crate::{
     cache::Cache,
+    dockerfile::{Mount, Run},
     output_names,
     recipe::{Output, Recipe},
+    stage,
     unit::Unit,
 };
 
 /// Keeps the program that the step `key` of a unit left in `folder`.
 pub fn keep(cache: &Cache, key: &str, unit: &Unit, folder: &Utf8Path) -> Result<()> {
     let names = output_names::files(unit);
-    let name = names.iter().find(|name| !name.ends_with(".d")).context("a build script's program has a name")?;
-    let program = folder.join(name);
+    let program = stage::outputs(unit, &names).into_iter().find(|output| output.host.extension() != Some("d"));
+    let Output { host, source } = program.context("a build script's program has a name")?;
+    let program = folder.join(host.file_name().unwrap_or_default());
     cache.folder(&name_of(key), |new| {
-        let copied = fs::create_dir(new.join("p")).and_then(|()| fs::copy(&program, new.join(PROGRAM)));
+        let to = new.join(source.trim_start_matches('/'));
+        let copied = fs::create_dir_all(to.with_file_name("")).and_then(|()| fs::copy(&program, &to));
         copied.map(drop).with_context(|| format!("failed to copy `{program}` into the cache (hint: is the disk full?)"))
     })?;
     Ok(())
@@ -33,17 +38,27 @@ pub fn is_kept(cache: &Cache, key: &str) -> bool {
     cache.used(&name_of(key)).is_some()
 }
 
-/// How a container gets at `path` the program that this step made, if it is kept.
-pub fn recipe(cache: &Cache, key: &str, path: Utf8PathBuf) -> Option<Recipe> {
+/// How a container gets at the program that this step made, `output` of its stage, if it is kept.
+pub fn recipe(cache: &Cache, key: &str, output: Output) -> Option<Recipe> {
     let context = cache.used(&name_of(key))?;
-    let outputs = vec![Output { host: path, source: format!("/{PROGRAM}") }];
     // A stage may have the step's own key.
-    Some(Recipe::of_copy(format!("{key}-program"), context, outputs))
+    Some(Recipe::of_copy(format!("{key}{KEPT}"), context, vec![output]))
 }
 
-/// In a folder of the kept one: to digest a file, BuildKit walks all of the folder that it is in.
-const PROGRAM: &str = "p/program";
+/// The same step with all programs taken from the stages that made them.
+pub fn as_made(mut run: Run) -> Run {
+    for mount in &mut run.mounts {
+        if let Mount::Bind { from, .. } = mount {
+            from.truncate(from.strip_suffix(KEPT).unwrap_or(from).len());
+        }
+    }
+    run
+}
 
+/// What a kept program's recipe is called, after its step.
+const KEPT: &str = "-program";
+
+/// Earlier versions kept programs at another place in `programs/KEY`.
 fn name_of(key: &str) -> String {
-    format!("programs/{key}")
+    format!("programs/{key}{KEPT}")
 }

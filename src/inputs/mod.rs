@@ -143,9 +143,7 @@ impl Finder<'_> {
         }
         let (key, _) = self.key_of(path)?;
         let recipe = self.recipes.get(&key).context("a recipe just found is gone")?.clone();
-        let output = recipe.outputs.iter().find(|output| output.host == path);
-        let output = Output { host: path.to_owned(), source: output.unwrap_or(&recipe.outputs[0]).source.clone() };
-        inputs.mount(&recipe, &output, false);
+        inputs.mount(&recipe, &output_at(&recipe, path), false);
         Ok(())
     }
 
@@ -159,9 +157,10 @@ impl Finder<'_> {
     /// Mounts the program of a build script: at common places, the one that was made there.
     fn program(&mut self, path: &Utf8Path, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
         let (key, _) = self.key_of(path)?;
-        let common = self.recipes.get(&key).and_then(|recipe| recipe.common.as_deref());
-        let common = common.filter(|_| unit.places.are_common());
-        match common.and_then(|common| program::recipe(self.cache, common, path.to_owned())) {
+        let common = self.recipes.get(&key).filter(|_| unit.places.are_common()).and_then(|recipe| {
+            program::recipe(self.cache, recipe.common.as_deref()?, output_at(recipe, path))
+        });
+        match common {
             Some(recipe) => inputs.mount(&recipe, &recipe.outputs[0], false),
             None => self.artifact(path, inputs)?,
         }
@@ -291,6 +290,12 @@ impl Inputs {
         let (from, source, target) = (recipe.key.clone(), output.source.clone(), output.host.to_string());
         self.mounts.push(Mount::Bind { from, source, target, writable });
     }
+}
+
+/// The output that the host has at `path`, or a link to it: if by another name, the first.
+fn output_at(recipe: &Recipe, path: &Utf8Path) -> Output {
+    let output = recipe.outputs.iter().find(|output| output.host == path).unwrap_or(&recipe.outputs[0]);
+    Output { host: path.to_owned(), source: output.source.clone() }
 }
 
 /// Whether a compile with these arguments writes a crate under this file's name.

@@ -112,10 +112,17 @@ fn a_path_in_use_is_learned_in_the_plan() {
 /// The program that a build script is here has a path of this checkout in it; what it makes in the engine has none.
 #[test]
 fn a_build_script_with_a_path_of_its_own() {
-    let [first, second] = with_a_cache_of_their_own(|| with_a_path_in_its_script(project("broken")));
+    let [first, second] = with_a_cache_of_their_own(|| {
+        let project = with_a_path_in_its_script(project("broken"));
+        let trace = project.dir().join("trace.json");
+        project.env("RUSTCBUILDX_TIMINGS", trace.to_str().unwrap())
+    });
     first.plain("run").succeeds();
     green(&first, "run").succeeds();
     first.assert_same_tree();
+    let times = fs::read_to_string(first.dir().join("trace.json")).unwrap();
+    let comes = r#""broken 0.1.0 (build script)","cat":"transfer""#;
+    assert_eq!(times.matches(comes).count(), 1, "what the script made comes once: {times}");
     green(&second, "run").succeeds();
     let calls = second.calls.take();
     assert_eq!(calls.len(), 1, "{calls:#?}");
