@@ -110,6 +110,11 @@ impl Schedule {
         self.units.iter().any(|unit| matches!(unit.state, State::InCall(_)))
     }
 
+    /// Whether units are left for later calls.
+    pub fn is_more_to_come(&self) -> bool {
+        self.units.iter().any(|unit| matches!(unit.state, State::Unknown | State::Missing(_)))
+    }
+
     /// At most `count` missing units to be built next, each after those that it is made from: build scripts first, and
     /// all they need, for others wait for what they say.
     pub fn next(&self, count: usize) -> Vec<usize> {

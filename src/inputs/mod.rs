@@ -157,9 +157,11 @@ impl Finder<'_> {
     /// Mounts the program of a build script: at common places, the one that was made there.
     fn program(&mut self, path: &Utf8Path, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
         let (key, _) = self.key_of(path)?;
-        let common = self.recipes.get(&key).filter(|_| unit.places.are_common()).and_then(|recipe| {
-            program::recipe(self.cache, recipe.common.as_deref()?, output_at(recipe, path))
-        });
+        let common = self
+            .recipes
+            .get(&key)
+            .filter(|_| unit.places.are_common())
+            .and_then(|recipe| program::recipe(self.cache, recipe.common.as_deref()?, output_at(recipe, path)));
         match common {
             Some(recipe) => inputs.mount(&recipe, &recipe.outputs[0], false),
             None => self.artifact(path, inputs)?,

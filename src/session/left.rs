@@ -102,7 +102,11 @@ impl Session<'_> {
         let steps = plan::in_order(keys, |key| Ok(recipes.step(key)?.with_kept(is_kept, true)))?;
         let plan = plan::units(&steps, keys, &[], self.style());
         // Made anew, if need be: not all at once.
-        self.call(&plan, self.variables(&nonce(), Some(Jobs::All)), &format!("fetch {} units", keys.len()))
+        self.call(
+            &plan,
+            self.variables(&nonce(), Some((Jobs::All, self.processors()))),
+            &format!("fetch {} units", keys.len()),
+        )
     }
 }
 

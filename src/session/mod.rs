@@ -184,17 +184,17 @@ impl<'a> Session<'a> {
         Finder { cache: &self.cache, recipes: self.recipes(unit), cargo_home: self.cargo_home.clone() }
     }
 
-    /// For the engine's command: the secrets of a build of this number, whose processes are bounded to so many `jobs` if it
-    /// is of more than one, and how it gets to the engine.
-    fn variables(&self, number: &str, jobs: Option<Jobs>) -> Vec<(String, String)> {
-        let threads = jobs.unwrap_or(Jobs::All).number(self.processors()).to_string();
-        let (bound, told) = match jobs {
-            Some(jobs) => (jobs.to_string(), threads.as_str()),
-            None => (String::new(), self.env.get(NUM_JOBS).unwrap_or(&threads)),
+    /// For the engine's command: the secrets of a build of this number, and how it gets to the engine. Where it is of more than one
+    /// unit, so many `jobs` run at once, and each of their compilers has so many threads.
+    fn variables(&self, number: &str, bounds: Option<(Jobs, usize)>) -> Vec<(String, String)> {
+        let processors = self.processors();
+        let (jobs, bound, threads) = match bounds {
+            Some((jobs, threads)) => (jobs.number(processors).to_string(), jobs.to_string(), threads),
+            None => (self.env.get(NUM_JOBS).map_or(processors.to_string(), str::to_owned), String::new(), processors),
         };
-        let secrets = [(BUILD_SECRET, format!("{number} {threads} {bound}")), (NUM_JOBS, told.to_owned())];
-        let secrets = secrets.map(|(name, value)| (name.to_owned(), value));
-        secrets.into_iter().chain(self.engine.route(&self.cache)).collect()
+        let build = (BUILD_SECRET.to_owned(), format!("{number} {threads} {bound}"));
+        let told = (NUM_JOBS.to_owned(), jobs);
+        [build, told].into_iter().chain(self.engine.route(&self.cache)).collect()
     }
 
     /// How Dockerfiles are written.

@@ -31,6 +31,10 @@ use crate::{
     unit::{Unit, Work},
 };
 
+/// How many units can be compiled at the same time at least, as long as there are more than those of a call: there, a compiler's
+/// second thread would be in the way of another one's first.
+const WIDTH: usize = 4;
+
 /// The units of a rehearsal.
 pub struct Together<'a> {
     session: &'a Session<'a>,
@@ -215,11 +219,14 @@ impl<'a> Together<'a> {
             }
         }
         log::info!("{} units in {} steps, {} kB", numbers.len(), steps.len(), plan.dockerfile.len() / 1000);
-        let variables = session.variables(&self.number, Some(self.jobs));
-        let cmd = session.engine.build_watched(&plan, variables, self.jobs.number(session.processors()));
+        let units = self.in_call(numbers);
+        let jobs = self.jobs.number(session.processors());
+        let threads = if self.schedule.is_more_to_come() { jobs.div_ceil(WIDTH) } else { jobs };
+        let variables = session.variables(&self.number, Some((self.jobs, threads)));
+        let cmd = session.engine.build_watched(&plan, variables, jobs);
         let mounts = steps.iter().flat_map(|step| &step.run.mounts);
         let kept = mounts.filter(|mount| mount.as_kept().is_some()).cloned().collect();
-        Ok(Some(Batch { units: self.in_call(numbers), kept, begun: Instant::now(), is_taken: false, cmd }))
+        Ok(Some(Batch { units, kept, begun: Instant::now(), is_taken: false, cmd }))
     }
 
     /// Marks missing units as those of a call.
