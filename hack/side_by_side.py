@@ -194,6 +194,23 @@ def machine():
     return {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1), "rustc": ask("rustc", "-V").split(" (")[0]}
 
 
+def cpu_seconds():
+    """Of all processors, since they started."""
+    fields = pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:]
+    user, nice, system, _idle, _waiting, irq, softirq = map(int, fields[:7])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def rest(seconds=5, patience=300):
+    """Waits until the machine is at rest for so long: an engine says that it has dropped something, and removes it then."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        busy = cpu_seconds()
+        time.sleep(seconds)
+        if cpu_seconds() - busy < seconds / 10:
+            return
+
+
 def ask(*command):
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()
 
