@@ -41,7 +41,8 @@
 //! - **A step's process is named after its key** ([`recipe::Step::called`]): BuildKit's own cache key says of a cache mount
 //!   neither its id nor what is in it, so the same words for another kept crate would be the same step to it.
 //! - **A plan's units wait for a slot in their containers** ([`jobs`]): BuildKit starts all that is ready at once, and
-//!   the number of slots must not be part of a step, or another number would be another step.
+//!   the number of slots must not be part of a step, or another number would be another step. Their compilers have a jobserver each,
+//!   for cargo's is out of reach: with few tokens as long as other units are there to use the processors.
 //! - **The step succeeds whatever rustc says**, so that diagnostics, status and files come back whole. The
 //!   number in [`stage::NONCE`] tells a step that ran from one the engine remembered, and a remembered
 //!   failure is run again.

@@ -200,11 +200,7 @@ impl<'a> Together<'a> {
         let all: Vec<&str> = keys.iter().map(String::as_str).collect();
         let steps = plan::in_order(&all, |key| self.told_step(key))?;
         let session = self.session;
-        let (mut wanted, mut left) = (Vec::new(), Vec::new());
-        for (number, key) in numbers.iter().zip(all) {
-            let may_leave = session.may_leave(&self.units[*number], &self.target);
-            if may_leave { left.push(key) } else { wanted.push(key) }
-        }
+        let [wanted, left] = self.parted(&numbers);
         let plan = plan::units(&steps, &wanted, &left, session.style());
         if session.shares_steps() && told::is_too_long(&plan) {
             // What running calls make will be kept by the engine, and the units be told in fewer words.
@@ -227,6 +223,13 @@ impl<'a> Together<'a> {
         let mounts = steps.iter().flat_map(|step| &step.run.mounts);
         let kept = mounts.filter(|mount| mount.as_kept().is_some()).cloned().collect();
         Ok(Some(Batch { units, kept, begun: Instant::now(), is_taken: false, cmd }))
+    }
+
+    /// The keys of units: of those whose outcomes are to come whole, and of those whose outcomes are left in the engine.
+    fn parted(&self, numbers: &[usize]) -> [Vec<&str>; 2] {
+        let is_left = |number: &&usize| self.session.may_leave(&self.units[**number], &self.target);
+        let (left, wanted): (Vec<&usize>, Vec<&usize>) = numbers.iter().partition(is_left);
+        [wanted, left].map(|numbers| numbers.into_iter().map(|number| self.known[number].step.key.as_str()).collect())
     }
 
     /// Marks missing units as those of a call.

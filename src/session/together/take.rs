@@ -42,10 +42,7 @@ impl Together<'_> {
         }
         let session = self.session;
         let units = self.in_call(numbers.clone());
-        let (left, wanted): (Vec<usize>, Vec<usize>) =
-            numbers.into_iter().partition(|number| session.may_leave(&self.units[*number], &self.target));
-        let [left, wanted] = [&left, &wanted]
-            .map(|numbers| numbers.iter().map(|number| self.known[number].step.key.as_str()).collect::<Vec<_>>());
+        let [wanted, left] = self.parted(&numbers);
         let plan = plan::take(&session.image.pinned, &wanted, &left, &nonce(), session.style());
         let cmd = session.engine.build_watched(&plan, session.route(), self.jobs.number(session.processors()));
         self.taking.asked.extend(units.keys().cloned());
