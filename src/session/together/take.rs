@@ -63,10 +63,6 @@ impl Together<'_> {
         if is_first && all.len() < WORTH {
             return vec![];
         }
-        if !self.session.shares_steps() {
-            // One call at a time.
-            return all;
-        }
         let is_script = |number: &usize| self.units[*number].is_build_script();
         let (scripts, others): (Vec<usize>, Vec<usize>) = all.into_iter().partition(is_script);
         let count = match scripts.len() {
