@@ -110,9 +110,21 @@ impl Schedule {
         self.units.iter().any(|unit| matches!(unit.state, State::InCall(_)))
     }
 
-    /// Whether units are left for later calls.
+    /// Whether units are left for later calls: not what waits for a unit that is built by itself.
     pub fn is_more_to_come(&self) -> bool {
-        self.units.iter().any(|unit| matches!(unit.state, State::Unknown | State::Missing(_)))
+        let mut apart = HashSet::new();
+        self.units.iter().enumerate().any(|(number, entry)| {
+            let mut below = entry.made_from.iter().chain(&entry.hears);
+            let is_apart = match entry.state {
+                State::Apart => true,
+                State::Unknown => below.any(|below| apart.contains(below)),
+                _ => false,
+            };
+            if is_apart {
+                apart.insert(number);
+            }
+            !is_apart && matches!(entry.state, State::Unknown | State::Missing(_))
+        })
     }
 
     /// At most `count` missing units to be built next, each after those that it is made from: build scripts first, and
@@ -213,5 +225,22 @@ mod tests {
         schedule.set(1, State::Apart);
         tell(&mut schedule);
         assert_eq!(schedule.next(9), [0]);
+        assert!(schedule.is_more_to_come());
+        schedule.set(0, State::InCall("k0".into()));
+        assert!(!schedule.is_more_to_come(), "all others wait for what is built apart");
+    }
+
+    #[test]
+    fn what_is_not_known_yet_is_to_come() {
+        let mut schedule = schedule();
+        tell(&mut schedule);
+        for unit in [0, 1, 2] {
+            schedule.set(unit, State::InCall(format!("k{unit}")));
+        }
+        assert!(schedule.is_more_to_come());
+        for unit in [3, 4] {
+            schedule.set(unit, State::InCall(format!("k{unit}")));
+        }
+        assert!(!schedule.is_more_to_come());
     }
 }
