@@ -125,6 +125,7 @@ def step(what, command, environment, source, logs, may_fail=False, timeout=HOUR)
         try:
             status = process.wait()
         except BaseException:
+            alarm.cancel()
             os.killpg(process.pid, signal.SIGTERM)
             process.wait()
             raise

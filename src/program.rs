@@ -5,7 +5,7 @@
 //! copy is kept here, by the key of the step that made it and at its place in that step's stage. A run has the same key whether
 //! its program comes from there or from here: it may have begun before the program was seen to hold a path.
 
-use std::fs;
+use std::{borrow::Cow, fs};
 
 use anyhow::{Context, Result};
 use camino::Utf8Path;
@@ -46,13 +46,17 @@ pub fn recipe(cache: &Cache, key: &str, output: Output) -> Option<Recipe> {
 }
 
 /// The same step with all programs taken from the stages that made them.
-pub fn as_made(mut run: Run) -> Run {
-    for mount in &mut run.mounts {
-        if let Mount::Bind { from, .. } = mount {
-            from.truncate(from.strip_suffix(KEPT).unwrap_or(from).len());
+pub fn as_made(run: &Run) -> Cow<'_, Run> {
+    let mut made = Cow::Borrowed(run);
+    for (number, mount) in run.mounts.iter().enumerate() {
+        if let Mount::Bind { from, .. } = mount
+            && let Some(stage) = from.strip_suffix(KEPT)
+            && let Mount::Bind { from, .. } = &mut made.to_mut().mounts[number]
+        {
+            *from = stage.to_owned();
         }
     }
-    run
+    made
 }
 
 /// What a kept program's recipe is called, after its step.

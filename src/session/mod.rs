@@ -210,7 +210,7 @@ impl<'a> Session<'a> {
     fn step(&self, unit: &Unit, inputs: &Inputs, salt: Option<&str>) -> Step {
         let run = stage::run(unit, &self.image, umask(), &inputs.mounts, salt);
         let base = self.image.pinned.clone();
-        let text = serde_json::to_string(&program::as_made(run.clone())).expect("a step is plain text");
+        let text = serde_json::to_string(&program::as_made(&run)).expect("a step is plain text");
         let key = format!("u{}", digest([&base, &text]));
         let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates.clone() };
         let (stages, contexts, macros) = (inputs.stages.clone(), inputs.contexts.clone(), inputs.macros.clone());
