@@ -25,6 +25,7 @@ mod modes;
 mod odd;
 mod other_engines;
 mod planned;
+mod planned_losses;
 mod properties;
 mod sandbox;
 mod sharing;
