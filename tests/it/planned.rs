@@ -303,10 +303,16 @@ fn what_a_running_call_has_made_is_told_as_kept() {
     assert_planned(&project, green(&project, "build"));
     let log = fs::read_to_string(&log).unwrap();
     let calls = log.lines().filter_map(|line| line.split_once("::together] ")?.1.split_once(" units in "));
-    let counts: Vec<(&str, &str)> =
-        calls.filter_map(|(units, rest)| Some((units, rest.split_once(" steps")?.0))).collect();
+    let counts: Vec<(usize, usize)> = calls
+        .filter_map(|(units, rest)| Some((units.parse().unwrap(), rest.split_once(" steps")?.0.parse().unwrap())))
+        .collect();
+    // What the engine does not find any more is made from its cache.
+    let losses = log.matches("again without what was thought to be kept").count();
     // Three calls begin at once, and the next one as soon as one of them ends.
-    assert!(counts.len() > 5 && counts[4..].iter().all(|(units, steps)| units == steps), "{counts:?}");
+    assert!(
+        counts.len() > 5 && counts[4..].iter().all(|(units, steps)| *steps <= units + losses),
+        "{losses} losses: {counts:?}"
+    );
 }
 
 /// Sixteen units with arguments of 400 kB each are more than BuildKit can tell itself.

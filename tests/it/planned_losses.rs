@@ -1,7 +1,9 @@
 //! A plan whose engine lost what it was thought to keep.
 
 use std::fs;
+use std::time::Duration;
 
+use crate::command::{start, wait_until};
 use crate::kept::{forget_kept, kept, spoil};
 use crate::planned::{as_workspace, green, member, project};
 use crate::project::By;
@@ -74,4 +76,34 @@ fn what_many_calls_miss_is_given_once() {
     assert!(failures > 1, "{log}");
     let makes = |keys: &[String]| keys.iter().any(|key| log.contains(&format!(" AS {key}\n")));
     assert!(!makes(&below1) && !makes(&below2) && log.contains("outcomes of the store were given"), "{log}");
+}
+
+/// A crate that the plan itself had made a moment before: the engine's cache still has the step, so nothing is asked for nor
+/// given.
+#[test]
+fn what_was_just_made_is_only_told_again() {
+    let project = project("broken").with_own_cache().logging("debug").env("CARGO_BUILD_JOBS", "1");
+    as_workspace(&project);
+    ["below", "below-told"].iter().for_each(|name| member(&project, name, ""));
+    fs::write(project.root.join("below-told/build.rs"), "fn main() {}").unwrap();
+    member(&project, "below-slow", "[build-dependencies]\nbelow-told = { path = \"../below-told\" }\n");
+    let sleep = "fn main() { std::thread::sleep(std::time::Duration::from_secs(10)) }";
+    fs::write(project.root.join("below-slow/build.rs"), sleep).unwrap();
+    let uses = "below = { path = \"../below\" }\nbelow-slow = { path = \"../below-slow\" }\n";
+    ["m1", "m2"].iter().for_each(|name| member(&project, name, uses));
+    let mut cargo = project.cargo(By::Ours, "green build");
+    cargo.env_remove("RUSTC_WRAPPER");
+    let ours = start(cargo, "cargo green build");
+    // All that can be told before a script has run: the next call is the slow one's.
+    let made = || kept(&project);
+    assert!(wait_until(Duration::from_secs(60), || made().len() == 3), "{:?}", made());
+    spoil(&project, &made(), "rm /kept/*/files/libbelow-*");
+    project.calls.take();
+    ours.finish().succeeds();
+    let log = fs::read_to_string(project.log()).unwrap();
+    assert!(log.contains("again without what was thought to be kept"), "{log}");
+    let calls = project.calls.take();
+    assert!(!calls.is_empty() && calls.iter().all(|call| call.contains("rawjson")), "{calls:#?}");
+    project.plain("build").succeeds();
+    project.assert_same_tree();
 }

@@ -17,10 +17,11 @@ use crate::{
 /// in variables), in one message of 16 MiB at most.
 const MAX_DOCKERFILE: usize = 7 << 19;
 
-/// How often calls failed for want of what the engine was thought to keep of a step.
+/// What the engine was thought to keep of a step, and calls failed for want of.
 pub(super) struct Loss {
-    count: usize,
-    last: Instant,
+    told: Instant,
+    /// Whether it is worth to be given anew; else it is made.
+    is_trusted: bool,
 }
 
 /// Whether a call has more to say than one message of BuildKit's holds.
@@ -61,10 +62,13 @@ impl Together<'_> {
         }
         // It may be there again by now.
         let mut lost = kept::named(&batch.kept, &complaint);
-        // The engine names one at a time.
-        match self.session.lost(&stages) {
-            Ok(more) => lost.extend(more),
-            Err(error) => log::warn!("{error:#}"),
+        let is_all = self.is_only_out_of_sight(&lost, batch);
+        if !is_all {
+            // The engine names one at a time.
+            match self.session.lost(&stages) {
+                Ok(more) => lost.extend(more),
+                Err(error) => log::warn!("{error:#}"),
+            }
         }
         if lost.is_empty() {
             return false;
@@ -72,18 +76,33 @@ impl Together<'_> {
         log::warn!("{complaint}: again without what was thought to be kept");
         self.told.retain(|_, step| kept::stages(&step.run.mounts).iter().all(|key| !lost.contains(key)));
         for key in lost {
-            // Of calls that ran at the same time, the first one tells.
-            if self.losses.get(&key).is_none_or(|loss| loss.last < batch.begun) {
+            if !self.is_told_since(&key, batch) {
                 self.session.kept.remove(&key);
-                let count = self.losses.get(&key).map_or(0, |loss| loss.count) + 1;
-                self.losses.insert(key, Loss { count, last: Instant::now() });
+                let is_trusted = !is_all && !self.losses.contains_key(&key);
+                self.losses.insert(key, Loss { told: Instant::now(), is_trusted });
             }
         }
         true
     }
 
-    /// What the engine lost twice it will lose again.
+    /// Whether a call named all that it did not find: the engine has it all the same, and no less of the rest.
+    ///
+    /// To see the size of what was just made, as Docker does once a minute, BuildKit has it locked for a moment
+    /// (`cache/manager.go`), and a step that is to mount it then gets a new and empty folder of the same name
+    /// (`solver/llbsolver/mounts`), as all later ones may. But of a stage that was just made, all is in the engine's cache.
+    fn is_only_out_of_sight(&self, named: &[Key], batch: &Batch) -> bool {
+        let is_new = |key: &Key| self.session.kept.is_made(key) || self.is_told_since(key, batch);
+        let has_helped = !self.losses.values().any(|loss| loss.told < batch.begun);
+        !named.is_empty() && named.iter().all(is_new) && has_helped
+    }
+
+    /// Whether a call that ran at the same time told that this was lost.
+    fn is_told_since(&self, key: &str, batch: &Batch) -> bool {
+        self.losses.get(key).is_some_and(|loss| loss.told >= batch.begun)
+    }
+
+    /// What the engine loses though it has it, or was given it anew, it will lose again.
     fn is_distrusted(&self, key: &str) -> bool {
-        self.losses.get(key).is_some_and(|loss| loss.count > 1)
+        self.losses.get(key).is_some_and(|loss| !loss.is_trusted)
     }
 }
