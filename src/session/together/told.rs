@@ -74,6 +74,7 @@ impl Together<'_> {
             return false;
         }
         log::warn!("{complaint}: again without what was thought to be kept");
+        self.last_loss = Some(Instant::now());
         self.told.retain(|_, step| kept::stages(&step.run.mounts).iter().all(|key| !lost.contains(key)));
         for key in lost {
             if !self.is_told_since(&key, batch) {
@@ -92,8 +93,8 @@ impl Together<'_> {
     /// (`solver/llbsolver/mounts`), as all later ones may. But of a stage that was just made, all is in the engine's cache.
     fn is_only_out_of_sight(&self, named: &[Key], batch: &Batch) -> bool {
         let is_new = |key: &Key| self.session.kept.is_made(key) || self.is_told_since(key, batch);
-        let has_helped = !self.losses.values().any(|loss| loss.told < batch.begun);
-        !named.is_empty() && named.iter().all(is_new) && has_helped
+        let is_again = self.last_loss.is_some_and(|told| told < batch.begun);
+        !named.is_empty() && named.iter().all(is_new) && !is_again
     }
 
     /// Whether a call that ran at the same time told that this was lost.
