@@ -4,8 +4,8 @@
 //! Without it, each call would have to name all stages below a unit for the engine to find what they made, which
 //! costs the engine some 10 ms a stage: the price of a build would grow with the square of its units. A copy
 //! belongs to one key and is written by that key's step alone; all others mount it read-only. An engine may
-//! drop it at any time, or not find it for a moment. Then the call fails, and is made again once the engine was given anew what is
-//! stored of it, or with those files sent.
+//! drop it at any time, or not find it for a moment. Then the call fails, and is made again: with the stage that was just made told
+//! again, once the engine was given anew what is stored of it, or with those files sent.
 
 use std::{collections::HashSet, fs, sync::Mutex};
 

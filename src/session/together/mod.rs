@@ -54,8 +54,6 @@ pub struct Together<'a> {
     told: HashMap<Key, Step>,
     taking: Taking,
     losses: HashMap<Key, Loss>,
-    /// When the last one was told, if no call has ended well since.
-    last_loss: Option<Instant>,
     /// The number that all calls have in common, and with it the slots.
     number: String,
     jobs: Jobs,
@@ -75,7 +73,7 @@ impl<'a> Together<'a> {
         let finder = Finder { cache: &session.cache, recipes, cargo_home: session.cargo_home.clone() };
         let units = recording.units()?;
         let schedule = schedule(&units)?;
-        let (known, learned, said, told, taking, losses, last_loss) = Default::default();
+        let (known, learned, said, told, taking, losses) = Default::default();
         Ok(Self {
             session,
             finder,
@@ -89,7 +87,6 @@ impl<'a> Together<'a> {
             told,
             taking,
             losses,
-            last_loss,
             number: nonce(),
             jobs,
         })
@@ -271,9 +268,6 @@ impl<'a> Together<'a> {
             }
             Err(error) => return Err(error),
         };
-        if !batch.is_taken {
-            self.last_loss = None;
-        }
         // Dependencies first: what was built from a unit that is to be built again is forgotten with it.
         let numbered = ends.into_iter().filter_map(|(key, end)| Some((self.schedule.find(&key)?, key, end)));
         let mut ends: Vec<(usize, Key, End)> = numbered.collect();

@@ -17,6 +17,9 @@ use crate::{
 /// in variables), in one message of 16 MiB at most.
 const MAX_DOCKERFILE: usize = 7 << 19;
 
+/// How many losses are taken one by one, before the engine is asked for all: each costs a call.
+const FEW: usize = 4;
+
 /// What the engine was thought to keep of a step, and calls failed for want of.
 pub(super) struct Loss {
     told: Instant,
@@ -74,13 +77,13 @@ impl Together<'_> {
             return false;
         }
         log::warn!("{complaint}: again without what was thought to be kept");
-        self.last_loss = Some(Instant::now());
+        let told = Instant::now();
         self.told.retain(|_, step| kept::stages(&step.run.mounts).iter().all(|key| !lost.contains(key)));
         for key in lost {
             if !self.is_told_since(&key, batch) {
                 self.session.kept.remove(&key);
                 let is_trusted = !is_all && !self.losses.contains_key(&key);
-                self.losses.insert(key, Loss { told: Instant::now(), is_trusted });
+                self.losses.insert(key, Loss { told, is_trusted });
             }
         }
         true
@@ -93,8 +96,7 @@ impl Together<'_> {
     /// (`solver/llbsolver/mounts`), as all later ones may. But of a stage that was just made, all is in the engine's cache.
     fn is_only_out_of_sight(&self, named: &[Key], batch: &Batch) -> bool {
         let is_new = |key: &Key| self.session.kept.is_made(key) || self.is_told_since(key, batch);
-        let is_again = self.last_loss.is_some_and(|told| told < batch.begun);
-        !named.is_empty() && named.iter().all(is_new) && !is_again
+        !named.is_empty() && named.iter().all(is_new) && self.losses.len() < FEW
     }
 
     /// Whether a call that ran at the same time told that this was lost.
