@@ -32,6 +32,8 @@ pub struct Place {
     pub output: Utf8PathBuf,
     /// Whether others may be lacking, too. To find out takes a rehearsal of the whole command.
     pub is_worth_a_plan: bool,
+    /// Whether rustc goes on from its last compile.
+    pub is_incremental: bool,
 }
 
 /// The planner's side.
@@ -44,15 +46,16 @@ impl Gate {
         Ok(Self(listener.context("failed to make a socket")?))
     }
 
-    /// Waits for the first unit that is worth a plan. What comes later waits by itself: the system accepts connections for us.
+    /// Waits for the first unit that is worth a plan and does not go on by itself. What comes later waits by itself: the system
+    /// accepts connections for us.
     ///
     /// The answer is to be kept as long as units are to wait, and so is the gate.
-    pub fn asked(&self) -> Result<(UnixStream, Place)> {
-        let ask = || {
+    pub fn asked(&self, mut goes_on: impl FnMut(&Place) -> bool) -> Result<(UnixStream, Place)> {
+        let mut ask = || {
             loop {
                 let (mut unit, _) = self.0.accept()?;
                 let place: Place = serde_json::from_reader(&unit)?;
-                if place.is_worth_a_plan {
+                if place.is_worth_a_plan && !goes_on(&place) {
                     return Ok::<_, io::Error>((unit, place));
                 }
                 // It may be dead by now.
@@ -97,7 +100,12 @@ mod tests {
 
     #[test]
     fn units_wait_until_the_plan_is_done() {
-        let place = || Place { target: "/t/a b".into(), output: "/t/a b/c\n".into(), is_worth_a_plan: true };
+        let place = || Place {
+            target: "/t/a b".into(),
+            output: "/t/a b/c\n".into(),
+            is_worth_a_plan: true,
+            is_incremental: false,
+        };
         let name = format!("test-{}", std::process::id());
         let gate = Gate::new(&name).unwrap();
         let (sender, receiver) = mpsc::channel();
@@ -111,7 +119,7 @@ mod tests {
             })
             .collect();
         // Whoever is late finds no gate.
-        let asked: Vec<_> = units.iter().map(|_| gate.asked().unwrap()).collect();
+        let asked: Vec<_> = units.iter().map(|_| gate.asked(|_| false).unwrap()).collect();
         assert!(asked.iter().all(|(_, told)| *told == place()));
         assert!(receiver.recv_timeout(Duration::from_millis(100)).is_err(), "a unit went through");
         drop((asked, gate));
@@ -127,15 +135,19 @@ mod tests {
 
     #[test]
     fn what_is_worth_no_plan_goes_on_by_itself() {
-        let place = |is_worth_a_plan| Place { target: "/t".into(), output: "/t/a".into(), is_worth_a_plan };
+        let place = |(is_worth_a_plan, is_incremental)| {
+            let (target, output) = ("/t".into(), "/t/a".into());
+            Place { target, output, is_worth_a_plan, is_incremental }
+        };
         let name = format!("test-alone-{}", std::process::id());
         let gate = Gate::new(&name).unwrap();
         let units = thread::spawn(move || {
-            [false, true].map(|is_worth| pass(&Env::with(&[(VARIABLE, &name)]), || place(is_worth)))
+            [(false, false), (true, true), (true, false)]
+                .map(|told| pass(&Env::with(&[(VARIABLE, &name)]), || place(told)))
         });
-        let (asked, told) = gate.asked().unwrap();
-        assert_eq!(told, place(true));
+        let (asked, told) = gate.asked(|place| place.is_incremental).unwrap();
+        assert_eq!(told, place((true, false)));
         drop((asked, gate));
-        assert_eq!(units.join().unwrap(), [false, true]);
+        assert_eq!(units.join().unwrap(), [false, false, true]);
     }
 }

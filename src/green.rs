@@ -10,14 +10,16 @@
 use std::{
     ffi::OsString,
     os::fd::{AsFd, OwnedFd},
+    panic,
     process::ExitCode,
     sync::{Mutex, mpsc},
-    thread,
+    thread::{self, ScopedJoinHandle},
     time::SystemTime,
 };
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
+use tempfile::TempDir;
 
 use crate::{
     config::Config,
@@ -39,6 +41,8 @@ const CALLS: usize = 3;
 /// a container with all its mounts, and each call some tenths of a second.
 const SIZE: usize = 8;
 const MIN_SIZE: usize = 16;
+/// So many units are missing after an edit at least for a call of them all to take less time than one for each.
+const FEW: usize = 3;
 /// Commands of which compilers alone read the libraries in cargo's build folder (`test` and `doc` run rustdoc), and the
 /// one that removes it.
 const LEAVING: &[&str] = &["bench", "build", "check", "clean", "clippy", "run", "rustc"];
@@ -111,31 +115,59 @@ struct Planner<'a> {
     rehearsal: &'a Rehearsal,
 }
 
+/// The units of a command as cargo told them.
+struct Rehearsed<'a> {
+    session: Session<'a>,
+    recording: Recording,
+    /// Where that is.
+    _folder: TempDir,
+}
+
 impl Planner<'_> {
-    /// Plans once a unit asks for it.
+    /// Plans once a unit asks for it. What is compiled incrementally, as after an edit, is mostly alone or one of few, and waits for
+    /// nothing until it is known what there is to plan: that is found out beside the second of them.
     fn serve(&self, gate: Gate) -> Result<()> {
-        let (asked, first) = gate.asked()?;
-        if first.target.as_str().is_empty() {
-            return Ok(());
-        }
-        // The command is right without it.
-        self.plan(first, (gate, asked)).unwrap_or_else(|error| {
-            log::warn!("{error:#}");
-            eprintln!("rustcbuildx: not planned further, so each unit is built by itself (hint: RUSTCBUILDX_LOG=warn says why)");
-        });
-        Ok(())
+        thread::scope(|scope| {
+            let (mut edited, mut rehearsal) = (0, None);
+            let (asked, first) = gate.asked(|unit| {
+                edited += usize::from(unit.is_incremental);
+                if edited == 2 && rehearsal.is_none() {
+                    rehearsal = Some(scope.spawn(|| self.rehearse()));
+                }
+                unit.is_incremental && !rehearsal.as_ref().is_some_and(ScopedJoinHandle::is_finished)
+            })?;
+            if first.target.as_str().is_empty() {
+                return Ok(());
+            }
+            let rehearsed = match rehearsal {
+                Some(rehearsal) => rehearsal.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
+                None => self.rehearse(),
+            };
+            // The command is right without it.
+            rehearsed.and_then(|rehearsed| self.plan(rehearsed, first, (gate, asked))).unwrap_or_else(|error| {
+                log::warn!("{error:#}");
+                eprintln!("rustcbuildx: not planned further, so each unit is built by itself (hint: RUSTCBUILDX_LOG=warn says why)");
+            });
+            Ok(())
+        })
+    }
+
+    /// Has cargo tell all units.
+    fn rehearse(&self) -> Result<Rehearsed<'_>> {
+        let session = Session::open(self.env, self.config, self.env.get("RUSTC").unwrap_or("rustc"))?;
+        let folder = session.cache.temp_dir()?;
+        let path = Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
+        let recording = Recording::begin(path.to_owned())?;
+        let begun = SystemTime::now();
+        self.rehearsal.run(self.cargo, self.wrapper, &recording)?;
+        session.timings.add("rehearsal", Phase::Rehearsal, begun, SystemTime::now());
+        Ok(Rehearsed { session, recording, _folder: folder })
     }
 
     /// Fills the store with what the command will ask for, whose units, the `first` of them and all later ones, wait as
     /// long as there is a `barrier`.
-    fn plan(&self, first: Place, barrier: impl Send) -> Result<()> {
-        let session = Session::open(self.env, self.config, self.env.get("RUSTC").unwrap_or("rustc"))?;
-        let folder = session.cache.temp_dir()?;
-        let folder = Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
-        let recording = Recording::begin(folder.to_owned())?;
-        let begun = SystemTime::now();
-        self.rehearsal.run(self.cargo, self.wrapper, &recording)?;
-        session.timings.add("rehearsal", Phase::Rehearsal, begun, SystemTime::now());
+    fn plan(&self, rehearsed: Rehearsed<'_>, first: Place, barrier: impl Send) -> Result<()> {
+        let Rehearsed { session, recording, _folder } = rehearsed;
         let jobs = self.jobs(&recording);
         if left::is_build_folder(&first.target, self.env) {
             // As with the rest of the cache, the build is right without it.
@@ -145,6 +177,10 @@ impl Planner<'_> {
         let missing = together.tell();
         if !together.is_of_use(&first.output) {
             log::info!("not planned: cargo takes for fresh what a plan would make anew");
+            return Ok(());
+        }
+        if first.is_incremental && missing.len() < FEW {
+            log::info!("not planned: only {} are missing after an edit", missing.len());
             return Ok(());
         }
         let progress = Mutex::new(Progress::new(self.is_quiet()));

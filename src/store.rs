@@ -33,6 +33,9 @@ pub trait Store {
 
     /// Keeps the archive of a success.
     fn put(&self, key: &str, archive: &mut File) -> Result<()>;
+
+    /// Forgets an outcome that will not be asked for again.
+    fn remove(&self, key: &str);
 }
 
 /// The store in the user's cache folder.
@@ -135,6 +138,10 @@ impl Store for LocalStore<'_> {
             self.sweep()
         };
         put().with_context(|| format!("failed to keep the outcome `{path}` (hint: is the disk full?)"))
+    }
+
+    fn remove(&self, key: &str) {
+        let _ = fs::remove_file(self.path(key));
     }
 }
 

@@ -6,12 +6,7 @@ use anyhow::Result;
 
 use super::{Built, Prepared, Session, find::Found, is_storable, is_success, millis_since, nonce, place, restored};
 use crate::{
-    artifacts::Archive,
-    gate, kept, leak, missing, plan, program,
-    recipe::{Key, Step},
-    runner,
-    stage::CRATES,
-    store::Store,
+    artifacts::Archive, gate, kept, leak, missing, plan, program, recipe::Key, runner, stage::CRATES, store::Store,
     timings::Phase,
 };
 
@@ -62,23 +57,24 @@ impl Session<'_> {
     fn build_once(&self, prepared: &mut Prepared, salt: Option<&str>, given: &Given) -> Result<Built, Failure> {
         let begun = SystemTime::now();
         let mut finder = self.finder(&prepared.unit);
-        let Found { unit, mut inputs, mut step } = self.find(&mut finder, prepared, salt)?;
-        let (unit, key) = (&unit, step.key.clone());
-        if let Some(received) = self.stored(unit, &key)? {
-            return Ok(Built::told(received, step));
+        let mut found = self.find(&mut finder, prepared, salt)?;
+        let key = found.step.key.clone();
+        if let Some(received) = self.stored(&found.unit, &key)? {
+            return Ok(Built::told(received, found.step));
         }
-        match self.incremental_state(unit) {
-            Some(state) => {
-                inputs.mounts.push(state);
-                step = Step { common: step.common, ..self.step(unit, &inputs, salt) };
-            }
-            None if gate::pass(self.env, || place(unit, self.env)) => {
-                // The plan may have learned what the unit reads.
-                self.recall(prepared)?;
-                return self.build_once(prepared, salt, given);
-            }
-            None => {}
+        let is_incremental = found.go_on(self, salt);
+        if is_incremental && let Some(received) = self.stored(&found.unit, &found.step.key)? {
+            // By a plan, for this command.
+            self.store().remove(&found.step.key);
+            return Ok(Built::told(received, found.step));
         }
+        if gate::pass(self.env, || place(&found.unit, is_incremental, self.env)) {
+            // The plan may have learned what the unit reads.
+            self.recall(prepared)?;
+            return self.build_once(prepared, salt, given);
+        }
+        let Found { unit, inputs, step } = found;
+        let unit = &unit;
         let stages = self.supplied(inputs.stages.iter().filter(|key| !given.lost.contains(key)));
         if stages.len() < inputs.stages.len() {
             self.fetch_for(unit, |key| inputs.stages.contains(key) && !stages.contains(key))?;

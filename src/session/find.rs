@@ -20,6 +20,18 @@ pub(super) struct Found {
     pub step: Step,
 }
 
+impl Found {
+    /// With what rustc keeps from one compile of the unit to the next, where cargo asks it to and the engine may keep it; gives
+    /// whether it is so. What is made with it has a key of its own; what is made without serves as well.
+    pub(super) fn go_on(&mut self, session: &Session<'_>, salt: Option<&str>) -> bool {
+        let Some(state) = session.incremental_state(&self.unit) else { return false };
+        self.inputs.mounts.push(state);
+        let common = self.step.common.take();
+        self.step = Step { common, ..session.step(&self.unit, &self.inputs, salt) };
+        true
+    }
+}
+
 impl Session<'_> {
     /// Finds what a unit reads: at the host's places, if a path of its own is in its output or in the program that it runs.
     /// A build script's program is made at common places first, for containers to run it ([`program`]).

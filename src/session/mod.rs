@@ -218,11 +218,11 @@ impl<'a> Session<'a> {
     }
 
     /// A folder of the engine's for what rustc keeps from one compile of a unit to the next. What is made with
-    /// it has a key of its own and is not stored; what was stored without it serves as well.
+    /// it depends on what was compiled before: it is stored for the rest of a command at most.
     fn incremental_state(&self, unit: &Unit) -> Option<Mount> {
         let Work::Compile { args, .. } = &unit.work else { return None };
         let dir = args.codegen("incremental").filter(|_| self.config.incremental)?;
-        let target = unit.cwd.join(dir).into_string();
+        let target = unit.places.meant(&unit.cwd.join(dir)).into_string();
         let id = format!("rustcbuildx-{}", digest([target.as_str(), &unit.name()]));
         Some(Mount::Cache { id, source: "/".to_owned(), target, writable: true })
     }
@@ -254,10 +254,11 @@ fn target_folder(unit: &Unit) -> Utf8PathBuf {
 
 /// Where a unit belongs that the store lacks. Of a program, cargo compiled all that is below, so it may well be the only one that
 /// is lacking, where tests are many; but the engine may lack what was left there.
-fn place(unit: &Unit, env: &Env) -> Place {
+fn place(unit: &Unit, is_incremental: bool, env: &Env) -> Place {
     let target = target_folder(unit);
     let is_worth_a_plan = unit.serves_units() || unit.is_test() || crate::left::may_be_in(&target, env);
-    Place { target, output: output_names::paths(unit).into_iter().next().unwrap_or_default(), is_worth_a_plan }
+    let output = output_names::paths(unit).into_iter().next().unwrap_or_default();
+    Place { target, output, is_worth_a_plan, is_incremental }
 }
 
 /// The text of the dep-info files a unit wrote.

@@ -361,3 +361,31 @@ fn timings_tell_where_the_time_went() {
     }
     assert!(page.contains("broken 0.1.0 (build script)"), "{page}");
 }
+
+/// After an edit, the first units go by themselves, as if they were the only ones; many that are left are built together.
+#[test]
+fn what_an_edit_reaches_is_built_together() {
+    let project = project("broken").env("CARGO_INCREMENTAL", "1").env("CARGO_BUILD_JOBS", "2");
+    as_workspace(&project);
+    member(&project, "below", "");
+    (0..16).for_each(|at| member(&project, &format!("m{at}"), "below = { path = \"../below\" }\n"));
+    let calls = |file: &str, text: &str| {
+        fs::write(project.root.join(file), text).unwrap();
+        let plain = project.plain("build");
+        project.calls.take();
+        let ours = green(&project, "build");
+        assert_eq!((plain.status, plain.units_compiled()), (ours.status, ours.units_compiled()), "{plain}{ours}");
+        project.assert_same_tree();
+        let calls = project.calls.take();
+        let (together, alone): (Vec<String>, _) = calls.into_iter().partition(|call| call.contains("rawjson"));
+        (together.len(), alone.len())
+    };
+    assert_eq!(calls("below/src/lib.rs", "pub fn below() {}").0, 2);
+    // The last time as the first: what was made together is kept for one command.
+    for number in ["1", "2", "1"] {
+        let (together, alone) = calls("below/src/lib.rs", &format!("pub fn below() -> u8 {{ {number} }}"));
+        assert!(together == 1 && alone < 8, "{together} and {alone}");
+    }
+    assert_eq!(calls("m0/src/lib.rs", "pub use below::below;"), (0, 1));
+    assert_eq!(calls("below/src/lib.rs", "pub fn below() -> u8 { \"\" }"), (0, 1));
+}

@@ -22,7 +22,7 @@ use crate::{
     output_names,
     placeholder::{self, Said},
     plan,
-    recipe::{Key, Recipes, Step},
+    recipe::{Key, Output, Recipes, Step},
     recording::Recording,
     repository,
     schedule::{Schedule, State},
@@ -125,7 +125,7 @@ impl<'a> Together<'a> {
     fn told_state(&mut self, number: usize) -> Result<State> {
         let mut unit = self.units[number].clone();
         let config = self.session.config;
-        if unit.is_incremental() || unit.is_build_script() && config.has_local_script(unit.package_name()) {
+        if unit.is_build_script() && config.has_local_script(unit.package_name()) {
             return Ok(State::Apart);
         }
         placeholder::fill(&mut unit, |script| self.said.get(script));
@@ -136,23 +136,38 @@ impl<'a> Together<'a> {
         }
         let places = std::mem::take(&mut prepared.unit.places);
         prepared.unit.places = places.standing_in(self.stand_in.clone(), &self.target);
-        let Found { unit, step, .. } = self.session.find(&mut self.finder, &prepared, None)?;
-        if !is_storable(&step) {
+        let mut found = self.session.find(&mut self.finder, &prepared, None)?;
+        if !is_storable(&found.step) {
             return Ok(State::Apart);
         }
+        let is_incremental = !self.session.store().has(&found.step.key) && found.go_on(self.session, None);
+        let Found { unit, step, .. } = found;
         let mut names = output_names::files(&unit);
         // As those of a folder: the program of a build script comes before its dep-info.
         names.sort();
-        self.finder.recipes.save(step.recipe(stage::outputs(&unit, &names)))?;
+        let outputs = stage::outputs(&unit, &names);
         let key = step.key.clone();
+        let is_in_place = is_incremental && self.is_in_place(&key, &unit, &outputs);
+        self.finder.recipes.save(step.recipe(outputs))?;
         let is_stored = self.session.store().has(&key) || self.session.has_left(&unit, &self.target, &key);
         let prepared = Prepared { unit, ..prepared };
         self.known.insert(number, Known { prepared, step });
+        if is_in_place {
+            return Ok(State::Done(key));
+        }
         match is_stored {
             // A damaged entry is none.
             true => Ok(self.stored(number, key.clone())?.unwrap_or(State::Missing(key))),
             false => Ok(State::Missing(key)),
         }
+    }
+
+    /// Whether the real run's outputs of a unit are those of this step. Of what is compiled incrementally, only the target folder has
+    /// any for longer than a command.
+    fn is_in_place(&self, key: &str, unit: &Unit, outputs: &[Output]) -> bool {
+        let mut recipes = Recipes::new(&self.session.cache, self.target.clone());
+        let mut made_by = |path: &Utf8Path| recipes.of_path(path).is_some_and(|recipe| recipe.key == key);
+        outputs.iter().all(|output| made_by(&unit.places.meant(&output.host)))
     }
 
     /// The state of a unit whose outcome the store has: what a script said is heard. `None` if the store does not

@@ -57,6 +57,7 @@ impl Together<'_> {
         let is_kept = |number: &usize| {
             matches!(self.schedule.state(*number), State::Missing(key) if is_new(key))
                 && self.known[number].step.keeps()
+                && !self.units[*number].is_incremental()
         };
         let all: Vec<usize> = (0..self.units.len()).filter(is_kept).collect();
         let is_first = self.taking.asked.is_empty();
