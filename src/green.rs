@@ -130,11 +130,14 @@ impl Planner<'_> {
         thread::scope(|scope| {
             let (mut edited, mut rehearsal) = (0, None);
             let (asked, first) = gate.asked(|unit| {
-                edited += usize::from(unit.is_incremental);
-                if edited == 2 && rehearsal.is_none() {
+                if !unit.is_incremental {
+                    return false;
+                }
+                edited += 1;
+                if edited == 2 {
                     rehearsal = Some(scope.spawn(|| self.rehearse()));
                 }
-                unit.is_incremental && !rehearsal.as_ref().is_some_and(ScopedJoinHandle::is_finished)
+                !rehearsal.as_ref().is_some_and(ScopedJoinHandle::is_finished)
             })?;
             if first.target.as_str().is_empty() {
                 return Ok(());

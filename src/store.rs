@@ -104,7 +104,7 @@ impl Store for LocalStore<'_> {
             Ok(received) => Some(received),
             Err(error) => {
                 log::warn!("the stored outcome `{path}` is damaged and removed: {error:#}");
-                let _ = fs::remove_file(&path);
+                self.remove(key);
                 None
             }
         }

@@ -140,22 +140,21 @@ impl<'a> Together<'a> {
         if !is_storable(&found.step) {
             return Ok(State::Apart);
         }
-        let is_incremental = !self.session.store().has(&found.step.key) && found.go_on(self.session, None);
+        let is_stored = self.session.store().has(&found.step.key);
+        let is_incremental = !is_stored && found.go_on(self.session, None);
         let Found { unit, step, .. } = found;
         let mut names = output_names::files(&unit);
         // As those of a folder: the program of a build script comes before its dep-info.
         names.sort();
         let outputs = stage::outputs(&unit, &names);
         let key = step.key.clone();
-        let is_in_place = is_incremental && self.is_in_place(&key, &unit, &outputs);
+        let is_done = is_stored
+            || self.session.has_left(&unit, &self.target, &key)
+            || is_incremental && (self.session.store().has(&key) || self.is_in_place(&key, &unit, &outputs));
         self.finder.recipes.save(step.recipe(outputs))?;
-        let is_stored = self.session.store().has(&key) || self.session.has_left(&unit, &self.target, &key);
         let prepared = Prepared { unit, ..prepared };
         self.known.insert(number, Known { prepared, step });
-        if is_in_place {
-            return Ok(State::Done(key));
-        }
-        match is_stored {
+        match is_done {
             // A damaged entry is none.
             true => Ok(self.stored(number, key.clone())?.unwrap_or(State::Missing(key))),
             false => Ok(State::Missing(key)),

@@ -12,7 +12,12 @@ use super::{
     Together,
     batch::{Batch, End},
 };
-use crate::{plan, recipe::Key, schedule::State, session::nonce};
+use crate::{
+    plan,
+    recipe::Key,
+    schedule::State,
+    session::{is_storable, nonce},
+};
 
 /// As many missing units are worth a first call that may bring none: the time of a few of them.
 const WORTH: usize = 16;
@@ -57,7 +62,7 @@ impl Together<'_> {
         let is_kept = |number: &usize| {
             matches!(self.schedule.state(*number), State::Missing(key) if is_new(key))
                 && self.known[number].step.keeps()
-                && !self.units[*number].is_incremental()
+                && is_storable(&self.known[number].step)
         };
         let all: Vec<usize> = (0..self.units.len()).filter(is_kept).collect();
         let is_first = self.taking.asked.is_empty();
