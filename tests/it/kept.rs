@@ -26,6 +26,12 @@ pub fn forget_kept(project: &Project) {
 
 /// The steps whose files the engine was seen to keep.
 pub fn kept(project: &Project) -> Vec<String> {
+    assert!(marks(project).exists(), "nothing is marked as kept");
+    kept_by_now(project)
+}
+
+/// The same while the first of all builds runs: maybe none.
+pub fn kept_by_now(project: &Project) -> Vec<String> {
     let engines = fs::read_dir(marks(project)).into_iter().flatten();
     let keys = engines.flat_map(|engine| fs::read_dir(engine.unwrap().path()).unwrap());
     keys.map(|key| key.unwrap().file_name().into_string().unwrap()).collect()

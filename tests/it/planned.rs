@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::command::{Finished, start};
+use crate::command::{Finished, Running, start};
 use crate::engine::WRAPPER;
 use crate::project::{By, Project, json_lines};
 use crate::sharing::{with_a_cache_of_their_own, with_a_path_in_its_script};
@@ -17,9 +17,13 @@ pub fn project(fixture: &str) -> Project {
 }
 
 pub fn green(project: &Project, args: &str) -> Finished {
+    start_green(project, args).finish()
+}
+
+pub fn start_green(project: &Project, args: &str) -> Running {
     let mut cargo = project.cargo(By::Ours, &format!("green {args}"));
     cargo.env_remove("RUSTC_WRAPPER");
-    start(cargo, &format!("cargo green {args}")).finish()
+    start(cargo, &format!("cargo green {args}"))
 }
 
 /// Into the target folder that cargo chooses by itself; without the wrapper's name, where the command is `green`.
