@@ -104,13 +104,19 @@ impl Cache {
         if let Some(path) = self.used(name) {
             return Ok(path);
         }
-        let path = self.path(name);
+        let (parent, own) = name.rsplit_once('/').unwrap_or(("", name));
+        self.folder_named_by(parent, |new| fill(new).map(|()| own.to_owned()))
+    }
+
+    /// Fills a folder in `parent` and gives it the name that was found in doing so, unless one of that name is there already.
+    pub fn folder_named_by(&self, parent: &str, fill: impl FnOnce(&Utf8Path) -> Result<String>) -> Result<Utf8PathBuf> {
+        let parent = self.path(parent);
         let temp = self.temp_dir()?;
         let new = Utf8Path::from_path(temp.path()).context("the cache folder's name is not UTF-8")?.join("new");
         fs::create_dir(&new)
-            .and_then(|()| fs::create_dir_all(path.parent().unwrap_or(&self.root)))
-            .with_context(|| format!("failed to make `{path}`"))?;
-        fill(&new)?;
+            .and_then(|()| fs::create_dir_all(&parent))
+            .with_context(|| format!("failed to make a folder in `{parent}`"))?;
+        let path = parent.join(fill(&new)?);
         match fs::rename(&new, &path) {
             Err(_) if path.exists() => Ok(path),
             done => done.map(|()| path.clone()).with_context(|| format!("failed to make `{path}`")),
@@ -168,8 +174,10 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// without them, the files are sent as what nobody knows the making of.
 const AGES: &[(&str, u32)] = &[
     ("artifacts", 30),
+    ("digests", 90),
     ("kept", 30),
     ("links", 90),
+    ("listings", 30),
     ("macros", 90),
     ("programs", 90),
     ("recipes", 90),

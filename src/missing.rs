@@ -11,6 +11,7 @@ use crate::{
     artifacts::Outcome,
     dep_info,
     learned::normalised,
+    sources::are_given,
     unit::{Unit, Work},
 };
 
@@ -23,13 +24,20 @@ pub fn is_of_crates(outcome: &Outcome) -> bool {
     outcome.status != 0 && codes.iter().any(|code| memchr::memmem::find(&outcome.stderr, code.as_bytes()).is_some())
 }
 
+/// Whether it failed to write where it may only read.
+pub fn is_of_writing(outcome: &Outcome) -> bool {
+    let texts = ["Read-only file system", "ReadOnlyFilesystem", "os error 30"];
+    let says = |said: &[u8]| texts.iter().any(|text| memchr::memmem::find(said, text.as_bytes()).is_some());
+    outcome.status != 0 && (says(&outcome.stdout) || says(&outcome.stderr))
+}
+
 /// What to tell the user of a failed unit that missed something which this machine has.
 pub fn complaint(unit: &Unit, outcome: &Outcome, image: &str) -> Option<String> {
     let output = [&outcome.stdout[..], &outcome.stderr[..]].concat();
     let output = String::from_utf8_lossy(&output);
     let name = unit.name();
     let mut files = dep_info::unreadable_files(&output).into_iter().map(|path| normalised(&unit.cwd.join(path)));
-    if let Some(file) = files.find(|file| file.exists() && !unit.sees(file)) {
+    if let Some(file) = files.find(|file| file.exists() && !are_given(unit, file)) {
         return Some(format!(
             "failed to give `{file}` to {name}: it is not in the tree that the package `{}` belongs to \
              (hint: a tree is a repository or a workspace; RUSTCBUILDX_RUNNER=none builds locally)",

@@ -267,6 +267,17 @@ pub fn take_kept(run: &mut Run, is_kept: impl Fn(&str) -> bool, may_be_links: bo
     }
 }
 
+/// Has a step take those contexts that `is_kept` says from what the engine keeps of them. There, nobody may write.
+pub fn take_heavy(run: &mut Run, is_kept: impl Fn(&str) -> bool) {
+    for mount in &mut run.mounts {
+        if let Mount::Bind { from, source, target, .. } = mount
+            && is_kept(from)
+        {
+            *mount = Mount::kept(from, source, target);
+        }
+    }
+}
+
 /// Whether a link in the output folder does for a file: a crate's, which nobody opens but rustc and its linker.
 fn is_linkable(path: &str, target: &str, out: &str) -> bool {
     let (path, target) = (Utf8Path::new(path), Utf8Path::new(target));

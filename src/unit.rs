@@ -106,11 +106,6 @@ impl Unit {
         self.env.get("CARGO_PKG_NAME").map_or("?", String::as_str)
     }
 
-    /// Whether a path is among the files it is given of the package and beyond.
-    pub fn sees(&self, path: &Utf8Path) -> bool {
-        path.starts_with(&self.package) || self.paths.iter().any(|seen| path.starts_with(seen))
-    }
-
     /// The folder whose new files are the unit's output.
     pub fn out_dir(&self) -> &Utf8Path {
         match &self.work {

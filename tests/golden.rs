@@ -57,6 +57,7 @@ fn dockerfile(unit: &Unit) -> String {
         run,
         stages: vec![],
         contexts: Default::default(),
+        heavy: Default::default(),
         crates: vec![],
         macros: None,
         common: None,

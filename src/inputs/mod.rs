@@ -2,7 +2,10 @@
 
 mod named;
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -15,7 +18,7 @@ use crate::{
     left, program,
     recipe::{Key, Origin, Output, Recipe, Recipes},
     shim::{self, Shim},
-    sources::{Extent, Sources, file_digest},
+    sources::{Reader, Sources, are_given, file_digest},
     unit::{Tool, Unit, Work},
 };
 
@@ -27,6 +30,8 @@ pub struct Inputs {
     pub stages: Vec<Key>,
     /// Names and folders of the contexts mounted from.
     pub contexts: BTreeMap<String, Utf8PathBuf>,
+    /// Those of them that are heavy, so that the engine keeps them.
+    pub heavy: BTreeSet<Key>,
     /// The crates it is compiled against.
     pub crates: Vec<Key>,
     /// See [`Recipe::macros`].
@@ -39,7 +44,7 @@ pub struct Inputs {
 pub struct Finder<'a> {
     pub cache: &'a Cache,
     pub recipes: Recipes<'a>,
-    pub cargo_home: Utf8PathBuf,
+    pub reader: Reader<'a>,
 }
 
 impl Finder<'_> {
@@ -50,9 +55,9 @@ impl Finder<'_> {
 
     /// The same inputs for a call that names no other stage than those of which the engine has `kept` the outcomes: the rest
     /// as files.
-    pub fn without_stages(&self, inputs: &Inputs, kept: &[Key]) -> Result<Inputs> {
-        let (contexts, stages) = (inputs.contexts.clone(), kept.to_vec());
-        let mut alone = Inputs { contexts, stages, ..Inputs::default() };
+    pub fn without_stages(&mut self, inputs: &Inputs, kept: &[Key]) -> Result<Inputs> {
+        let (contexts, heavy) = (inputs.contexts.clone(), inputs.heavy.clone());
+        let mut alone = Inputs { contexts, heavy, stages: kept.to_vec(), ..Inputs::default() };
         for mount in &inputs.mounts {
             match mount {
                 Mount::Bind { from, target, .. } if inputs.stages.contains(from) && !kept.contains(from) => {
@@ -194,7 +199,7 @@ impl Finder<'_> {
     }
 
     /// An artifact as it is.
-    fn copy(&self, path: &Utf8Path) -> Result<Recipe> {
+    fn copy(&mut self, path: &Utf8Path) -> Result<Recipe> {
         match Shim::open(path)? {
             Some(shim) => self.copy_program(shim),
             None if path.is_dir() => self.copy_folder(path),
@@ -202,14 +207,17 @@ impl Finder<'_> {
         }
     }
 
-    fn copy_folder(&self, path: &Utf8Path) -> Result<Recipe> {
-        let sources = Sources::copy(path, Extent::Everything, self.cache)?;
+    fn copy_folder(&mut self, path: &Utf8Path) -> Result<Recipe> {
+        let copies = std::mem::replace(&mut self.reader.copies, true);
+        let sources = self.reader.everything(path);
+        self.reader.copies = copies;
+        let part = &sources?.parts[0];
         let outputs = vec![Output { host: path.to_owned(), source: "/p".to_owned() }];
-        Ok(Recipe::of_copy(sources.name, sources.context, outputs))
+        Ok(Recipe::of_copy(part.name.clone(), part.context.clone(), outputs))
     }
 
     fn copy_file(&self, path: &Utf8Path) -> Result<Recipe> {
-        let content = file_digest(path.as_std_path())?;
+        let content = file_digest(path.as_std_path()).with_context(|| format!("failed to read `{path}`"))?;
         self.copied(path, &content, |to| Ok(fs::copy(path, to).map(drop)?))
     }
 
@@ -219,18 +227,23 @@ impl Finder<'_> {
         self.copied(&compiled, &content, |to| shim.unpack(to))
     }
 
-    /// A file in a folder of the cache, under its content's name.
+    /// A file in a folder of the cache, under its content's name: if it is no longer the content that it was, under that of the copy.
     fn copied(&self, path: &Utf8Path, content: &str, copy: impl FnOnce(&Utf8Path) -> Result<()>) -> Result<Recipe> {
         if left::maker(path).is_some() {
             bail!("failed to send `{path}`: it was left in the engine (hint: run the command again)");
         }
         let name = path.file_name().context("an artifact has a name")?;
-        let key = format!("f{}", digest([name, content]));
-        let context = self.cache.folder(&format!("artifacts/{key}"), |new| {
-            let copied =
-                fs::create_dir(new.join("p")).map_err(Into::into).and_then(|()| copy(&new.join("p").join(name)));
-            copied.with_context(|| format!("failed to copy `{path}` into the cache (hint: is the disk full?)"))
-        })?;
+        let key_of = |content: &str| format!("f{}", digest([name, content]));
+        let context = match self.cache.used(&format!("artifacts/{}", key_of(content))) {
+            Some(context) => context,
+            None => self.cache.folder_named_by("artifacts", |new| {
+                let to = new.join("p").join(name);
+                let copied = fs::create_dir(new.join("p")).map_err(Into::into).and_then(|()| copy(&to));
+                copied.with_context(|| format!("failed to copy `{path}` into the cache (hint: is the disk full?)"))?;
+                Ok(key_of(&file_digest(to.as_std_path())?))
+            })?,
+        };
+        let key = context.file_name().unwrap_or_default().to_owned();
         let outputs = vec![Output { host: path.to_owned(), source: format!("/p/{name}") }];
         Ok(Recipe::of_copy(key, context, outputs))
     }
@@ -247,9 +260,11 @@ impl Finder<'_> {
         roots.extend(unit.paths.iter().cloned());
         roots.push(unit.package.clone());
         roots.extend(input_outside(unit));
+        let wanted = roots.clone();
         for root in outermost(roots) {
             if root.is_dir() {
-                let sources = self.sources(&root, &holes, writable, inputs)?;
+                let sources = self.reader.sources(&root, unit, &wanted)?;
+                inputs.mount_sources(&sources, &holes, writable)?;
                 if unit.package.starts_with(&root)
                     && !unit.places.moves(&unit.package)
                     && unit.serves_units()
@@ -267,16 +282,23 @@ impl Finder<'_> {
         }
         Ok(())
     }
-
-    fn sources(&self, root: &Utf8Path, holes: &[Utf8PathBuf], writable: bool, inputs: &mut Inputs) -> Result<Sources> {
-        let sources = Sources::of(root, &self.cargo_home, self.cache)?;
-        inputs.mounts.extend(sources.mounts(holes, writable)?);
-        inputs.contexts.insert(sources.name.clone(), sources.context.clone());
-        Ok(sources)
-    }
 }
 
 impl Inputs {
+    /// The names and folders of what is heavy.
+    pub fn heavy(&self) -> impl Iterator<Item = (&Key, &Utf8PathBuf)> {
+        self.heavy.iter().filter_map(|name| self.contexts.get_key_value(name))
+    }
+
+    fn mount_sources(&mut self, sources: &Sources, holes: &[Utf8PathBuf], writable: bool) -> Result<()> {
+        self.mounts.extend(sources.mounts(holes, writable)?);
+        for part in &sources.parts {
+            self.contexts.insert(part.name.clone(), part.context.clone());
+            self.heavy.extend(part.is_heavy.then(|| part.name.clone()));
+        }
+        Ok(())
+    }
+
     /// Mounts an output where the host has it, unless something is mounted there already.
     fn mount(&mut self, recipe: &Recipe, output: &Output, writable: bool) {
         let is_same = |mount: &Mount| matches!(mount, Mount::Bind { target, .. } if *target == output.host);
@@ -325,7 +347,7 @@ fn input_outside(unit: &Unit) -> Option<Utf8PathBuf> {
     let input = normalised(&unit.cwd.join(args.inputs().next()?));
     let is_generated = unit.env.get("OUT_DIR").is_some_and(|out_dir| input.starts_with(out_dir));
     let dir = input.parent()?.to_owned();
-    (!unit.sees(&input) && !is_generated && dir.is_dir()).then_some(dir)
+    (!are_given(unit, &input) && !is_generated && dir.is_dir()).then_some(dir)
 }
 
 /// The paths that lie below none of the others, each once.

@@ -22,7 +22,7 @@ impl Session<'_> {
     /// what the user asked for, or may ask for, to the target folder.
     pub(super) fn may_leave(&self, unit: &Unit, target: &Utf8Path) -> bool {
         let is_asked_for = unit.env.contains_key("CARGO_PRIMARY_PACKAGE");
-        let is_dependency = !is_asked_for && places::is_dependency(unit, &self.cargo_home);
+        let is_dependency = !is_asked_for && places::is_dependency(unit, &self.homes.cargo);
         let may_leave = left::is_passing(target, self.env) || left::is_build_folder(target, self.env) && is_dependency;
         left::may_be(unit) && may_leave
     }

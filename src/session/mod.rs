@@ -35,6 +35,7 @@ use crate::{
     places::{self, Places},
     program,
     recipe::{Key, Recipes, Step},
+    sources::{Homes, Reader},
     stage::{self, BUILD_SECRET, SLOTS_ID},
     store::{LocalStore, Store},
     timings::{Phase, Timings},
@@ -47,7 +48,7 @@ pub struct Session<'a> {
     env: &'a Env,
     config: &'a Config,
     pub cache: Cache,
-    cargo_home: Utf8PathBuf,
+    homes: Homes,
     engine: Engine,
     kept: Kept,
     image: Image,
@@ -75,6 +76,8 @@ pub struct Built {
     leaks: BTreeSet<String>,
     /// The stages whose outcomes it took from what the engine kept.
     stages: Vec<Key>,
+    /// The heavy contexts that it took from there.
+    heavy: Vec<Key>,
     /// Why it failed although the local compiler might not.
     pub complaint: Option<String>,
 }
@@ -82,7 +85,16 @@ pub struct Built {
 impl Built {
     /// What no engine was asked for.
     fn told(Received { outcome, files }: Received, step: Step) -> Self {
-        Self { outcome, files, step, is_fresh: false, leaks: BTreeSet::new(), stages: vec![], complaint: None }
+        Self {
+            outcome,
+            files,
+            step,
+            is_fresh: false,
+            leaks: BTreeSet::new(),
+            stages: vec![],
+            heavy: vec![],
+            complaint: None,
+        }
     }
 }
 
@@ -97,7 +109,7 @@ impl<'a> Session<'a> {
         cache.sweep().unwrap_or_else(|error| log::warn!("{error:#}"));
         let kept = Kept::by(&engine, &cache);
         let timings = Timings::to(config.timings.as_deref());
-        Ok(Self { env, config, cache, cargo_home: env.cargo_home()?, engine, kept, image, timings })
+        Ok(Self { env, config, cache, homes: Homes::of(env)?, engine, kept, image, timings })
     }
 
     /// Does a unit's work. Fails only if the engine does: how the unit's process ended is in the outcome.
@@ -129,7 +141,7 @@ impl<'a> Session<'a> {
 
     /// Decides a unit's places and adds what was learned of it before.
     fn prepare(&self, mut unit: Unit) -> Result<Prepared> {
-        unit.places = Places::of(&unit, self.config.canonical_paths, &self.cargo_home);
+        unit.places = Places::of(&unit, self.config.canonical_paths, &self.homes.cargo);
         let learned_name = learned_name(&unit);
         let mut prepared = Prepared { unit, learned_name, learned: Learned::default() };
         self.recall(&mut prepared)?;
@@ -144,7 +156,8 @@ impl<'a> Session<'a> {
 
     /// What a unit read, or would have, that it was not given, and the places that its output uses when it runs (`leaks`).
     fn read_beyond(&self, unit: &Unit, outcome: &Outcome, dep_info: &str, leaks: &BTreeSet<String>) -> Option<Learned> {
-        let more = Learned { own_places: leaks.clone(), ..Learned::from(unit, outcome, dep_info, self.env) };
+        let more =
+            Learned { own_places: leaks.clone(), ..Learned::from(unit, outcome, dep_info, self.env, &self.homes) };
         if more.is_empty() {
             return None;
         }
@@ -181,7 +194,12 @@ impl<'a> Session<'a> {
     }
 
     fn finder(&self, unit: &Unit) -> Finder<'_> {
-        Finder { cache: &self.cache, recipes: self.recipes(unit), cargo_home: self.cargo_home.clone() }
+        Finder { cache: &self.cache, recipes: self.recipes(unit), reader: self.reader() }
+    }
+
+    /// Reads sources for the engine.
+    fn reader(&self) -> Reader<'_> {
+        Reader::new(&self.cache, self.homes.clone(), |part| self.kept.has(part))
     }
 
     /// For the engine's command: the secrets of a build of this number, and how it gets to the engine. Where it is of more than one
@@ -214,7 +232,8 @@ impl<'a> Session<'a> {
         let key = format!("u{}", digest([&base, &text]));
         let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates.clone() };
         let (stages, contexts, macros) = (inputs.stages.clone(), inputs.contexts.clone(), inputs.macros.clone());
-        Step { key: String::new(), base, run, stages, contexts, crates, macros, common: None }.called(key)
+        let (heavy, common) = (inputs.heavy.clone(), None);
+        Step { key: String::new(), base, run, stages, contexts, heavy, crates, macros, common }.called(key)
     }
 
     /// A folder of the engine's for what rustc keeps from one compile of a unit to the next. What is made with

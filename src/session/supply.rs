@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use anyhow::{Context, Result};
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Session;
 use crate::{
@@ -73,6 +73,31 @@ impl Session<'_> {
         self.call(&plan, self.route(), &format!("share {} stored outcomes", found.len()))?;
         log::info!("{} outcomes of the store were given to {}", found.len(), self.engine.name());
         found.into_iter().try_for_each(|key| self.kept.add(key))
+    }
+
+    /// Those of heavy contexts that the engine keeps; what it lacks, it is given before.
+    pub(super) fn given<'k>(&self, heavy: impl Iterator<Item = (&'k Key, &'k Utf8PathBuf)>) -> Vec<Key> {
+        let heavy: Vec<_> = heavy.collect();
+        // What it is not given now is sent with the call.
+        self.give(&heavy).unwrap_or_else(|error| log::warn!("{error:#}"));
+        heavy.into_iter().map(|(name, _)| name.clone()).filter(|name| self.kept.has(name)).collect()
+    }
+
+    fn give(&self, heavy: &[(&Key, &Utf8PathBuf)]) -> Result<()> {
+        if heavy.iter().all(|(name, _)| self.kept.has(name)) {
+            return Ok(());
+        }
+        // Units that are built at the same time lack the same.
+        let _lock = self.cache.lock("supply.lock")?;
+        let lacking = heavy.iter().filter(|(name, folder)| !self.kept.has(name) && folder.exists());
+        let lacking: Vec<(&str, &Utf8Path)> = lacking.map(|(name, folder)| (name.as_str(), folder.as_path())).collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let plan = plan::give(&self.image.pinned, &lacking, &nonce(), self.style());
+        self.call(&plan, self.route(), &format!("share {} large folders", lacking.len()))?;
+        log::info!("{} large folders were given to {}", lacking.len(), self.engine.name());
+        lacking.into_iter().try_for_each(|(name, _)| self.kept.add(name))
     }
 
     /// One call of the engine that is to do `task`; gives its result.

@@ -70,7 +70,7 @@ impl<'a> Together<'a> {
     pub fn new(session: &'a Session<'a>, recording: &'a Recording, target: Utf8PathBuf, jobs: Jobs) -> Result<Self> {
         let stand_in = recording.stand_in();
         let recipes = Recipes::new(&recording.cache, stand_in.clone());
-        let finder = Finder { cache: &session.cache, recipes, cargo_home: session.cargo_home.clone() };
+        let finder = Finder { cache: &session.cache, recipes, reader: session.reader() };
         let units = recording.units()?;
         let schedule = schedule(&units)?;
         let (known, learned, said, told, taking, losses) = Default::default();
@@ -140,7 +140,15 @@ impl<'a> Together<'a> {
         if !is_storable(&found.step) {
             return Ok(State::Apart);
         }
-        let is_stored = self.session.store().has(&found.step.key);
+        let mut is_stored = self.session.store().has(&found.step.key);
+        if !is_stored {
+            // What is sent is copied first, and may have become something else.
+            self.finder.reader.copies = true;
+            let copied = self.session.find(&mut self.finder, &prepared, None);
+            self.finder.reader.copies = false;
+            found = copied?;
+            is_stored = self.session.store().has(&found.step.key);
+        }
         let is_incremental = !is_stored && found.go_on(self.session, None);
         let Found { unit, step, .. } = found;
         let mut names = output_names::files(&unit);
@@ -210,6 +218,9 @@ impl<'a> Together<'a> {
         if !lacking.is_empty() {
             self.session.supply(&lacking).unwrap_or_else(|error| log::warn!("{error:#}"));
         }
+        if self.give_heavy(&numbers) {
+            return self.next(count);
+        }
         let keys: Vec<Key> = numbers.iter().map(|number| self.known[number].step.key.clone()).collect();
         let all: Vec<&str> = keys.iter().map(String::as_str).collect();
         let steps = plan::in_order(&all, |key| self.told_step(key))?;
@@ -237,6 +248,19 @@ impl<'a> Together<'a> {
         let mounts = steps.iter().flat_map(|step| &step.run.mounts);
         let kept = mounts.filter(|mount| mount.as_kept().is_some()).cloned().collect();
         Ok(Some(Batch { units, kept, begun: Instant::now(), is_taken: false, cmd }))
+    }
+
+    /// Gives the engine what is heavy and units read. Gives whether some are to be built by themselves: what the engine was thought to
+    /// have, and lost, has to be copied anew.
+    fn give_heavy(&mut self, numbers: &[usize]) -> bool {
+        let steps = || numbers.iter().map(|number| (*number, &self.known[number].step));
+        let heavy = steps().flat_map(|(_, step)| step.heavy());
+        self.session.given(heavy.filter(|(name, _)| !self.is_distrusted(name)));
+        let is_gone = |(name, folder): (&Key, &Utf8PathBuf)| !self.session.kept.has(name) && !folder.exists();
+        let apart: Vec<usize> =
+            steps().filter(|(_, step)| step.heavy().any(is_gone)).map(|(number, _)| number).collect();
+        apart.iter().for_each(|number| self.schedule.set(*number, State::Apart));
+        !apart.is_empty()
     }
 
     /// The keys of units: of those whose outcomes are to come whole, and of those whose outcomes are left in the engine.

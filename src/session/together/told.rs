@@ -105,7 +105,7 @@ impl Together<'_> {
     }
 
     /// What the engine loses though it has it, or was given it anew, it will lose again.
-    fn is_distrusted(&self, key: &str) -> bool {
+    pub(super) fn is_distrusted(&self, key: &str) -> bool {
         self.losses.get(key).is_some_and(|loss| !loss.is_trusted)
     }
 }

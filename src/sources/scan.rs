@@ -1,0 +1,268 @@
+//! What below a folder counts as source: one look at names, kinds and times, without the contents.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, FileType},
+    io::{self, ErrorKind},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use super::target_dir;
+
+/// How much of what is below a folder counts; sockets and the like never do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Extent {
+    /// All but target folders, the repository's own version control and this tool's cache.
+    Sources,
+    /// What a unit made. Links in it stay links: where they lead is for the unit's container to say, not for this machine.
+    Everything,
+}
+
+/// What decides whether something counts.
+pub struct Rules<'a> {
+    pub extent: Extent,
+    /// The target folder of the build: no source, even before anything lies in it.
+    pub target: Option<&'a Utf8Path>,
+    /// This tool's cache folder, which may lie in a package.
+    pub cache: &'a Utf8Path,
+    /// Files and folders that count wherever they lie.
+    pub wanted: &'a [Utf8PathBuf],
+    /// The tree around the root in which links are followed.
+    pub reach: &'a Utf8Path,
+}
+
+/// What was found, each folder before what is in it.
+#[derive(Default)]
+pub struct Scan {
+    pub entries: Vec<Entry>,
+    pub skipped: Vec<Skipped>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Below the root.
+    pub path: Utf8PathBuf,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+pub enum Kind {
+    Folder,
+    /// A file, and where it really is: a link out of the root stands for the file that it leads to.
+    File {
+        file: PathBuf,
+        stamp: Stamp,
+    },
+    /// A link and its text.
+    Link(String),
+}
+
+/// What changes whenever somebody writes to a file or puts another one in its place. Times are in nanoseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    pub size: u64,
+    pub mode: u32,
+    modified: i64,
+    changed: i64,
+    inode: u64,
+}
+
+impl Stamp {
+    pub fn of(data: &fs::Metadata) -> Self {
+        let nanos = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+        Self {
+            size: data.len(),
+            mode: data.mode() & 0o777,
+            modified: nanos(data.mtime(), data.mtime_nsec()),
+            changed: nanos(data.ctime(), data.ctime_nsec()),
+            inode: data.ino(),
+        }
+    }
+
+    #[cfg(test)]
+    pub fn modified(&self) -> std::time::SystemTime {
+        std::time::UNIX_EPOCH + std::time::Duration::from_nanos(self.modified as u64)
+    }
+
+    /// When it was last changed in any way.
+    pub fn latest(&self) -> i64 {
+        self.modified.max(self.changed)
+    }
+}
+
+/// Something that is there but cannot be given to a unit, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    pub path: String,
+    pub reason: String,
+}
+
+impl Scan {
+    /// Looks at all below a folder. Fails only if that itself cannot be listed.
+    pub fn of(root: &Utf8Path, rules: &Rules<'_>) -> Result<Self> {
+        let real_root = root.canonicalize().with_context(|| format!("failed to find the folder `{root}`"))?;
+        let names = list(root.as_std_path()).with_context(|| format!("failed to read the folder `{root}`"))?;
+        let mut walk =
+            Walk { root, real_root: real_root.clone(), rules, around: vec![real_root], scan: Self::default() };
+        walk.entries(root.as_std_path(), Utf8Path::new(""), names, false);
+        Ok(walk.scan)
+    }
+}
+
+/// Whether something below a root is no source there, unless it is wanted by itself.
+pub fn is_left_out(root: &Utf8Path, path: &Utf8Path, rules: &Rules<'_>) -> bool {
+    let below = path.ancestors().take_while(|dir| *dir != root && dir.starts_with(root));
+    below.into_iter().any(|dir| {
+        let is_folder = dir.is_dir();
+        is_own_version_control(dir.strip_prefix(root).unwrap_or(dir))
+            || is_folder && list(dir.as_std_path()).is_ok_and(|names| rules.leave_out(dir, &names))
+    })
+}
+
+/// The version control of the root itself. That of a folder in it, as of a fixture, is a source.
+fn is_own_version_control(relative: &Utf8Path) -> bool {
+    relative == ".git"
+}
+
+/// How many links to folders are followed one inside of the other.
+const DEEPEST: usize = 8;
+
+type Names = Vec<(OsString, FileType)>;
+
+/// The names in a folder, sorted. What vanishes while they are read is not there.
+fn list(dir: &Path) -> io::Result<Names> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if let Ok(kind) = entry.file_type() {
+            names.push((entry.file_name(), kind));
+        }
+    }
+    names.sort_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(names)
+}
+
+impl Rules<'_> {
+    fn leave_out(&self, dir: &Utf8Path, names: &Names) -> bool {
+        self.extent == Extent::Sources
+            && (Some(dir) == self.target
+                || dir == self.cache
+                || target_dir::is_one(dir.as_std_path(), names.iter().map(|(name, _)| name.as_os_str())))
+    }
+
+    fn wants(&self, path: &Utf8Path) -> bool {
+        self.wanted.iter().any(|wanted| wanted == path)
+    }
+
+    fn wants_something_in(&self, dir: &Utf8Path) -> bool {
+        self.wanted.iter().any(|wanted| wanted != dir && wanted.starts_with(dir))
+    }
+}
+
+struct Walk<'a> {
+    root: &'a Utf8Path,
+    real_root: PathBuf,
+    rules: &'a Rules<'a>,
+    /// Where the folders around the current one really are, links resolved.
+    around: Vec<PathBuf>,
+    scan: Scan,
+}
+
+impl Walk<'_> {
+    /// Adds what is in a folder. In one that `is_left_out`, only what is wanted by itself counts.
+    fn entries(&mut self, dir: &Path, relative: &Utf8Path, names: Names, is_left_out: bool) {
+        for (name, kind) in names {
+            let Some(name) = name.to_str() else {
+                self.skip(relative, &name, "its name is not UTF-8");
+                continue;
+            };
+            let (path, relative) = (dir.join(name), relative.join(name));
+            let place = self.root.join(&relative);
+            let is_left_out = is_left_out || self.rules.extent == Extent::Sources && is_own_version_control(&relative);
+            let is_left_out = is_left_out && !self.rules.wants(&place);
+            if is_left_out && !self.rules.wants_something_in(&place) {
+                continue;
+            }
+            if kind.is_dir() {
+                self.folder(&path, relative, is_left_out);
+            } else if is_left_out {
+                continue;
+            } else if kind.is_file() {
+                self.file(path.clone(), relative, fs::symlink_metadata(&path));
+            } else if kind.is_symlink() {
+                self.link(&path, relative);
+            }
+        }
+    }
+
+    fn folder(&mut self, dir: &Path, relative: Utf8PathBuf, is_left_out: bool) {
+        let names = match list(dir) {
+            Ok(names) => names,
+            Err(error) => return self.miss(&relative, &error),
+        };
+        let place = self.root.join(&relative);
+        let is_left_out = is_left_out || !self.rules.wants(&place) && self.rules.leave_out(&place, &names);
+        if is_left_out && !self.rules.wants_something_in(&place) {
+            return;
+        }
+        self.scan.entries.push(Entry { path: relative.clone(), kind: Kind::Folder });
+        self.entries(dir, &relative, names, is_left_out);
+    }
+
+    fn file(&mut self, file: PathBuf, path: Utf8PathBuf, data: io::Result<fs::Metadata>) {
+        match data {
+            Ok(data) => self.scan.entries.push(Entry { path, kind: Kind::File { file, stamp: Stamp::of(&data) } }),
+            Err(error) => self.miss(&path, &error),
+        }
+    }
+
+    /// A link within the root stays one. One that leads out, but not of the tree around the root, counts as what it leads to.
+    fn link(&mut self, link: &Path, relative: Utf8PathBuf) {
+        let text = match fs::read_link(link) {
+            Ok(text) => text,
+            Err(error) => return self.miss(&relative, &error),
+        };
+        let Some(text) = text.to_str() else {
+            return self.skip(&relative, OsStr::new(""), "it leads to a name that is not UTF-8");
+        };
+        let target = link
+            .canonicalize()
+            .ok()
+            .filter(|target| self.rules.extent == Extent::Sources && !target.starts_with(&self.real_root));
+        let stays = Entry { path: relative.clone(), kind: Kind::Link(text.to_owned()) };
+        let Some(target) = target else { return self.scan.entries.push(stays) };
+        if !target.starts_with(self.rules.reach) {
+            self.skip(&relative, OsStr::new(""), "it leads out of the tree that its package belongs to");
+            return self.scan.entries.push(stays);
+        }
+        // A folder that holds the link has no end, and links that lead to each other's folders have many.
+        let is_around = self.around.len() > DEEPEST || self.around.iter().any(|around| around.starts_with(&target));
+        match fs::metadata(&target) {
+            Ok(data) if data.is_file() => self.file(target, relative, Ok(data)),
+            Ok(data) if data.is_dir() && !is_around => {
+                self.around.push(target.clone());
+                self.folder(&target, relative, false);
+                self.around.pop();
+            }
+            _ => self.scan.entries.push(stays),
+        }
+    }
+
+    /// What cannot be read matters only if a unit needs it, and what vanished is not there.
+    fn miss(&mut self, relative: &Utf8Path, error: &io::Error) {
+        if error.kind() != ErrorKind::NotFound {
+            self.skip(relative, OsStr::new(""), &format!("it cannot be read: {error}"));
+        }
+    }
+
+    fn skip(&mut self, relative: &Utf8Path, name: &OsStr, reason: &str) {
+        let path = self.root.join(relative).into_std_path_buf().join(name);
+        let path = path.display().to_string().trim_end_matches('/').to_owned();
+        self.scan.skipped.push(Skipped { path, reason: reason.to_owned() });
+    }
+}
