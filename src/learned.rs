@@ -65,6 +65,18 @@ impl Learned {
         *self == Self::default()
     }
 
+    /// The same with the folder of each file in its place, where that is in the tree of the unit's package and nothing that is made.
+    pub fn wider(mut self, unit: &Unit, homes: &Homes) -> Self {
+        let tree = homes.tree_of(&unit.package);
+        let may_be_whole = |dir: &Utf8Path| dir.starts_with(&tree) && !is_made(unit, dir);
+        let folder = |path: Utf8PathBuf| match path.parent() {
+            Some(dir) if path.is_file() && may_be_whole(dir) => dir.to_owned(),
+            _ => path,
+        };
+        self.paths = self.paths.into_iter().map(folder).collect();
+        self
+    }
+
     pub fn extend(&mut self, other: Self) {
         self.variables.extend(other.variables);
         self.paths.extend(other.paths);
@@ -112,8 +124,12 @@ fn speaks_of_files(complaint: &str) -> bool {
 /// Whether a path that a unit names is within its reach: its package's, or what this very build makes. Version control as a whole
 /// is not.
 fn may_be_given_of(unit: &Unit, path: &Utf8Path, homes: &Homes) -> bool {
-    let is_made = || places::target_folder(unit).is_some_and(|target| path.starts_with(unit.places.meant(&target)));
-    path.file_name() != Some(".git") && (path.starts_with(homes.reach_of(&unit.package)) || is_made())
+    path.file_name() != Some(".git") && (path.starts_with(homes.reach_of(&unit.package)) || is_made(unit, path))
+}
+
+/// Whether a path is in the target folder of a unit's build.
+fn is_made(unit: &Unit, path: &Utf8Path) -> bool {
+    places::target_folder(unit).is_some_and(|target| path.starts_with(unit.places.meant(&target)))
 }
 
 /// The path without `.` and `..`, by its text alone.

@@ -2,6 +2,7 @@
 //! not to be trusted.
 
 mod alone;
+mod attempts;
 mod find;
 mod left;
 mod supply;
@@ -42,6 +43,11 @@ use crate::{
     toolchain::Version,
     unit::{NUM_JOBS, Unit, Work, is_secret},
 };
+
+/// How often a unit is built again with what it was seen to lack.
+const ROUNDS: usize = 6;
+/// From which round on a file stands for all of its folder: one module leads to the next.
+const WIDER: usize = 3;
 
 /// What all units of one process share.
 pub struct Session<'a> {
@@ -118,14 +124,24 @@ impl<'a> Session<'a> {
         let mut prepared = self.prepare(unit)?;
         let mut built = self.build_trusted(&mut prepared)?;
         let known = prepared.learned.clone();
+        let mut first = None;
         // A few rounds: what the first finds may lead to code that reads more.
-        for _ in 0..4 {
+        for round in 1..=ROUNDS {
             let dep_info = dep_info_of(&built.files)?;
             let more = self.read_beyond(&prepared.unit, &built.outcome, &dep_info, &built.leaks);
             let Some(more) = more else { break };
-            prepared.learned.extend(more);
+            prepared.learned.extend(match round < WIDER {
+                true => more,
+                false => more.wider(&prepared.unit, &self.homes),
+            });
             self.add_learned(&mut prepared)?;
-            built = self.build_trusted(&mut prepared)?;
+            let again = self.build_trusted(&mut prepared)?;
+            let last = std::mem::replace(&mut built, again);
+            first = first.or(Some(last).filter(|last| last.outcome.status != 0));
+        }
+        if let Some(first) = first.filter(|first| !attempts::is_further(&built.outcome, &first.outcome, &prepared.unit))
+        {
+            built = first;
         }
         let Prepared { unit, learned_name, learned } = prepared;
         // A failure may have looked for what no unit needs.

@@ -30,4 +30,5 @@ mod properties;
 mod sandbox;
 mod sharing;
 mod sources;
+mod torture;
 mod untouched;

@@ -322,8 +322,12 @@ impl<'a> Together<'a> {
                     self.schedule.set(number, state);
                 }
                 End::ReadsMore(more) => {
-                    let mut learned = self.known[&number].prepared.learned.clone();
-                    learned.extend(more);
+                    let Prepared { unit, mut learned, .. } = self.known[&number].prepared.clone();
+                    // Known to lack something by now, it reads one file after the other.
+                    learned.extend(match self.learned.contains_key(&number) {
+                        true => more.wider(&unit, &self.session.homes),
+                        false => more,
+                    });
                     self.learned.insert(number, learned);
                     self.schedule.forget(number);
                 }
