@@ -1,5 +1,4 @@
-//! What was read of folders before, remembered for as long as nobody wrote to their files: a large package is read once, not
-//! in each build.
+//! What was read before, remembered for as long as nobody wrote to it: a large package is read once, not in each build.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    scan::{Entry, Kind, Stamp},
+    scan::{self, Entry, Kind, Stamp},
     snapshot::{Item, Source, is_no_file, mode_of},
 };
 use crate::cache::{Cache, digest, hex};
@@ -25,12 +24,16 @@ use crate::cache::{Cache, digest, hex};
 /// read may have changed once more without a sign. The coarsest, FAT's, is two seconds.
 const TICK: i64 = 2_000_000_000;
 
-/// What is remembered of a folder.
+/// What is remembered of the files in a part of a folder, and of its last copy.
 #[derive(Default, Serialize, Deserialize)]
 pub struct Memory {
     files: HashMap<Utf8PathBuf, Known>,
-    /// What the last copies of it are called, by place.
-    pub copies: HashMap<Utf8PathBuf, String>,
+    /// What that is called.
+    pub copy: Option<String>,
+    #[serde(skip)]
+    name: String,
+    #[serde(skip)]
+    is_new: bool,
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -40,64 +43,101 @@ struct Known {
 }
 
 impl Memory {
-    fn name(root: &Utf8Path) -> String {
-        format!("digests/{}", digest([root.as_str()]))
+    /// That of the folder or file `place`.
+    pub fn of(place: &Utf8Path, cache: &Cache) -> Self {
+        let name = format!("digests/{}", digest([place.as_str()]));
+        Self { name: name.clone(), ..cache.read(&name).unwrap_or_default() }
     }
 
-    pub fn of(root: &Utf8Path, cache: &Cache) -> Self {
-        cache.read(&Self::name(root)).unwrap_or_default()
+    /// Remembers what was not known.
+    pub fn save(&self, cache: &Cache) -> Result<()> {
+        if self.is_new { cache.write(&self.name, self) } else { Ok(()) }
     }
 
-    pub fn save(&self, root: &Utf8Path, cache: &Cache) -> Result<()> {
-        cache.write(&Self::name(root), self)
+    pub fn set_copy(&mut self, name: &str) {
+        self.is_new |= self.copy.as_deref() != Some(name);
+        self.copy = Some(name.to_owned());
     }
 
     /// What was found, with the digests of files: of those that changed since they were last read, by reading them. What cannot be
-    /// read is left out. Tells, too, whether there is anything new to remember.
-    pub fn sources(&mut self, found: Vec<Entry>) -> Result<(Vec<Source>, bool)> {
+    /// read is left out.
+    pub fn sources(&mut self, found: &[Entry]) -> Result<Vec<Source>> {
         let began = now();
-        let (mut sources, mut is_new) = (Vec::with_capacity(found.len()), false);
+        let mut sources = Vec::with_capacity(found.len());
         for Entry { path, kind } in found {
-            let (item, file, size) = match kind {
-                Kind::Folder => (Item::Folder, Default::default(), 0),
-                Kind::Link(text) => (Item::Link(text), Default::default(), 0),
-                Kind::File { file, stamp } => {
-                    let (size, mode) = (stamp.size, mode_of(stamp.mode));
-                    let digest = match self.files.get(&path).filter(|known| known.stamp == stamp) {
-                        Some(known) => known.digest.clone(),
-                        None => match file_digest(&file) {
-                            Ok(digest) => {
-                                is_new |= self.remember(&path, stamp, &digest, began);
-                                digest
-                            }
-                            Err(error) if is_no_file(&error) => continue,
-                            Err(error) => return Err(error).context(format!("failed to read `{}`", file.display())),
-                        },
-                    };
-                    (Item::File { mode, digest }, file, size)
-                }
+            let (item, file) = match kind {
+                Kind::Folder => (Item::Folder, Default::default()),
+                Kind::Link(text) => (Item::Link(text.clone()), Default::default()),
+                Kind::Place => (Item::empty(), Default::default()),
+                Kind::File { file, stamp } => match self.digest(path, file, stamp, began) {
+                    Ok(digest) => (Item::File { mode: mode_of(stamp.mode), digest }, file.clone()),
+                    Err(error) if is_no_file(&error) => continue,
+                    Err(error) => return Err(error).context(format!("failed to read `{}`", file.display())),
+                },
             };
-            sources.push(Source { path, item, file, size });
+            sources.push(Source { path: path.clone(), item, file });
         }
-        if is_new {
-            let there: HashSet<&Utf8Path> = sources.iter().map(|source| source.path.as_path()).collect();
+        if self.is_new {
+            let there: HashSet<&Utf8Path> = found.iter().map(|entry| entry.path.as_path()).collect();
             self.files.retain(|path, _| there.contains(path.as_path()));
         }
-        Ok((sources, is_new))
+        Ok(sources)
     }
 
-    /// Gives whether it is: not what may change again without a sign.
-    fn remember(&mut self, path: &Utf8Path, stamp: Stamp, digest: &str, read: i64) -> bool {
-        let is_settled = stamp.latest() < read - TICK;
-        if is_settled {
-            self.files.insert(path.to_owned(), Known { stamp, digest: digest.to_owned() });
+    fn digest(&mut self, path: &Utf8Path, file: &Path, stamp: &Stamp, began: i64) -> io::Result<String> {
+        if let Some(known) = self.files.get(path).filter(|known| known.stamp == *stamp) {
+            return Ok(known.digest.clone());
         }
-        is_settled
+        let digest = file_digest(file)?;
+        self.remember(path, stamp, &digest, began);
+        Ok(digest)
+    }
+
+    /// Not what may change again without a sign.
+    fn remember(&mut self, path: &Utf8Path, stamp: &Stamp, digest: &str, read: i64) {
+        if is_settled(stamp.latest(), read) {
+            self.files.insert(path.to_owned(), Known { stamp: stamp.clone(), digest: digest.to_owned() });
+            self.is_new = true;
+        }
     }
 }
 
+/// What is known of a part as a whole, for as long as it looks the same.
+#[derive(Serialize, Deserialize)]
+pub struct Whole {
+    stamp: String,
+    /// When it was read.
+    began: i64,
+    /// What a copy of it is called.
+    pub name: String,
+}
+
+impl Whole {
+    fn record(place: &Utf8Path) -> String {
+        format!("digests/{}-whole", digest([place.as_str()]))
+    }
+
+    /// What is known of the part at `place`, if that looks as it did.
+    pub fn of(place: &Utf8Path, found: &[Entry], cache: &Cache) -> Option<Self> {
+        let (stamp, latest) = scan::stamp(found);
+        let known: Self = cache.read(&Self::record(place))?;
+        (known.stamp == stamp && is_settled(latest, known.began)).then_some(known)
+    }
+
+    /// Remembers what a copy of the part is called of which this was found, before it was read.
+    pub fn save(place: &Utf8Path, found: &[Entry], began: i64, name: &str, cache: &Cache) -> Result<()> {
+        let (stamp, _) = scan::stamp(found);
+        cache.write(&Self::record(place), &Self { stamp, began, name: name.to_owned() })
+    }
+}
+
+/// Whether what was last changed at one time could not change again without a sign when it was read at another.
+fn is_settled(latest: i64, read: i64) -> bool {
+    latest < read - TICK
+}
+
 /// In nanoseconds since 1970, as files' times are.
-fn now() -> i64 {
+pub fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
@@ -144,17 +184,17 @@ mod tests {
 
     use super::*;
 
+    fn stamp_of(file: &Path) -> Stamp {
+        Stamp::of(&fs::metadata(file).unwrap())
+    }
+
     #[test]
-    fn what_was_just_written_is_read_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("a");
-        fs::write(&file, "one").unwrap();
-        let stamp = Stamp::of(&fs::metadata(&file).unwrap());
-        let (mut memory, path) = (Memory::default(), Utf8Path::new("a"));
-        assert!(!memory.remember(path, stamp.clone(), "one", stamp.latest() + TICK / 2));
-        assert!(memory.remember(path, stamp.clone(), "one", stamp.latest() + TICK * 2));
+    fn what_may_change_without_a_sign_is_not_remembered() {
+        let written = 1_000 * TICK;
+        assert!(is_settled(written, written + TICK * 2));
+        assert!(!is_settled(written, written + TICK / 2));
         // Its time is in the future, as of a machine whose clock is ahead.
-        assert!(!memory.remember(path, stamp.clone(), "one", stamp.latest() - TICK));
+        assert!(!is_settled(written, written - TICK));
     }
 
     #[test]
@@ -162,21 +202,37 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a");
         let digest = |memory: &mut Memory| {
-            let stamp = Stamp::of(&fs::metadata(&file).unwrap());
-            let entry = Entry { path: "a".into(), kind: Kind::File { file: file.clone(), stamp } };
-            match memory.sources(vec![entry]).unwrap().0.remove(0).item {
+            let kind = Kind::File { file: file.clone(), stamp: stamp_of(&file) };
+            match memory.sources(&[Entry { path: "a".into(), kind }]).unwrap().remove(0).item {
                 Item::File { digest, .. } => digest,
                 other => panic!("{other:?}"),
             }
         };
         fs::write(&file, "one").unwrap();
-        let mut memory = Memory::default();
-        let stamp = Stamp::of(&fs::metadata(&file).unwrap());
-        memory.remember("a".into(), stamp.clone(), "remembered", stamp.latest() + TICK * 2);
+        let (mut memory, stamp) = (Memory::default(), stamp_of(&file));
+        memory.remember("a".into(), &stamp, "remembered", stamp.latest() + TICK * 2);
         assert_eq!(digest(&mut memory), "remembered");
         // The same size, and the time set back.
         fs::write(&file, "two").unwrap();
         File::options().write(true).open(&file).unwrap().set_modified(stamp.modified()).unwrap();
         assert_eq!(digest(&mut memory), file_digest(&file).unwrap());
+    }
+
+    #[test]
+    fn a_part_is_known_as_long_as_it_looks_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Utf8Path::from_path(dir.path()).unwrap();
+        let cache = Cache::open(place.join("cache")).unwrap();
+        let file = dir.path().join("a");
+        let found =
+            || vec![Entry { path: "a".into(), kind: Kind::File { file: file.clone(), stamp: stamp_of(&file) } }];
+        fs::write(&file, "one").unwrap();
+        let known = || Whole::of(place, &found(), &cache).map(|whole| whole.name);
+        Whole::save(place, &found(), stamp_of(&file).latest() + TICK / 2, "s1", &cache).unwrap();
+        assert_eq!(known(), None);
+        Whole::save(place, &found(), stamp_of(&file).latest() + TICK * 2, "s1", &cache).unwrap();
+        assert_eq!(known().as_deref(), Some("s1"));
+        fs::write(&file, "two").unwrap();
+        assert_eq!(known(), None);
     }
 }

@@ -12,7 +12,7 @@ mod scan;
 mod snapshot;
 mod target_dir;
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{fs, os::unix::fs::MetadataExt, rc::Rc};
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -20,8 +20,8 @@ use walkdir::WalkDir;
 
 use self::{
     digests::Memory,
-    scan::{Extent, Rules, Scan},
-    snapshot::{INSIDE, Item, Source},
+    scan::{Entry, Extent, Kind, Rules, Scan},
+    snapshot::INSIDE,
 };
 pub use self::{digests::file_digest, reach::Homes, reader::Reader};
 use crate::{
@@ -36,7 +36,7 @@ pub struct Sources {
     /// The folder on the host, and in the container.
     root: Utf8PathBuf,
     /// What is heavy, each by itself, behind all the rest.
-    pub parts: Vec<Part>,
+    pub parts: Vec<Rc<Part>>,
 }
 
 /// A copy of some of it.
@@ -49,37 +49,14 @@ pub struct Part {
     pub is_heavy: bool,
     /// Below the root: nothing for the rest, else a folder or file.
     place: Utf8PathBuf,
-    /// What is in it, and whether that is a folder.
-    entries: Vec<(Utf8PathBuf, bool)>,
+    found: Vec<Entry>,
 }
 
 impl Part {
-    fn of(place: Utf8PathBuf, sources: &[Source], cache: &Cache) -> Self {
-        let name = snapshot::name_of(sources.iter().map(|source| (&source.path, &source.item)));
-        let entries = sources.iter().map(|source| (source.path.clone(), source.item == Item::Folder)).collect();
-        let (context, is_heavy) = (snapshot::folder_of(&name, cache), !place.as_str().is_empty());
-        Self { name, context, is_heavy, place, entries }
-    }
-
-    /// Sees that there is a copy; gives whether it had to be made. From then on this is what is in the copy, whatever it was.
-    fn copy(&mut self, sources: &[Source], memory: &mut Memory, cache: &Cache) -> Result<bool> {
-        if cache.used(&format!("sources/{}", self.name)).is_some() {
-            return Ok(false);
-        }
-        let (name, listing) = snapshot::copy(sources, memory.copies.get(&self.place), cache)?;
-        if name != self.name {
-            log::info!("`{}` changed while it was copied", self.place);
-            self.entries = listing.into_iter().map(|(path, item)| (path, item == Item::Folder)).collect();
-            self.context = snapshot::folder_of(&name, cache);
-            self.name.clone_from(&name);
-        }
-        memory.copies.insert(self.place.clone(), name);
-        Ok(true)
-    }
-
     /// Whether it is one file.
     fn is_file(&self) -> bool {
-        matches!(&self.entries[..], [(path, false)] if self.is_heavy && self.place.file_name() == Some(path.as_str()))
+        let is_its = |path: &Utf8Path| self.is_heavy && self.place.file_name() == Some(path.as_str());
+        matches!(&self.found[..], [Entry { path, kind: Kind::File { .. } }] if is_its(path))
     }
 }
 
@@ -102,9 +79,8 @@ impl Sources {
         let copy = part.context.join(INSIDE);
         let is_copied = copy.exists();
         let folder = if is_copied { copy } else { self.root.join(&part.place) };
-        let is_rust = |path: &Utf8Path| path.extension() == Some("rs");
-        let files = part.entries.iter().filter(|(path, is_folder)| !is_folder && is_rust(path));
-        let found = files.into_iter().any(|(path, _)| mentions_macros(&folder.join(path)));
+        let is_rust = |entry: &&Entry| entry.path.extension() == Some("rs") && !matches!(entry.kind, Kind::Folder);
+        let found = part.found.iter().filter(is_rust).any(|entry| mentions_macros(&folder.join(&entry.path)));
         // Of another state of the sources, it would not be true for good.
         if is_copied {
             cache.write(&record, &found)?;
@@ -143,8 +119,8 @@ impl Sources {
             return Ok(());
         }
         if !holes.contains(&here) {
-            let children = part.entries.iter().filter(|(path, _)| path.parent() == Some(relative));
-            children.map(|(path, _)| path).try_for_each(|path| self.cover(part, path, holes, writable, mounts))?;
+            let children = part.found.iter().filter(|entry| entry.path.parent() == Some(relative));
+            children.map(|entry| &entry.path).try_for_each(|path| self.cover(part, path, holes, writable, mounts))?;
         }
         Ok(())
     }
@@ -176,8 +152,7 @@ fn target_folder(unit: &Unit) -> Option<Utf8PathBuf> {
 pub fn folder_digest(path: &Utf8Path) -> Result<String> {
     let (extent, nothing) = (Extent::Everything, Utf8Path::new(""));
     let rules = Rules { extent, target: None, cache: nothing, wanted: &[], reach: path };
-    let (sources, _) = Memory::default().sources(Scan::of(path, &rules)?.entries)?;
-    Ok(snapshot::name_of(sources.iter().map(|source| (&source.path, &source.item))))
+    Ok(snapshot::name_of_sources(&Memory::default().sources(&Scan::of(path, &rules)?.entries)?))
 }
 
 /// What changes when somebody writes to a file, or to any file below a folder: sizes and times.
@@ -194,7 +169,7 @@ pub fn stamp(path: &Utf8Path) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::symlink, rc::Rc};
+    use std::os::unix::fs::symlink;
 
     use super::*;
     use crate::{

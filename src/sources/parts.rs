@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::snapshot::{Item, Source};
+use super::scan::{Entry, Kind};
 
 /// What makes a folder heavy: to send as much with each call would take an engine some tenths of a second.
 const FILES: u64 = 1000;
@@ -28,14 +28,15 @@ impl Weight {
 }
 
 /// The files and folders that are heavy by themselves, without what is heavy below them, each with all that is in it.
-pub fn heavy(sources: &[Source]) -> Vec<Utf8PathBuf> {
+pub fn heavy(entries: &[Entry]) -> Vec<Utf8PathBuf> {
     let mut weights: HashMap<&Utf8Path, Weight> = HashMap::new();
     let mut heavy = Vec::new();
     // What is in a folder comes behind it.
-    for Source { path, item, size, .. } in sources.iter().rev() {
-        let weight = match item {
-            Item::Folder => weights.get(path.as_path()).copied().unwrap_or_default(),
-            _ => Weight { files: 1, bytes: *size },
+    for Entry { path, kind } in entries.iter().rev() {
+        let weight = match kind {
+            Kind::Folder => weights.get(path.as_path()).copied().unwrap_or_default(),
+            Kind::File { stamp, .. } => Weight { files: 1, bytes: stamp.size },
+            Kind::Link(_) | Kind::Place => Weight { files: 1, bytes: 0 },
         };
         match path.parent() {
             _ if weight.is_heavy() => heavy.push(path.clone()),
@@ -48,25 +49,24 @@ pub fn heavy(sources: &[Source]) -> Vec<Utf8PathBuf> {
     heavy
 }
 
-/// The sources without what is in heavy places, each of which is empty there, and then what is in each of these, by paths below it.
-pub fn split(sources: Vec<Source>, heavy: &[Utf8PathBuf]) -> Vec<Vec<Source>> {
+/// The entries without what is in heavy places, and then what is in each of these, by paths below it.
+pub fn split(entries: Vec<Entry>, heavy: &[Utf8PathBuf]) -> Vec<Vec<Entry>> {
     let mut parts = vec![Vec::new(); heavy.len() + 1];
-    for mut source in sources {
+    for mut entry in entries {
         // Of those that sort before it, it can only be in the last.
-        let number = heavy.partition_point(|place| *place <= source.path);
-        let place = number.checked_sub(1).map(|at| &heavy[at]).filter(|place| source.path.starts_with(place));
+        let number = heavy.partition_point(|place| *place <= entry.path);
+        let place = number.checked_sub(1).map(|at| &heavy[at]).filter(|place| entry.path.starts_with(place));
         match place {
-            None => parts[0].push(source),
-            Some(place) if source.path == *place => {
-                parts[0].push(source.emptied());
-                if source.item != Item::Folder {
-                    source.path = source.path.file_name().unwrap_or_default().into();
-                    parts[number].push(source);
-                }
+            None => parts[0].push(entry),
+            Some(place) if entry.path == *place && matches!(entry.kind, Kind::Folder) => parts[0].push(entry),
+            Some(place) if entry.path == *place => {
+                parts[0].push(Entry { path: entry.path.clone(), kind: Kind::Place });
+                entry.path = entry.path.file_name().unwrap_or_default().into();
+                parts[number].push(entry);
             }
             Some(place) => {
-                source.path = source.path.strip_prefix(place).unwrap_or(&source.path).to_owned();
-                parts[number].push(source);
+                entry.path = entry.path.strip_prefix(place).unwrap_or(&entry.path).to_owned();
+                parts[number].push(entry);
             }
         }
     }
@@ -76,20 +76,21 @@ pub fn split(sources: Vec<Source>, heavy: &[Utf8PathBuf]) -> Vec<Vec<Source>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sources::scan::Stamp;
 
-    fn tree(files: &[(&str, u64)]) -> Vec<Source> {
-        let mut sources: Vec<Source> = Vec::new();
-        let source = |path: &Utf8Path, item, size| Source { path: path.to_owned(), item, file: path.into(), size };
+    fn tree(files: &[(&str, u64)]) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = Vec::new();
         for (path, size) in files {
             let folders = Utf8Path::new(path).ancestors().skip(1).filter(|dir| !dir.as_str().is_empty());
             for dir in folders.collect::<Vec<_>>().into_iter().rev() {
-                if sources.iter().all(|source| source.path != *dir) {
-                    sources.push(source(dir, Item::Folder, 0));
+                if entries.iter().all(|entry| entry.path != *dir) {
+                    entries.push(Entry { path: dir.to_owned(), kind: Kind::Folder });
                 }
             }
-            sources.push(source(Utf8Path::new(path), Item::File { mode: 0o644, digest: "1".into() }, *size));
+            let kind = Kind::File { file: path.into(), stamp: Stamp::sized(*size) };
+            entries.push(Entry { path: path.into(), kind });
         }
-        sources
+        entries
     }
 
     #[track_caller]
@@ -110,9 +111,9 @@ mod tests {
     #[test]
     fn all_is_in_one_part() {
         let parts = split(tree(&[("a/b/c", 1), ("a/b/d/e", 1), ("a/b.x", 1), ("f", 1)]), &["a/b".into(), "f".into()]);
-        let paths = |part: &Vec<Source>| part.iter().map(|source| source.path.to_string()).collect::<Vec<_>>();
+        let paths = |part: &Vec<Entry>| part.iter().map(|entry| entry.path.to_string()).collect::<Vec<_>>();
         let paths: Vec<_> = parts.iter().map(paths).collect();
         assert_eq!(paths, [vec!["a", "a/b", "a/b.x", "f"], vec!["c", "d", "d/e"], vec!["f"]]);
-        assert_eq!(parts[0][3].item, Item::empty());
+        assert!(matches!(parts[0][3].kind, Kind::Place));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::{self, FileType},
+    fs::{self, DirEntry},
     io::{self, ErrorKind},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -13,6 +13,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::target_dir;
+use crate::cache::digest;
 
 /// How much of what is below a folder counts; sockets and the like never do.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,10 +61,12 @@ pub enum Kind {
     },
     /// A link and its text.
     Link(String),
+    /// A place for a file that is given apart.
+    Place,
 }
 
 /// What changes whenever somebody writes to a file or puts another one in its place. Times are in nanoseconds since 1970.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     pub size: u64,
     pub mode: u32,
@@ -82,6 +85,11 @@ impl Stamp {
             changed: nanos(data.ctime(), data.ctime_nsec()),
             inode: data.ino(),
         }
+    }
+
+    #[cfg(test)]
+    pub fn sized(size: u64) -> Self {
+        Self { size, ..Self::default() }
     }
 
     #[cfg(test)]
@@ -114,6 +122,22 @@ impl Scan {
     }
 }
 
+/// A digest of entries, with all that tells of a change, and when the last of them was changed.
+pub fn stamp(entries: &[Entry]) -> (String, i64) {
+    let mut latest = i64::MIN;
+    let parts = entries.iter().map(|Entry { path, kind }| match kind {
+        Kind::Folder => format!("d\0{path}"),
+        Kind::Link(text) => format!("l\0{path}\0{text}"),
+        Kind::Place => format!("p\0{path}"),
+        Kind::File { stamp, .. } => {
+            latest = latest.max(stamp.latest());
+            let Stamp { size, mode, modified, changed, inode } = stamp;
+            format!("f\0{path}\0{size} {mode} {modified} {changed} {inode}")
+        }
+    });
+    (digest(parts), latest)
+}
+
 /// Whether something below a root is no source there, unless it is wanted by itself.
 pub fn is_left_out(root: &Utf8Path, path: &Utf8Path, rules: &Rules<'_>) -> bool {
     let below = path.ancestors().take_while(|dir| *dir != root && dir.starts_with(root));
@@ -132,17 +156,12 @@ fn is_own_version_control(relative: &Utf8Path) -> bool {
 /// How many links to folders are followed one inside of the other.
 const DEEPEST: usize = 8;
 
-type Names = Vec<(OsString, FileType)>;
+type Names = Vec<(OsString, DirEntry)>;
 
-/// The names in a folder, sorted. What vanishes while they are read is not there.
+/// The names in a folder, sorted.
 fn list(dir: &Path) -> io::Result<Names> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if let Ok(kind) = entry.file_type() {
-            names.push((entry.file_name(), kind));
-        }
-    }
+    let entries = fs::read_dir(dir)?.map(|entry| entry.map(|entry| (entry.file_name(), entry)));
+    let mut names = entries.collect::<io::Result<Names>>()?;
     names.sort_by(|(one, _), (other, _)| one.cmp(other));
     Ok(names)
 }
@@ -176,7 +195,9 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Adds what is in a folder. In one that `is_left_out`, only what is wanted by itself counts.
     fn entries(&mut self, dir: &Path, relative: &Utf8Path, names: Names, is_left_out: bool) {
-        for (name, kind) in names {
+        for (name, entry) in names {
+            // What vanishes meanwhile is not there.
+            let Ok(kind) = entry.file_type() else { continue };
             let Some(name) = name.to_str() else {
                 self.skip(relative, &name, "its name is not UTF-8");
                 continue;
@@ -193,7 +214,7 @@ impl Walk<'_> {
             } else if is_left_out {
                 continue;
             } else if kind.is_file() {
-                self.file(path.clone(), relative, fs::symlink_metadata(&path));
+                self.file(path, relative, entry.metadata());
             } else if kind.is_symlink() {
                 self.link(&path, relative);
             }

@@ -24,8 +24,6 @@ pub struct Source {
     pub item: Item,
     /// Where a file really is.
     pub file: PathBuf,
-    /// In bytes.
-    pub size: u64,
 }
 
 /// Something in a copy. What it says, and its path, are all that a copy's name depends on.
@@ -36,15 +34,8 @@ pub enum Item {
     Link(String),
 }
 
-impl Source {
-    /// A place for something that is given apart.
-    pub fn emptied(&self) -> Self {
-        let item = if self.item == Item::Folder { Item::Folder } else { Item::empty() };
-        Self { item, file: "/dev/null".into(), size: 0, path: self.path.clone() }
-    }
-}
-
 impl Item {
+    /// A place for a file that is given apart.
     pub fn empty() -> Self {
         Self::File { mode: 0o644, digest: String::new() }
     }
@@ -59,7 +50,7 @@ pub const INSIDE: &str = "p";
 const LARGE: usize = 100;
 
 /// What a copy of this is called.
-pub fn name_of<'a>(items: impl Iterator<Item = (&'a Utf8PathBuf, &'a Item)>) -> String {
+fn name_of<'a>(items: impl Iterator<Item = (&'a Utf8PathBuf, &'a Item)>) -> String {
     let parts = items.map(|(path, item)| match item {
         Item::Folder => format!("d\0{path}"),
         Item::Link(text) => format!("l\0{path}\0{text}"),
@@ -68,13 +59,17 @@ pub fn name_of<'a>(items: impl Iterator<Item = (&'a Utf8PathBuf, &'a Item)>) -> 
     format!("s{}", digest(parts))
 }
 
+pub fn name_of_sources(sources: &[Source]) -> String {
+    name_of(sources.iter().map(|source| (&source.path, &source.item)))
+}
+
 pub fn folder_of(name: &str, cache: &Cache) -> Utf8PathBuf {
     cache.path(&format!("sources/{name}"))
 }
 
 /// Copies sources, which may be others by now, and gives what they have become. What is as it was in the copy called `last` is
 /// shared with that.
-pub fn copy(sources: &[Source], last: Option<&String>, cache: &Cache) -> Result<(String, Listing)> {
+pub fn copy(sources: &[Source], last: Option<&str>, cache: &Cache) -> Result<(String, Listing)> {
     let last = last.map(|last| Last::of(last, cache)).unwrap_or_default();
     let mut listing = Listing::new();
     let folder = cache.folder_named_by("sources", |new| {
