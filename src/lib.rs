@@ -95,6 +95,7 @@ pub mod program;
 pub mod recipe;
 pub mod recording;
 pub mod repository;
+pub mod retention;
 pub mod shim;
 pub mod sources;
 pub mod store;

@@ -126,6 +126,7 @@ impl Session<'_> {
             let kept = self.store().put(&step.key, &mut finished.stdout);
             kept.unwrap_or_else(|error| log::warn!("{error:#}"));
         }
+        self.sweep();
         if received.outcome.status == 0 && step.keeps() {
             self.kept.add(&step.key)?;
         }

@@ -36,6 +36,7 @@ use crate::{
     places::{self, Places},
     program,
     recipe::{Key, Recipes, Step},
+    retention,
     sources::{Homes, Reader},
     stage::{self, BUILD_SECRET, SLOTS_ID},
     store::{LocalStore, Store},
@@ -234,6 +235,12 @@ impl<'a> Session<'a> {
     /// How Dockerfiles are written.
     fn style(&self) -> Style<'_> {
         Style { syntax: self.config.syntax.as_deref(), words_in_variables: self.engine.repeats_words() }
+    }
+
+    /// Sees that what is kept stays within its bound.
+    fn sweep(&self) {
+        // The build is right without it.
+        retention::sweep(&self.cache, self.config.store_size).unwrap_or_else(|error| log::warn!("{error:#}"));
     }
 
     fn store(&self) -> LocalStore<'_> {

@@ -104,6 +104,7 @@ impl Session<'_> {
         let checked = self.engine.check(&finished, &format!("build {} units", units.len()));
         checked.map_err(|error| if missed.is_empty() { error } else { error.context(missed.join("\n")) })?;
         finished.stdout?;
+        self.sweep();
         if *is_taken {
             ends.iter().for_each(|(key, _)| on_event(Event::Done { stage: key.clone(), cached: true }));
         }
