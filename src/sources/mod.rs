@@ -135,9 +135,9 @@ fn mentions_macros(file: &Utf8Path) -> bool {
 /// Whether a path is among the files that a unit is given of its package and beyond.
 pub fn are_given(unit: &Unit, path: &Utf8Path) -> bool {
     let target = target_folder(unit);
-    let (extent, cache) = (Extent::Sources, Utf8Path::new(""));
+    let nothing = Utf8Path::new("");
     let is_in = |root: &Utf8PathBuf| {
-        let rules = Rules { extent, target: target.as_deref(), cache, wanted: &[], reach: root };
+        let rules = Rules { target: target.as_deref(), extent: Extent::Sources, ..Rules::everything(root, nothing) };
         path == root || path.starts_with(root) && !scan::is_left_out(root, path, &rules)
     };
     [&unit.package].into_iter().chain(&unit.paths).any(is_in)
@@ -150,8 +150,7 @@ fn target_folder(unit: &Unit) -> Option<Utf8PathBuf> {
 
 /// A digest of all that is below a folder.
 pub fn folder_digest(path: &Utf8Path) -> Result<String> {
-    let (extent, nothing) = (Extent::Everything, Utf8Path::new(""));
-    let rules = Rules { extent, target: None, cache: nothing, wanted: &[], reach: path };
+    let rules = Rules::everything(path, Utf8Path::new(""));
     Ok(snapshot::name_of_sources(&Memory::default().sources(&Scan::of(path, &rules)?.entries)?))
 }
 
@@ -335,28 +334,47 @@ mod tests {
     #[test]
     fn links_that_lead_out_are_what_they_lead_to() {
         let tree = Tree::new(&["../LICENSE", "../shared/a/b.txt", "../shared/c.txt"]);
-        fs::write(tree.around.join("secret"), "").unwrap();
+        fs::write(tree.around.join("notes"), "").unwrap();
+        fs::create_dir(tree.around.join("elsewhere")).unwrap();
         for (target, link) in [
             ("../LICENSE", "LICENSE"),
             ("lib.rs", "src/other.rs"),
             ("../shared", "shared"),
             ("..", "up"),
             ("../../shared/a", "../shared/a/again"),
-            ("../../secret", "secret"),
+            ("../../notes", "notes"),
+            ("../../elsewhere", "elsewhere"),
             ("nowhere", "dangling"),
         ] {
             symlink(target, tree.root.join(link)).unwrap();
         }
         // One that leads to a folder around it is followed once.
         let again = ["shared/a/again/again", "shared/a/again/b.txt"];
-        let names =
-            [&["LICENSE", "dangling", "secret"], &again[..], &["shared/a/b.txt", "shared/c.txt", "src/other.rs", "up"]];
+        let names = [
+            &["LICENSE", "dangling", "elsewhere", "notes"],
+            &again[..],
+            &["shared/a/b.txt", "shared/c.txt", "src/other.rs", "up"],
+        ];
         assert_eq!(tree.copied(), names.concat());
         let copy = tree.read(&tree.root, &[], true).parts[0].context.join(INSIDE);
-        assert!(copy.join("LICENSE").symlink_metadata().unwrap().is_file());
-        for link in ["dangling", "secret", "shared/a/again/again", "src/other.rs", "up"] {
+        for file in ["LICENSE", "notes"] {
+            assert!(copy.join(file).symlink_metadata().unwrap().is_file());
+        }
+        for link in ["dangling", "elsewhere", "shared/a/again/again", "src/other.rs", "up"] {
             assert!(copy.join(link).is_symlink(), "{link}");
         }
+    }
+
+    /// In a package of somebody else's, they may lead to what is the user's.
+    #[test]
+    fn links_in_what_was_downloaded_stay() {
+        let tree = Tree::new(&["../notes"]);
+        symlink("../notes", tree.root.join("notes")).unwrap();
+        let homes = Homes { user: None, cargo: tree.around.join("w") };
+        let mut reader = Reader::new(&tree.cache, homes, |_| false);
+        reader.copies = true;
+        let sources = reader.sources(&tree.root, &tree.unit(), &[]).unwrap();
+        assert!(sources.parts[0].context.join(INSIDE).join("notes").is_symlink());
     }
 
     #[test]

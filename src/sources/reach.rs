@@ -30,7 +30,7 @@ impl Homes {
             // A folder for the repository, and one in it for the revision.
             return checkouts.join(below.components().take(2).collect::<Utf8PathBuf>());
         }
-        if package.starts_with(&self.cargo) || is_vendored(package) {
+        if self.is_from_elsewhere(package) {
             return package.to_owned();
         }
         let topmost =
@@ -38,18 +38,18 @@ impl Homes {
         repository::around(package, self.user()).or_else(topmost).unwrap_or(package).to_owned()
     }
 
+    /// Whether cargo downloaded a package, or `cargo vendor` did.
+    pub fn is_from_elsewhere(&self, package: &Utf8Path) -> bool {
+        package.starts_with(&self.cargo) || package.join(".cargo-checksum.json").exists()
+    }
+
     /// Where a file may be that a package names: in its tree or, if it belongs to none, in the folder that it is in.
     pub fn reach_of(&self, package: &Utf8Path) -> Utf8PathBuf {
         let tree = self.tree_of(package);
-        let is_alone = tree == package && !package.starts_with(&self.cargo) && !is_vendored(package);
+        let is_alone = tree == package && !self.is_from_elsewhere(package);
         let beside = repository::folders_around(package, self.user()).nth(1).filter(|_| is_alone);
         beside.map(Utf8Path::to_owned).unwrap_or(tree)
     }
-}
-
-/// Whether `cargo vendor` put a package where it is.
-fn is_vendored(package: &Utf8Path) -> bool {
-    package.join(".cargo-checksum.json").exists()
 }
 
 #[cfg(test)]

@@ -39,15 +39,23 @@ impl<'a> Reader<'a> {
 
     /// What is below a folder that a unit reads, of which `wanted` counts wherever it lies.
     pub fn sources(&mut self, root: &Utf8Path, unit: &Unit, wanted: &[Utf8PathBuf]) -> Result<Rc<Sources>> {
-        let (target, tree, cache) = (target_folder(unit), self.homes.tree_of(root), self.cache.path(""));
-        let (extent, reach) = (Extent::Sources, tree.canonicalize_utf8().unwrap_or(tree));
-        self.read(root, &Rules { extent, target: target.as_deref(), cache: &cache, wanted, reach: &reach })
+        let (target, reach, cache) = (target_folder(unit), self.homes.reach_of(root), self.cache.path(""));
+        let reach = reach.canonicalize_utf8().unwrap_or(reach);
+        let rules = Rules {
+            extent: Extent::Sources,
+            target: target.as_deref(),
+            cache: &cache,
+            wanted,
+            reach: &reach,
+            is_own: !self.homes.is_from_elsewhere(root),
+        };
+        self.read(root, &rules)
     }
 
     /// All that is below a folder.
     pub fn everything(&mut self, root: &Utf8Path) -> Result<Rc<Sources>> {
-        let (extent, target, cache) = (Extent::Everything, None, self.cache.path(""));
-        self.read(root, &Rules { extent, target, cache: &cache, wanted: &[], reach: root })
+        let cache = self.cache.path("");
+        self.read(root, &Rules::everything(root, &cache))
     }
 
     fn read(&mut self, root: &Utf8Path, rules: &Rules<'_>) -> Result<Rc<Sources>> {

@@ -35,6 +35,8 @@ pub struct Rules<'a> {
     pub wanted: &'a [Utf8PathBuf],
     /// The tree around the root in which links are followed.
     pub reach: &'a Utf8Path,
+    /// Whether links to files are followed anywhere: those in a package of the user's are the user's word.
+    pub is_own: bool,
 }
 
 /// What was found, each folder before what is in it.
@@ -166,7 +168,12 @@ fn list(dir: &Path) -> io::Result<Names> {
     Ok(names)
 }
 
-impl Rules<'_> {
+impl<'a> Rules<'a> {
+    /// By which all below a root counts.
+    pub fn everything(root: &'a Utf8Path, cache: &'a Utf8Path) -> Self {
+        Self { extent: Extent::Everything, target: None, cache, wanted: &[], reach: root, is_own: false }
+    }
+
     fn leave_out(&self, dir: &Utf8Path, names: &Names) -> bool {
         self.extent == Extent::Sources
             && (Some(dir) == self.target
@@ -242,7 +249,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A link within the root stays one. One that leads out, but not of the tree around the root, counts as what it leads to.
+    /// A link within the root stays one. One that leads out, but not too far, counts as what it leads to.
     fn link(&mut self, link: &Path, relative: Utf8PathBuf) {
         let text = match fs::read_link(link) {
             Ok(text) => text,
@@ -257,7 +264,8 @@ impl Walk<'_> {
             .filter(|target| self.rules.extent == Extent::Sources && !target.starts_with(&self.real_root));
         let stays = Entry { path: relative.clone(), kind: Kind::Link(text.to_owned()) };
         let Some(target) = target else { return self.scan.entries.push(stays) };
-        if !target.starts_with(self.rules.reach) {
+        let is_within_reach = target.starts_with(self.rules.reach) || self.rules.is_own && target.is_file();
+        if !is_within_reach {
             self.skip(&relative, OsStr::new(""), "it leads out of the tree that its package belongs to");
             return self.scan.entries.push(stays);
         }
