@@ -239,7 +239,7 @@ fn what_cannot_be_given() {
         write(&project, "secret", "x");
         fs::write(project.root.join(std::ffi::OsStr::from_bytes(b"odd \xff")), "").unwrap();
         for path in ["data", "secret"] {
-            fs::set_permissions(project.root.join(path), fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(project.root.join(path), fs::Permissions::from_mode(0o0)).unwrap();
         }
         for text in ["up", "edited"] {
             write(&project, "src/main.rs", &format!("fn main() {{ println!(\"{text}\") }}"));
