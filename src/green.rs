@@ -101,7 +101,9 @@ fn wrapper() -> Result<Utf8PathBuf> {
     let beside = own.with_file_name("rustcbuildx");
     match beside.exists() {
         true => Ok(beside),
-        false => bail!("failed to find `{beside}` (hint: `cargo install` puts both programs into one folder)"),
+        false => bail!(
+            "failed to find `{beside}`, which cargo is to call (hint: `cargo install` puts both programs into one folder; they need these names)"
+        ),
     }
 }
 

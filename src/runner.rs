@@ -13,7 +13,7 @@ use std::{
     panic,
     process::{ExitStatus, Stdio},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow};
@@ -72,7 +72,21 @@ pub fn run(cmd: &Cmd) -> Result<Finished> {
     Ok(Finished { status, stdout, stderr })
 }
 
-/// The same; `watch` gets each line of standard error as it comes, and `take`, on a thread of its own, standard output.
+/// The same, with nothing to read, for at most so long: then it is ended.
+pub fn run_within(cmd: &Cmd, limit: Duration) -> Result<Finished> {
+    let mut stdout = tempfile::tempfile().context("failed to make a temporary file (hint: is the disk full?)")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start tokio")?;
+    let to = stdout.try_clone()?.into();
+    let ended = runtime.block_on(async { tokio::time::timeout(limit, run_async(cmd, to, |_| {})).await });
+    let (status, stderr) = ended
+        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+        .with_context(|| format!("failed to run `{}`", cmd.program))?;
+    io::Seek::rewind(&mut stdout)?;
+    Ok(Finished { status, stdout, stderr })
+}
+
+/// The same as [`run`]; `watch` gets each line of standard error as it comes, and `take`, on a thread of its own, standard output.
 pub fn run_watched<T: Send>(
     cmd: &Cmd,
     watch: impl FnMut(&str),

@@ -16,7 +16,8 @@ use crate::{
     recipe::{Key, Origin, Output, Recipe, Recipes},
     shim::{self, Shim},
     sources::{Extent, Sources, file_digest},
-    unit::{Tool, Unit, Work},
+    tool::Tool,
+    unit::{Unit, Work},
 };
 
 /// The mounts of a unit, and where they come from.
