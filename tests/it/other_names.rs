@@ -98,17 +98,7 @@ fn another_tool() {
     // It runs in each build, and is compiled in the first.
     project.edit("build.rs", "cargo::rerun-if-changed=build.rs", "cargo::rerun-if-changed=none");
     project.ours("build").succeeds();
-    let run = |strict: &str| {
-        let words = format!("exec {} run 2>>'{}'", env!("CARGO"), project.dir().join("said").display());
-        let mut shell = Command::new("sh");
-        let cargo = project.cargo(By::Ours, "run");
-        shell.args(["-c", &words]).env_clear().current_dir(cargo.get_current_dir().unwrap());
-        shell.envs(cargo.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        shell.env("RUSTC_WRAPPER", &other).env("RUSTCBUILDX_STRICT", strict);
-        let mut run = start(shell, &format!("RUSTCBUILDX_STRICT={strict} cargo run")).finish();
-        run.stderr = fs::read_to_string(project.dir().join("said")).unwrap();
-        run
-    };
+    let run = |strict| cargo(&project, "run", &[("RUSTC_WRAPPER", &other), ("RUSTCBUILDX_STRICT", strict)]);
     run("1").fails().says("RUSTC_WRAPPER is `").says("hint: ");
     let here = run("0").succeeds();
     assert_eq!(here.stdout, "here\none is 1\n", "{here}");
