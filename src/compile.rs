@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     delivery,
     env::Env,
-    identity, left, logging, notice,
+    identity, left, logging, misspelt, notice,
     places::target_root,
     quote,
     recording::Recording,
@@ -44,6 +44,7 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
         return local(words);
     }
     notice::say_left(&env);
+    misspelt::complain_once(&env);
     let is_text = words.iter().all(|word| word.to_str().is_some());
     match unit_of(invocation, programs, is_text, &env) {
         Ok(unit) => {

@@ -25,6 +25,7 @@ use crate::{
     config::Config,
     env::{self, Env},
     gate::{self, Gate, Place},
+    help,
     jobs::Jobs,
     left, logging,
     progress::Progress,
@@ -57,6 +58,10 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     if is_planner || first == Some("green") {
         args.remove(0);
     }
+    if let Some(answer) = answer(&args) {
+        print!("{answer}");
+        return Ok(ExitCode::SUCCESS);
+    }
     let env = Env::current();
     let config = Config::load(&env)?;
     let cargo = env.get("CARGO").unwrap_or("cargo").to_owned();
@@ -86,6 +91,17 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     runner::start_dependent(env::current_exe()?.as_ref(), planner, OwnedFd::from(gate))?;
     variables.push((gate::VARIABLE, name.as_str()));
     match runner::exec_with(cargo.as_ref(), args, &variables)? {}
+}
+
+/// What is said to who asks about this program; about a command of cargo's, cargo answers.
+fn answer(args: &[OsString]) -> Option<String> {
+    let words: Vec<&str> = args.iter().map(|arg| arg.to_str()).collect::<Option<_>>()?;
+    let mut help = help::green(help::width());
+    match words[..] {
+        [] | ["help" | "--help" | "-h"] => Some(help.render_help().to_string()),
+        ["--version" | "-V"] => Some(help.render_version()),
+        _ => None,
+    }
 }
 
 /// The build folder for a command, if it is one of the cache's.

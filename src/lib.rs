@@ -69,6 +69,7 @@ pub mod config;
 pub mod env;
 pub mod jobs;
 pub mod logging;
+pub mod misspelt;
 pub mod notice;
 pub mod role;
 // Words and units: pure.
@@ -118,5 +119,6 @@ pub mod build_script;
 pub mod cmd;
 pub mod compile;
 pub mod green;
+pub mod help;
 pub mod progress;
 pub mod rehearsal;
