@@ -14,6 +14,7 @@ use crate::{
     places::target_root,
     quote,
     recording::Recording,
+    rehearsal::LOCAL,
     runner,
     session::Session,
     tool::Tool,
@@ -71,7 +72,7 @@ fn leave_container(reason: &str, env: &Env, config: &Config) -> Result<()> {
     }
     if Recording::current(env)?.is_some() {
         // Its dependencies are empty files.
-        bail!("failed to rehearse a local compile: {reason}");
+        bail!("{LOCAL}: {reason}");
     }
     let also = "a build script that is compiled so also runs on this machine, outside of any sandbox";
     notice::say(env, reason, &format!("compiled locally: {reason}; {also}"));

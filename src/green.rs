@@ -27,7 +27,7 @@ use crate::{
     gate::{self, Gate, Place},
     help,
     jobs::Jobs,
-    left, logging,
+    left, logging, misspelt, notice,
     progress::Progress,
     recording::Recording,
     rehearsal::{BUILD_DIR, Rehearsal, cargos_own, command},
@@ -78,6 +78,7 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     let mut variables = vec![("RUSTC_WRAPPER", wrapper.as_str())];
     variables.extend(build_folder.as_ref().map(|folder| (BUILD_DIR, folder.as_str())));
     let (Some(words), Some(rehearsal)) = (&words, &rehearsal) else {
+        misspelt::complain_for(&env, None);
         match runner::exec_with(cargo.as_ref(), args, &variables)? {}
     };
     if is_planner {
@@ -87,10 +88,14 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     }
     let name = nonce();
     let gate = Gate::new(&name)?;
+    misspelt::complain_for(&env, Some(&name));
     let planner = [PLANNER.into()].into_iter().chain(args.iter().cloned());
-    runner::start_dependent(env::current_exe()?.as_ref(), planner, OwnedFd::from(gate))?;
-    variables.push((gate::VARIABLE, name.as_str()));
-    match runner::exec_with(cargo.as_ref(), args, &variables)? {}
+    let build = (notice::VARIABLE, name.as_str());
+    runner::start_dependent(env::current_exe()?.as_ref(), planner, &[build], OwnedFd::from(gate))?;
+    variables.extend([(gate::VARIABLE, name.as_str()), build]);
+    let status = runner::run_in_place(cargo.as_ref(), args, &variables)?;
+    notice::say_at_end(&env, &name);
+    Ok(runner::end_as(status))
 }
 
 /// What is said to who asks about this program; about a command of cargo's, cargo answers.
@@ -166,8 +171,7 @@ impl Planner<'_> {
             };
             // The command is right without it.
             rehearsed.and_then(|rehearsed| self.plan(rehearsed, first, (gate, asked))).unwrap_or_else(|error| {
-                log::warn!("{error:#}");
-                eprintln!("rustcbuildx: not planned further, so each unit is built by itself (hint: RUSTCBUILDX_LOG=warn says why)");
+                notice::say_slow(self.env, "the rest was not planned, and each unit built by itself", &error);
             });
             Ok(())
         })
@@ -180,7 +184,9 @@ impl Planner<'_> {
         let path = Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
         let recording = Recording::begin(path.to_owned())?;
         let begun = SystemTime::now();
-        self.rehearsal.run(self.cargo, self.wrapper, &recording)?;
+        if let Some(why) = self.rehearsal.run(self.cargo, self.wrapper, &recording)? {
+            notice::say_slow(self.env, "some units may not have been planned", &why);
+        }
         session.timings.add("rehearsal", Phase::Rehearsal, begun, SystemTime::now());
         Ok(Rehearsed { session, recording, _folder: folder })
     }

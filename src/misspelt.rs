@@ -43,6 +43,13 @@ pub fn complain(env: &Env) {
     }
 }
 
+/// Tells the user of them in the place of a build that begins now, and may have a name.
+pub fn complain_for(env: &Env, build: Option<&str>) {
+    for (name, complaint) in complaints(env) {
+        notice::say_for(env, build, &name, &complaint);
+    }
+}
+
 /// Tells the user of them once in a build.
 pub fn complain_once(env: &Env) {
     for (name, complaint) in complaints(env) {

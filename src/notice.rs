@@ -11,8 +11,7 @@ use std::{
     os::unix::fs::{FileTypeExt, OpenOptionsExt},
 };
 
-use anyhow::{Context, Result};
-use camino::Utf8PathBuf;
+use anyhow::Error;
 
 use crate::{
     cache::{Cache, digest},
@@ -28,13 +27,28 @@ pub fn say(env: &Env, kind: &str, text: &str) {
     Notices::of(env).say(kind, text);
 }
 
-/// The same of something that makes a build slower and no different: `cargo green` says it at the end.
-pub fn say_slow(env: &Env, kind: &str, text: &str) {
+/// The same of a failure that makes a build slower and no different: `cargo green` says it at the end.
+pub fn say_slow(env: &Env, kind: &str, why: &Error) {
+    log::warn!("{kind}: {why:#}");
+    let why = format!("{why:#}");
+    let why = why.lines().next().unwrap_or_default();
+    let text = format!("{kind}, since {why}");
     let notices = Notices::of(env);
     match notices.has_end {
-        true => notices.leave(END, kind, text),
-        false => notices.say(kind, text),
+        true => notices.leave(END, kind, &text),
+        false => notices.say(kind, &slower(&text)),
     }
+}
+
+fn slower(why: &str) -> String {
+    format!("slower than it could be: {why} (hint: RUSTCBUILDX_LOG=warn says more)")
+}
+
+/// The same as [`say`] by the process that becomes cargo or, if it gives the build a name, starts cargo.
+pub fn say_for(env: &Env, name: Option<&str>, kind: &str, text: &str) {
+    let own = || process(std::process::id()).as_ref().map(id).unwrap_or_default();
+    let build = name.map_or_else(own, str::to_owned);
+    Notices { build, cargo: None, is_hidden: false, ..Notices::of(env) }.say(kind, text);
 }
 
 /// Says what build scripts' runs left to the next compile.
@@ -43,15 +57,24 @@ pub fn say_left(env: &Env) {
     if env.cache_dir().is_ok_and(|dir| dir.join(LEFT).exists()) {
         let notices = Notices::of(env);
         if !notices.is_rehearsal {
-            notices.say_left(&[NEXT]);
+            notices.say_left(NEXT);
         }
     }
 }
 
-/// Says what is left at the end of a build that has a name.
+/// Says what is left at the end of a build that has a name; what was slow in one line.
 pub fn say_at_end(env: &Env, name: &str) {
     let notices = Notices { build: name.to_owned(), cargo: None, is_hidden: false, ..Notices::of(env) };
-    notices.say_left(&[NEXT, END]);
+    notices.say_left(NEXT);
+    let slow = notices.taken(END);
+    if !slow.is_empty() {
+        to_stderr(&slower(&slow.join("; ")));
+    }
+}
+
+fn to_stderr(text: &str) {
+    // Nobody may listen any more.
+    let _ = writeln!(std::io::stderr(), "rustcbuildx: {text}");
 }
 
 /// Whose turn it is to say what was left.
@@ -81,7 +104,6 @@ impl Notices {
     fn of(env: &Env) -> Self {
         let cargo = cargo_above(std::process::id(), process);
         let name = env.get(VARIABLE);
-        let id = |process: &Process| format!("{} {}", process.id, process.start);
         let parent = || process(std::process::id()).and_then(|own| process(own.parent));
         let build = match name {
             Some(name) => name.to_owned(),
@@ -102,15 +124,13 @@ impl Notices {
         if self.is_rehearsal || !self.is_first(kind) {
             return;
         }
-        let line = format!("rustcbuildx: {text}\n");
-        if self.cargo.is_some_and(|cargo| write_for(cargo, &line).is_some()) {
+        if self.cargo.is_some_and(|cargo| write_for(cargo, &format!("rustcbuildx: {text}\n")).is_some()) {
             return;
         }
         if self.is_hidden {
             self.leave(NEXT, kind, text);
         }
-        // Nobody may listen any more.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        to_stderr(text);
     }
 
     /// Whether this process is the first one of the build that has something of a kind to say.
@@ -132,30 +152,23 @@ impl Notices {
         format!("{whom}-{}-", digest([&self.build]))
     }
 
-    fn say_left(&self, whom: &[&str]) {
-        let Some(cache) = &self.cache else { return };
-        for (path, text) in self.left(cache, whom).unwrap_or_default() {
-            // Whoever removes it says it.
-            if fs::remove_file(path).is_ok() {
-                let _ = writeln!(std::io::stderr(), "rustcbuildx: {text}");
-            }
-        }
+    fn say_left(&self, whom: &str) {
+        self.taken(whom).iter().for_each(|text| to_stderr(text));
     }
 
-    /// What is left for `whom`, and the file of each.
-    fn left(&self, cache: &Cache, whom: &[&str]) -> Result<Vec<(Utf8PathBuf, String)>> {
-        let folder = cache.path(LEFT);
-        let mut left = Vec::new();
-        for entry in folder.read_dir_utf8().with_context(|| format!("failed to read `{folder}`"))? {
-            let name = entry?.file_name().to_owned();
-            if whom.iter().any(|whom| name.starts_with(&self.prefix(whom)))
-                && let Some(text) = cache.read(&format!("{LEFT}/{name}"))
-            {
-                left.push((folder.join(name), text));
-            }
-        }
-        left.sort();
-        Ok(left)
+    /// What is left for `whom`: whoever takes it says it, and nobody else finds it.
+    fn taken(&self, whom: &str) -> Vec<String> {
+        let Some(cache) = &self.cache else { return vec![] };
+        let Ok(entries) = cache.path(LEFT).read_dir_utf8() else { return vec![] };
+        let names = entries.flatten().map(|entry| entry.file_name().to_owned());
+        let mut names: Vec<String> = names.filter(|name| name.starts_with(&self.prefix(whom))).collect();
+        names.sort();
+        let take = |name: String| {
+            let name = format!("{LEFT}/{name}");
+            let text = cache.read(&name)?;
+            fs::remove_file(cache.path(&name)).ok().map(|()| text)
+        };
+        names.into_iter().filter_map(take).collect()
     }
 }
 
@@ -187,6 +200,11 @@ struct Process {
     parent: u32,
     /// When it started: another process may get its number.
     start: String,
+}
+
+/// What no other process has ever had.
+fn id(process: &Process) -> String {
+    format!("{} {}", process.id, process.start)
 }
 
 fn process(id: u32) -> Option<Process> {
@@ -222,6 +240,8 @@ fn cargo_above(id: u32, process: impl Fn(u32) -> Option<Process>) -> Option<Proc
 
 #[cfg(test)]
 mod tests {
+    use camino::Utf8PathBuf;
+
     use super::*;
 
     fn notices(dir: &tempfile::TempDir, build: &str, is_hidden: bool) -> Notices {
@@ -247,14 +267,10 @@ mod tests {
         script.say("x", "text");
         script.say("x", "text");
         script.leave(END, "slow", "later");
-        let left = |notices: &Notices, whom: &[&str]| {
-            let left = notices.left(notices.cache.as_ref().unwrap(), whom).unwrap();
-            left.into_iter().map(|(_, text)| text).collect::<Vec<_>>()
-        };
-        assert!(left(&other, &[NEXT, END]).is_empty());
-        assert_eq!(left(&compile, &[NEXT]), ["text"]);
-        compile.say_left(&[NEXT]);
-        assert_eq!(left(&compile, &[NEXT, END]), ["later"]);
+        assert!(other.taken(NEXT).is_empty() && other.taken(END).is_empty());
+        assert_eq!(compile.taken(NEXT), ["text"]);
+        assert!(compile.taken(NEXT).is_empty());
+        assert_eq!(compile.taken(END), ["later"]);
     }
 
     #[test]

@@ -154,10 +154,15 @@ pub fn run_detaching(cmd: &Cmd) -> Result<(ExitStatus, String)> {
     Ok((status, text))
 }
 
-/// Starts a process that goes on beside this one, and beside what this one becomes, and ends with it.
-pub fn start_dependent(program: &OsStr, args: impl IntoIterator<Item = OsString>, stdin: OwnedFd) -> Result<()> {
+/// Starts a process that goes on beside this one, with variables added to this one's, and ends with it.
+pub fn start_dependent(
+    program: &OsStr,
+    args: impl IntoIterator<Item = OsString>,
+    env: &[(&str, &str)],
+    stdin: OwnedFd,
+) -> Result<()> {
     let mut command = std::process::Command::new(program);
-    command.args(args).stdin(stdin).stdout(Stdio::null());
+    command.args(args).envs(env.iter().copied()).stdin(stdin).stdout(Stdio::null());
     end_with_this(&mut command);
     command.spawn().with_context(|| format!("failed to run `{}`", program.display())).map(drop)
 }
@@ -172,6 +177,27 @@ fn end_with_this(command: &mut std::process::Command) {
 /// Runs a process on this one's terminal, to its end.
 pub fn run_visibly(cmd: &Cmd) -> Result<ExitStatus> {
     command(cmd).status().with_context(|| format!("failed to run `{}`", cmd.program))
+}
+
+/// Runs a program to its end in the place of this one, with variables added to this one's. It ends with this one, and
+/// what a terminal sends to both, such as Ctrl-C, is for it to answer.
+pub fn run_in_place(
+    program: &OsStr,
+    args: impl IntoIterator<Item = OsString>,
+    env: &[(&str, &str)],
+) -> Result<ExitStatus> {
+    let mut command = std::process::Command::new(program);
+    command.args(args).envs(env.iter().copied());
+    end_with_this(&mut command);
+    let mut child = command.spawn().with_context(|| format!("failed to run `{}`", program.display()))?;
+    // Only now, for the program itself is to be ended by them. SAFETY: to ignore a signal runs no code.
+    let ignored = [libc::SIGINT, libc::SIGQUIT].map(|signal| (signal, unsafe { libc::signal(signal, libc::SIG_IGN) }));
+    let ended = child.wait();
+    for (signal, before) in ignored {
+        // SAFETY: what was in force before is what the system set.
+        unsafe { libc::signal(signal, before) };
+    }
+    ended.with_context(|| format!("failed to wait for `{}`", program.display()))
 }
 
 fn command(cmd: &Cmd) -> std::process::Command {
@@ -202,6 +228,14 @@ pub fn end_like(status: i32) -> std::process::ExitCode {
         let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
     }
     std::process::ExitCode::from(u8::try_from(status).unwrap_or(1))
+}
+
+/// Ends this process as another one ended that the system told of.
+pub fn end_as(status: ExitStatus) -> std::process::ExitCode {
+    match status.code() {
+        Some(code) => std::process::ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        None => end_like(shell_status(status)),
+    }
 }
 
 /// A status as a shell gives it.

@@ -6,7 +6,7 @@ mod tunnel;
 
 use std::{borrow::Cow, io::Read};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use tunnel::Tunnel;
 
@@ -107,17 +107,22 @@ impl Engine {
     }
 
     fn told_processors(&self, cache: &Cache) -> Option<usize> {
-        let env = self.route(cache).into_iter().collect();
+        let env = self.route(cache).ok()?.into_iter().collect();
         let mut finished = runner::run(&Cmd { env, ..Cmd::new(&self.cli, ["info", "--format={{.NCPU}}"]) }).ok()?;
         text(&mut finished).ok()?.parse().ok().filter(|count| *count > 0 && finished.status.success())
     }
 
     /// The variable that leads a command through the engine's tunnel, which is opened if need be; `None` if there is
-    /// none to be had.
-    pub fn route(&self, cache: &Cache) -> Option<(String, String)> {
-        let host = self.tunnel.as_ref()?.open(cache);
-        let host = host.inspect_err(|error| log::warn!("failed to open a tunnel: {error:#}")).ok()?;
-        Some(("DOCKER_HOST".to_owned(), host))
+    /// none. Fails if it cannot be opened: the command finds its own way.
+    pub fn route(&self, cache: &Cache) -> Result<Option<(String, String)>> {
+        let host =
+            self.tunnel.as_ref().map(|tunnel| tunnel.open(cache)).transpose().context("failed to open a tunnel")?;
+        Ok(host.map(|host| ("DOCKER_HOST".to_owned(), host)))
+    }
+
+    /// Whether its commands connect anew for each thing that they ask of a machine elsewhere.
+    pub fn connects_often(&self) -> bool {
+        self.kind == Kind::Docker && self.tunnel.is_none() && self.address.contains("DOCKER_HOST=ssh://")
     }
 
     pub fn name(&self) -> &'static str {

@@ -14,7 +14,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, anyhow};
 use camino::Utf8PathBuf;
 
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
     jobs::Jobs,
     kept::Kept,
     learned::Learned,
-    missing, output_names,
+    missing, notice, output_names,
     places::{self, Places},
     program,
     recipe::{Key, Recipes, Step},
@@ -97,6 +97,10 @@ impl<'a> Session<'a> {
         cache.sweep().unwrap_or_else(|error| log::warn!("{error:#}"));
         let kept = Kept::by(&engine, &cache);
         let timings = Timings::to(config.timings.as_deref());
+        if engine.connects_often() {
+            let why = anyhow!("no ssh connection could be kept (hint: may ssh forward a socket to docker's there?)");
+            notice::say_slow(env, CONNECTS_OFTEN, &why);
+        }
         Ok(Self { env, config, cache, cargo_home: env.cargo_home()?, engine, kept, image, timings })
     }
 
@@ -175,6 +179,11 @@ impl<'a> Session<'a> {
         Ok(Some(received))
     }
 
+    /// Tells the user, once in a build, of a failure that makes it slower.
+    fn slow(&self, kind: &str, why: &Error) {
+        notice::say_slow(self.env, kind, why);
+    }
+
     /// The recipes of the target folder that a unit writes to.
     pub fn recipes(&self, unit: &Unit) -> Recipes<'_> {
         Recipes::new(&self.cache, target_folder(unit))
@@ -194,7 +203,7 @@ impl<'a> Session<'a> {
         };
         let build = (BUILD_SECRET.to_owned(), format!("{number} {threads} {bound}"));
         let told = (NUM_JOBS.to_owned(), jobs);
-        [build, told].into_iter().chain(self.engine.route(&self.cache)).collect()
+        [build, told].into_iter().chain(self.route()).collect()
     }
 
     /// How Dockerfiles are written.
@@ -246,6 +255,13 @@ impl<'a> Session<'a> {
         Ok(())
     }
 }
+
+/// Ways to go that are slower than the usual one, for [`notice::say_slow`].
+const CONNECTS_OFTEN: &str = "the engine's command opens many ssh connections";
+const ANEW: &str = "what the engine was thought to keep is given to it or made again";
+const SENT: &str = "what the engine lacks is sent or made in each call";
+const APART: &str = "some units were built by themselves";
+const NOT_STORED: &str = "outcomes were not stored";
 
 /// The target folder that a unit writes to; no path at all, if cargo left none of its notes there.
 fn target_folder(unit: &Unit) -> Utf8PathBuf {

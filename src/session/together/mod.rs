@@ -14,7 +14,7 @@ use self::{
     take::Taking,
     told::Loss,
 };
-use super::{Prepared, Session, find::Found, is_storable, nonce};
+use super::{APART, Prepared, SENT, Session, find::Found, is_storable, nonce};
 use crate::{
     inputs::Finder,
     jobs::Jobs,
@@ -110,7 +110,7 @@ impl<'a> Together<'a> {
         let mut missing = Vec::new();
         while let Some(number) = self.schedule.tellable() {
             let state = self.told_state(number).unwrap_or_else(|error| {
-                log::warn!("{error:#}");
+                self.session.slow(APART, &error);
                 State::Apart
             });
             if let State::Missing(key) = &state {
@@ -208,7 +208,7 @@ impl<'a> Together<'a> {
         let lacking = self.lacking(&numbers);
         // What it is not given now is made again.
         if !lacking.is_empty() {
-            self.session.supply(&lacking).unwrap_or_else(|error| log::warn!("{error:#}"));
+            self.session.supply(&lacking).unwrap_or_else(|error| self.session.slow(SENT, &error));
         }
         let keys: Vec<Key> = numbers.iter().map(|number| self.known[number].step.key.clone()).collect();
         let all: Vec<&str> = keys.iter().map(String::as_str).collect();
