@@ -14,6 +14,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempDir};
 
+use crate::disk::OnDisk;
+
 pub struct Cache {
     root: Utf8PathBuf,
 }
@@ -66,7 +68,7 @@ impl Cache {
             file.persist(&path)?;
             Ok(())
         };
-        write().with_context(|| format!("failed to write `{path}` (hint: is the disk full?)"))
+        write().on_disk(&path, || format!("failed to write `{path}`"))
     }
 
     /// A digest that tells nobody the value: it depends on a number that only this cache has.
@@ -88,8 +90,7 @@ impl Cache {
     /// A folder for this process, deleted when dropped.
     pub fn temp_dir(&self) -> Result<TempDir> {
         let tmp = self.path("tmp");
-        tempfile::tempdir_in(&tmp)
-            .with_context(|| format!("failed to make a folder in `{tmp}` (hint: is the disk full?)"))
+        tempfile::tempdir_in(&tmp).on_disk(&tmp, || format!("failed to make a folder in `{tmp}`"))
     }
 
     /// The folder of this name, if there is one; `sweep` sees that it is in use.
@@ -146,7 +147,7 @@ impl Cache {
         if stamp.exists() && !is_older(&stamp, interval) {
             return Ok(false);
         }
-        fs::write(&stamp, "").with_context(|| format!("failed to write `{stamp}` (hint: is the disk full?)"))?;
+        fs::write(&stamp, "").on_disk(&stamp, || format!("failed to write `{stamp}`"))?;
         Ok(true)
     }
 

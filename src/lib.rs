@@ -89,6 +89,7 @@ pub mod plan;
 pub mod stage;
 // What is on the disk.
 pub mod cache;
+pub mod disk;
 pub mod inputs;
 pub mod kept;
 pub mod leak;

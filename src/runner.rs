@@ -22,6 +22,7 @@ use tokio::{
     process::Command,
 };
 
+use crate::disk;
 use crate::quote;
 
 /// A process to start: it can be shown, logged and run by hand.
@@ -66,7 +67,7 @@ impl fmt::Display for Cmd {
 ///
 /// Fails if the process cannot be started; a status other than 0 is the caller's to judge.
 pub fn run(cmd: &Cmd) -> Result<Finished> {
-    let mut stdout = tempfile::tempfile().context("failed to make a temporary file (hint: is the disk full?)")?;
+    let mut stdout = disk::temporary(tempfile::tempfile())?;
     let (status, stderr) = run_writing(cmd, stdout.try_clone()?.into(), |_| {})?;
     io::Seek::rewind(&mut stdout)?;
     Ok(Finished { status, stdout, stderr })
@@ -74,7 +75,7 @@ pub fn run(cmd: &Cmd) -> Result<Finished> {
 
 /// The same, with nothing to read, for at most so long: then it is ended.
 pub fn run_within(cmd: &Cmd, limit: Duration) -> Result<Finished> {
-    let mut stdout = tempfile::tempfile().context("failed to make a temporary file (hint: is the disk full?)")?;
+    let mut stdout = disk::temporary(tempfile::tempfile())?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start tokio")?;
     let to = stdout.try_clone()?.into();
@@ -141,7 +142,7 @@ async fn run_async(cmd: &Cmd, stdout: OwnedFd, mut watch: impl FnMut(&str)) -> R
 /// Runs a process that leaves another one behind, which goes on after it and after this one. What it said on standard
 /// error is read once it ended, for the other may hold on to that.
 pub fn run_detaching(cmd: &Cmd) -> Result<(ExitStatus, String)> {
-    let mut said = tempfile::tempfile().context("failed to make a temporary file (hint: is the disk full?)")?;
+    let mut said = disk::temporary(tempfile::tempfile())?;
     let status = command(cmd)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

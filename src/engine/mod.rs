@@ -1,12 +1,14 @@
 //! docker or podman: what is asked of them and how they are asked. The only place that knows which.
 
 mod docker;
+mod hint;
 mod podman;
 mod tunnel;
 
 use std::{borrow::Cow, io::Read};
 
 use anyhow::{Context, Result, bail};
+use hint::hint;
 use serde::{Deserialize, Serialize};
 use tunnel::Tunnel;
 
@@ -195,7 +197,8 @@ impl Engine {
         match runner::run_visibly(&cmd)?.success() {
             true => Ok(()),
             false => bail!(
-                "failed to pull `{image}` with {} (hint: is the name right, and the registry within reach of the engine?)",
+                "failed to pull `{image}` with {} (hint: is the name right, and the registry within reach of the engine? \
+                 RUSTCBUILDX_BASE_IMAGE=docker-image://NAME sets another image)",
                 self.name()
             ),
         }
@@ -215,7 +218,7 @@ impl Engine {
         if finished.status.success() {
             return Ok(());
         }
-        let (complaint, hint) = (self.complaint(&finished.stderr), hint(&finished.stderr));
+        let (complaint, hint) = (self.complaint(&finished.stderr), hint(&finished.stderr, None, self.name()));
         bail!("failed to {task} with {}: {complaint} {hint}", self.name())
     }
 
@@ -239,27 +242,6 @@ impl Engine {
         let cmd = Cmd::new(program, args);
         log::debug!("{cmd}");
         runner::run(&cmd)
-    }
-}
-
-/// The way out of the usual troubles.
-fn hint(stderr: &str) -> &'static str {
-    let has = |texts: &[&str]| texts.iter().any(|text| stderr.contains(text));
-    if has(&[
-        "annot connect",
-        "connection refused",
-        "failed to dial",
-        "no such host",
-        "unable to connect",
-        "error during connect",
-    ]) {
-        "(hint: is the engine running, and are DOCKER_HOST or CONTAINER_HOST right? RUSTCBUILDX_RUNNER=none builds locally)"
-    } else if has(&["not found", "pull access denied", "manifest unknown", "failed to resolve source"]) {
-        "(hint: does the image exist? `rustcbuildx pull` looks it up again, RUSTCBUILDX_BASE_IMAGE=docker-image://NAME sets another)"
-    } else if has(&["no space left"]) {
-        "(hint: the engine's disk is full: `docker buildx prune` or `podman system prune` frees some)"
-    } else {
-        "(hint: RUSTCBUILDX_LOG=debug shows all of it; RUSTCBUILDX_RUNNER=none builds locally)"
     }
 }
 

@@ -10,6 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::{
     argv::{Flag, RustcArgs},
     cache::{Cache, digest},
+    disk::OnDisk,
     dockerfile::Mount,
     learned::normalised,
     left, program,
@@ -230,7 +231,7 @@ impl Finder<'_> {
         let context = self.cache.folder(&format!("artifacts/{key}"), |new| {
             let copied =
                 fs::create_dir(new.join("p")).map_err(Into::into).and_then(|()| copy(&new.join("p").join(name)));
-            copied.with_context(|| format!("failed to copy `{path}` into the cache (hint: is the disk full?)"))
+            copied.on_disk(new, || format!("failed to copy `{path}` into the cache"))
         })?;
         let outputs = vec![Output { host: path.to_owned(), source: format!("/p/{name}") }];
         Ok(Recipe::of_copy(key, context, outputs))

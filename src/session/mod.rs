@@ -22,6 +22,7 @@ use crate::{
     cache::{Cache, digest},
     config::{Config, SetEnv},
     dep_info,
+    disk::OnDisk,
     dockerfile::{Mount, Style},
     engine::Engine,
     env::Env,
@@ -297,7 +298,7 @@ fn restored(unit: &Unit, mut received: Received) -> Result<Received> {
         for path in dep_infos(&received.files)? {
             fs::read(&path)
                 .and_then(|text| fs::write(&path, unit.places.restored(&text)))
-                .with_context(|| format!("failed to write `{path}` (hint: is the disk full?)"))?;
+                .on_disk(&path, || format!("failed to write `{path}`"))?;
         }
     }
     Ok(received)

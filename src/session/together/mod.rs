@@ -6,7 +6,7 @@ mod told;
 
 use std::{collections::HashMap, fs, time::Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use self::{
@@ -16,6 +16,7 @@ use self::{
 };
 use super::{APART, Prepared, SENT, Session, find::Found, is_storable, nonce};
 use crate::{
+    disk::OnDisk,
     inputs::Finder,
     jobs::Jobs,
     learned::Learned,
@@ -185,7 +186,7 @@ impl<'a> Together<'a> {
         // A unit that searches them finds the folder that its inputs are in, which is no longer the one it was.
         said.own_folders()
             .try_for_each(fs::create_dir_all)
-            .with_context(|| format!("failed to make folders in `{out_dir}` (hint: is the disk full?)"))?;
+            .on_disk(out_dir, || format!("failed to make folders in `{out_dir}`"))?;
         if let Some(recipe) = self.finder.recipes.get(&key).cloned() {
             self.finder.recipes.save(recipe)?;
         }
