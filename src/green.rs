@@ -1,7 +1,8 @@
 //! `cargo green …`: any cargo command, its units built in few calls of the engine.
 //!
 //! The command itself runs at once. Its first unit that the store lacks asks for a plan, and waits at the [`gate`] like
-//! all others until that is done. The planner is another process, which ends when cargo does.
+//! all others until that is done. The planner is another process. Both end with this one, which waits for cargo, says what
+//! made the build slow ([`notice`]), and ends as cargo did.
 //!
 //! Cargo alone knows what a command compiles, so it is asked: a rehearsal ([`crate::recording`]) tells all units. Those
 //! that the store lacks are built together, as soon as it is known what decides them ([`crate::schedule`]), and stored;
@@ -171,6 +172,7 @@ impl Planner<'_> {
             };
             // The command is right without it.
             rehearsed.and_then(|rehearsed| self.plan(rehearsed, first, (gate, asked))).unwrap_or_else(|error| {
+                log::warn!("{error:#}");
                 notice::say_slow(self.env, "the rest was not planned, and each unit built by itself", &error);
             });
             Ok(())
@@ -185,6 +187,7 @@ impl Planner<'_> {
         let recording = Recording::begin(path.to_owned())?;
         let begun = SystemTime::now();
         if let Some(why) = self.rehearsal.run(self.cargo, self.wrapper, &recording)? {
+            log::warn!("{why:#}");
             notice::say_slow(self.env, "some units may not have been planned", &why);
         }
         session.timings.add("rehearsal", Phase::Rehearsal, begun, SystemTime::now());

@@ -29,7 +29,6 @@ pub fn say(env: &Env, kind: &str, text: &str) {
 
 /// The same of a failure that makes a build slower and no different: `cargo green` says it at the end.
 pub fn say_slow(env: &Env, kind: &str, why: &Error) {
-    log::warn!("{kind}: {why:#}");
     let why = format!("{why:#}");
     let why = why.lines().next().unwrap_or_default();
     let text = format!("{kind}, since {why}");

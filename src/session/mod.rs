@@ -180,8 +180,12 @@ impl<'a> Session<'a> {
         Ok(Some(received))
     }
 
-    /// Tells the user, once in a build, of a failure that makes it slower.
+    /// Tells the user, once in a build, of a failure that makes it slower, and the log each time.
     fn slow(&self, kind: &str, why: &Error) {
+        match kind {
+            ANEW => log::warn!("{why:#}: again without what was thought to be kept"),
+            _ => log::warn!("{why:#}"),
+        }
         notice::say_slow(self.env, kind, why);
     }
 

@@ -77,7 +77,7 @@ impl Together<'_> {
             return false;
         }
         if is_all {
-            log::warn!("{complaint}: told again");
+            log::warn!("{complaint}: again without what was thought to be kept");
         } else {
             self.session.slow(ANEW, error);
         }
