@@ -14,6 +14,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempDir};
 
+use crate::disk::OnDisk;
+
 pub struct Cache {
     root: Utf8PathBuf,
 }
@@ -66,7 +68,7 @@ impl Cache {
             file.persist(&path)?;
             Ok(())
         };
-        write().with_context(|| format!("failed to write `{path}` (hint: is the disk full?)"))
+        write().on_disk(&path, || format!("failed to write `{path}`"))
     }
 
     /// A digest that tells nobody the value: it depends on a number that only this cache has.
@@ -88,8 +90,7 @@ impl Cache {
     /// A folder for this process, deleted when dropped.
     pub fn temp_dir(&self) -> Result<TempDir> {
         let tmp = self.path("tmp");
-        tempfile::tempdir_in(&tmp)
-            .with_context(|| format!("failed to make a folder in `{tmp}` (hint: is the disk full?)"))
+        tempfile::tempdir_in(&tmp).on_disk(&tmp, || format!("failed to make a folder in `{tmp}`"))
     }
 
     /// The folder of this name, if there is one; `sweep` sees that it is in use.
@@ -152,7 +153,7 @@ impl Cache {
         if stamp.exists() && !is_older(&stamp, interval) {
             return Ok(false);
         }
-        fs::write(&stamp, "").with_context(|| format!("failed to write `{stamp}` (hint: is the disk full?)"))?;
+        fs::write(&stamp, "").on_disk(&stamp, || format!("failed to write `{stamp}`"))?;
         Ok(true)
     }
 
@@ -179,7 +180,10 @@ const AGES: &[(&str, u32)] = &[
     ("links", 90),
     ("listings", 30),
     ("macros", 90),
+    ("notices", 1),
+    ("notices-left", 1),
     ("programs", 90),
+    ("programs-known", 90),
     ("recipes", 90),
     ("sources", 30),
     ("steps", 90),

@@ -148,7 +148,7 @@ pub fn normalised(path: &Utf8Path) -> Utf8PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{argv::RustcArgs, unit::Tool};
+    use crate::{argv::RustcArgs, tool::Tool};
 
     fn tree() -> (tempfile::TempDir, Utf8PathBuf) {
         let dir = tempfile::tempdir().unwrap();

@@ -15,7 +15,9 @@
 //!
 //! A build script compiles like any program, but what cargo finds in its place is a [`shim`]: a copy of this
 //! program with the real one behind it. When cargo starts it, it calls the wrapper, and [`build_script`]
-//! sends the run the same way; without the wrapper it starts the real program.
+//! sends the run the same way; without the wrapper it starts the real program. Which programs are ours, or compilers that a
+//! container has, too, is told by what they are, not by their names ([`identity`]). What leaves the sandbox is said, once in a
+//! build ([`notice`]).
 //!
 //! `cargo green` ([`green`]) lets cargo run, with a [`gate`] at which the units wait that the store lacks. The first one
 //! tells where it belongs and asks for a plan: cargo runs once more in a [`rehearsal`], where the wrapper only writes
@@ -57,8 +59,8 @@
 //!
 //! # Absences
 //!
-//! `argv`, `crate_type`, `emit`, `output_names`, `unit`, `dep_info`, `dockerfile`, `placeholder`, `stage`, `plan`, `quote`, `role`
-//! and `schedule` touch neither files nor processes. `dockerfile` knows no rustc, `argv` and `unit` no containers, `stage` no
+//! `argv`, `crate_type`, `emit`, `output_names`, `unit`, `dep_info`, `dockerfile`, `placeholder`, `stage`, `plan`, `quote`, `role`,
+//! `schedule` and `tool` touch neither files nor processes. `dockerfile` knows no rustc, `argv` and `unit` no containers, `stage` no
 //! engine, `artifacts` no Dockerfile. Only `env` reads the environment, only `runner` starts processes and
 //! a runtime, only `engine` knows docker from podman. `tests/tidy.rs` holds them to it.
 
@@ -67,6 +69,8 @@ pub mod config;
 pub mod env;
 pub mod jobs;
 pub mod logging;
+pub mod misspelt;
+pub mod notice;
 pub mod role;
 // Words and units: pure.
 pub mod argv;
@@ -77,6 +81,7 @@ pub mod output_names;
 pub mod placeholder;
 pub mod quote;
 pub mod schedule;
+pub mod tool;
 pub mod unit;
 // Stages and files: pure.
 pub mod dockerfile;
@@ -84,6 +89,7 @@ pub mod plan;
 pub mod stage;
 // What is on the disk.
 pub mod cache;
+pub mod disk;
 pub mod inputs;
 pub mod kept;
 pub mod leak;
@@ -104,6 +110,7 @@ pub mod artifacts;
 pub mod delivery;
 pub mod engine;
 pub mod gate;
+pub mod identity;
 pub mod image;
 pub mod runner;
 pub mod session;
@@ -114,5 +121,6 @@ pub mod build_script;
 pub mod cmd;
 pub mod compile;
 pub mod green;
+pub mod help;
 pub mod progress;
 pub mod rehearsal;

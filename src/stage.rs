@@ -14,7 +14,8 @@ use crate::{
     output_names, quote,
     recipe::Output,
     repository::{BIN, WITNESS},
-    unit::{Tool, Unit, Work},
+    tool::Tool,
+    unit::{Unit, Work},
 };
 
 /// The folder that holds a unit's outcome in its stage.

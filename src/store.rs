@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     artifacts::{Archive, Outcome, Received},
     cache::Cache,
+    disk::OnDisk,
 };
 
 /// Where outcomes are kept: this machine's disk, or another place behind the same two calls.
@@ -111,7 +112,7 @@ impl Store for LocalStore<'_> {
             file.persist(&path)?;
             Ok(())
         };
-        put().with_context(|| format!("failed to keep the outcome `{path}` (hint: is the disk full?)"))
+        put().on_disk(&path, || format!("failed to keep the outcome `{path}`"))
     }
 
     fn remove(&self, key: &str) {

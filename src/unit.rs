@@ -11,6 +11,7 @@ use crate::{
     emit::EmitKind,
     env::Env,
     places::Places,
+    tool::Tool,
 };
 
 /// What cargo wants of one call.
@@ -55,28 +56,6 @@ pub enum Work {
         out_dir: Utf8PathBuf,
         library_path: Vec<String>,
     },
-}
-
-/// The compilers cargo calls through a wrapper.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Tool {
-    Rustc,
-    Clippy,
-}
-
-impl Tool {
-    /// The compiler behind the words cargo put before rustc's arguments, and how many those are:
-    /// `rustc …` or `clippy-driver rustc …`. Another compiler is none of ours.
-    pub fn of(words: &[String]) -> Option<(Self, usize)> {
-        match Utf8Path::new(words.first()?).file_name()? {
-            "rustc" => Some((Self::Rustc, 1)),
-            "clippy-driver" => {
-                let rustc = words.get(1).and_then(|word| Utf8Path::new(word).file_name());
-                Some((Self::Clippy, if rustc == Some("rustc") { 2 } else { 1 }))
-            }
-            _ => None,
-        }
-    }
 }
 
 /// How many processes a build script may run at once.
@@ -415,15 +394,6 @@ mod tests {
             compile("--crate-name build_script_build b.rs --crate-type bin --emit=link --out-dir t")
                 .makes_build_script()
         );
-    }
-
-    #[test]
-    fn a_compiler_is_known_by_its_name() {
-        let of = |line: &str| Tool::of(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        assert_eq!(of("/t/bin/rustc -vV"), Some((Tool::Rustc, 1)));
-        assert_eq!(of("clippy-driver /t/bin/rustc -vV"), Some((Tool::Clippy, 2)));
-        assert_eq!(of("clippy-driver --version"), Some((Tool::Clippy, 1)));
-        assert_eq!(of("miri x"), None);
     }
 
     #[test]

@@ -13,13 +13,15 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::{
     argv::{Flag, RustcArgs},
     cache::{Cache, digest},
+    disk::OnDisk,
     dockerfile::Mount,
     learned::normalised,
     left, program,
     recipe::{Key, Origin, Output, Recipe, Recipes},
     shim::{self, Shim},
     sources::{Reader, Sources, are_given, file_digest},
-    unit::{Tool, Unit, Work},
+    tool::Tool,
+    unit::{Unit, Work},
 };
 
 /// The mounts of a unit, and where they come from.
@@ -239,7 +241,7 @@ impl Finder<'_> {
             None => self.cache.folder_named_by("artifacts", |new| {
                 let to = new.join("p").join(name);
                 let copied = fs::create_dir(new.join("p")).map_err(Into::into).and_then(|()| copy(&to));
-                copied.with_context(|| format!("failed to copy `{path}` into the cache (hint: is the disk full?)"))?;
+                copied.on_disk(new, || format!("failed to copy `{path}` into the cache"))?;
                 Ok(key_of(&file_digest(to.as_std_path())?))
             })?,
         };

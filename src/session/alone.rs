@@ -2,9 +2,12 @@
 
 use std::time::SystemTime;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
-use super::{Built, Prepared, Session, find::Found, is_storable, is_success, millis_since, nonce, place, restored};
+use super::{
+    ANEW, Built, NOT_STORED, Prepared, Session, find::Found, is_storable, is_success, millis_since, nonce, place,
+    restored,
+};
 use crate::{
     artifacts::Archive, gate, inputs::Finder, kept, leak, missing, plan, program, recipe::Key, runner, stage::CRATES,
     store::Store, timings::Phase,
@@ -40,13 +43,19 @@ impl Session<'_> {
                     return Ok(built);
                 }
                 Ok(built) => {
-                    log::warn!("{} found crates that do not fit: again with all artifacts sent", prepared.unit.name());
+                    let why = anyhow!("{} found crates that do not fit", prepared.unit.name());
+                    self.slow(ANEW, &why);
                     given.lost.extend(built.stages);
                 }
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::WithKept { error, stages, blamed }) => {
-                    log::warn!("{error:#}: again without what was thought to be kept");
                     failures += 1;
+                    // The engine loses one thing or another for a moment, which costs little.
+                    if failures > 1 {
+                        self.slow(ANEW, &error);
+                    } else {
+                        log::warn!("{error:#}: again without what was thought to be kept");
+                    }
                     match failures {
                         1 => self.supply_anew(&blamed),
                         2 => self.supply_anew(&stages),
@@ -124,7 +133,7 @@ impl Session<'_> {
         {
             // The build is right without it.
             let kept = self.store().put(&step.key, &mut finished.stdout);
-            kept.unwrap_or_else(|error| log::warn!("{error:#}"));
+            kept.unwrap_or_else(|error| self.slow(NOT_STORED, &error));
         }
         self.sweep();
         if received.outcome.status == 0 && step.keeps() {

@@ -31,10 +31,7 @@ mod tests {
     use camino::Utf8Path;
 
     use super::*;
-    use crate::{
-        argv::RustcArgs,
-        unit::{Tool, Work},
-    };
+    use crate::{argv::RustcArgs, tool::Tool, unit::Work};
 
     #[track_caller]
     fn case(first: &str, later: &str, expected: bool) {

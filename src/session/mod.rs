@@ -15,7 +15,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, anyhow};
 use camino::Utf8PathBuf;
 
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
     cache::{Cache, digest},
     config::{Config, SetEnv},
     dep_info,
+    disk::OnDisk,
     dockerfile::{Mount, Style},
     engine::Engine,
     env::Env,
@@ -32,7 +33,7 @@ use crate::{
     jobs::Jobs,
     kept::Kept,
     learned::Learned,
-    missing, output_names,
+    missing, notice, output_names,
     places::{self, Places},
     program,
     recipe::{Key, Recipes, Step},
@@ -116,6 +117,10 @@ impl<'a> Session<'a> {
         cache.sweep().unwrap_or_else(|error| log::warn!("{error:#}"));
         let kept = Kept::by(&engine, &cache);
         let timings = Timings::to(config.timings.as_deref());
+        if engine.connects_often() {
+            let why = anyhow!("no ssh connection could be kept (hint: may ssh forward a socket to docker's there?)");
+            notice::say_slow(env, CONNECTS_OFTEN, &why);
+        }
         Ok(Self { env, config, cache, homes: Homes::of(env)?, engine, kept, image, timings })
     }
 
@@ -205,6 +210,15 @@ impl<'a> Session<'a> {
         Ok(Some(received))
     }
 
+    /// Tells the user, once in a build, of a failure that makes it slower, and the log each time.
+    fn slow(&self, kind: &str, why: &Error) {
+        match kind {
+            ANEW => log::warn!("{why:#}: again without what was thought to be kept"),
+            _ => log::warn!("{why:#}"),
+        }
+        notice::say_slow(self.env, kind, why);
+    }
+
     /// The recipes of the target folder that a unit writes to.
     pub fn recipes(&self, unit: &Unit) -> Recipes<'_> {
         Recipes::new(&self.cache, target_folder(unit))
@@ -229,7 +243,7 @@ impl<'a> Session<'a> {
         };
         let build = (BUILD_SECRET.to_owned(), format!("{number} {threads} {bound}"));
         let told = (NUM_JOBS.to_owned(), jobs);
-        [build, told].into_iter().chain(self.engine.route(&self.cache)).collect()
+        [build, told].into_iter().chain(self.route()).collect()
     }
 
     /// How Dockerfiles are written.
@@ -289,6 +303,13 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Ways to go that are slower than the usual one, for [`notice::say_slow`].
+const CONNECTS_OFTEN: &str = "the engine's command opens many ssh connections";
+const ANEW: &str = "what the engine was thought to keep is given to it or made again";
+const SENT: &str = "what the engine lacks is sent or made in each call";
+const APART: &str = "some units were built by themselves";
+const NOT_STORED: &str = "outcomes were not stored";
+
 /// The target folder that a unit writes to; no path at all, if cargo left none of its notes there.
 fn target_folder(unit: &Unit) -> Utf8PathBuf {
     places::target_folder(unit).unwrap_or_default()
@@ -323,7 +344,7 @@ fn restored(unit: &Unit, mut received: Received) -> Result<Received> {
         for path in dep_infos(&received.files)? {
             fs::read(&path)
                 .and_then(|text| fs::write(&path, unit.places.restored(&text)))
-                .with_context(|| format!("failed to write `{path}` (hint: is the disk full?)"))?;
+                .on_disk(&path, || format!("failed to write `{path}`"))?;
         }
     }
     Ok(received)

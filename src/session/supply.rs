@@ -5,7 +5,7 @@ use std::fs::File;
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::Session;
+use super::{CONNECTS_OFTEN, SENT, Session};
 use crate::{
     artifacts,
     plan::{self, Plan},
@@ -26,7 +26,7 @@ impl Session<'_> {
         let (mut kept, lacking): (Vec<Key>, Vec<Key>) = stages.cloned().partition(|key| self.kept.has(key));
         // What it is not given now is sent with the call.
         if lacking.len() > FEW {
-            self.supply(&lacking).unwrap_or_else(|error| log::warn!("{error:#}"));
+            self.supply(&lacking).unwrap_or_else(|error| self.slow(SENT, &error));
         }
         kept.extend(lacking.into_iter().filter(|key| self.kept.has(key)));
         kept
@@ -35,7 +35,7 @@ impl Session<'_> {
     /// The same of stages that it lost, though it was thought to have them.
     pub(super) fn supply_anew(&self, lost: &[Key]) {
         lost.iter().for_each(|key| self.kept.remove(key));
-        self.supply(lost).unwrap_or_else(|error| log::warn!("{error:#}"));
+        self.supply(lost).unwrap_or_else(|error| self.slow(SENT, &error));
     }
 
     /// Those of the stages of which the engine keeps no files.
@@ -111,6 +111,7 @@ impl Session<'_> {
 
     /// For a command of the engine that is given no secret: how it gets there.
     pub(super) fn route(&self) -> Vec<(String, String)> {
-        self.engine.route(&self.cache).into_iter().collect()
+        let route = self.engine.route(&self.cache);
+        route.inspect_err(|error| self.slow(CONNECTS_OFTEN, error)).ok().flatten().into_iter().collect()
     }
 }

@@ -171,10 +171,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::{
-        argv::RustcArgs,
-        unit::{Tool, Work},
-    };
+    use crate::{argv::RustcArgs, tool::Tool, unit::Work};
 
     /// A package, what is around it, and the cache.
     struct Tree {

@@ -9,12 +9,15 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::digests::{Unwritten, digest_while_copying};
-use crate::cache::{Cache, digest};
+use crate::{
+    cache::{Cache, digest},
+    disk::OnDisk,
+};
 
 /// Something to be copied, as it was found.
 #[derive(Clone, Debug)]
@@ -74,10 +77,10 @@ pub fn copy(sources: &[Source], last: Option<&str>, cache: &Cache) -> Result<(St
     let mut listing = Listing::new();
     let folder = cache.folder_named_by("sources", |new| {
         let inside = new.join(INSIDE);
-        fs::create_dir(&inside).with_context(|| format!("failed to make `{inside}`"))?;
+        fs::create_dir(&inside).on_disk(new, || format!("failed to make `{inside}`"))?;
         for source in sources {
             let copied = copy_one(source, &inside.join(&source.path), &last);
-            let item = copied.with_context(|| format!("failed to copy `{}` into the cache", source.file.display()))?;
+            let item = copied.on_disk(new, || format!("failed to copy `{}` into the cache", source.file.display()))?;
             listing.extend(item.map(|item| (source.path.clone(), item)));
         }
         Ok(name_of(listing.iter().map(|(path, item)| (path, item))))

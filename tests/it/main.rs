@@ -25,6 +25,7 @@ mod lost_engine;
 mod modes;
 mod odd;
 mod other_engines;
+mod other_names;
 mod planned;
 mod planned_losses;
 mod properties;

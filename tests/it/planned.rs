@@ -101,6 +101,24 @@ fn a_workspace() {
     project.same(&["test --workspace"]);
 }
 
+/// Here, a disk that takes no outcomes. What was slow is said in one line, when all is done.
+#[test]
+fn what_was_slow_is_said_once_at_the_end() {
+    let project = project("registry").with_own_cache();
+    let cache = project.dir().join("cache/rustcbuildx");
+    fs::create_dir_all(&cache).unwrap();
+    fs::write(cache.join("store"), "no folder").unwrap();
+    let slow = "rustcbuildx: slower than it could be: ";
+    let green = green(&project, "build").succeeds();
+    let lines: Vec<&str> = green.stderr.lines().filter(|line| line.starts_with("rustcbuildx: ")).collect();
+    assert!(lines.len() == 1 && lines[0].starts_with(slow) && lines[0].contains("not planned"), "{green}");
+    assert!(green.stderr.trim_end().ends_with(lines[0]), "{green}");
+    project.edit("src/lib.rs", "pub fn", "\npub fn");
+    fs::remove_dir_all(project.target(By::Ours)).unwrap();
+    let ours = project.ours("build").succeeds();
+    assert_eq!(ours.stderr.matches(slow).count(), 1, "{ours}");
+}
+
 /// A program that uses its path when it runs is planned again, with the host's.
 #[test]
 fn a_path_in_use_is_learned_in_the_plan() {

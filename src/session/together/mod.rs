@@ -6,7 +6,7 @@ mod told;
 
 use std::{collections::HashMap, fs, time::Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use self::{
@@ -14,8 +14,9 @@ use self::{
     take::Taking,
     told::Loss,
 };
-use super::{Prepared, Session, find::Found, is_storable, nonce};
+use super::{APART, Prepared, SENT, Session, find::Found, is_storable, nonce};
 use crate::{
+    disk::OnDisk,
     inputs::Finder,
     jobs::Jobs,
     learned::Learned,
@@ -110,7 +111,7 @@ impl<'a> Together<'a> {
         let mut missing = Vec::new();
         while let Some(number) = self.schedule.tellable() {
             let state = self.told_state(number).unwrap_or_else(|error| {
-                log::warn!("{error:#}");
+                self.session.slow(APART, &error);
                 State::Apart
             });
             if let State::Missing(key) = &state {
@@ -193,7 +194,7 @@ impl<'a> Together<'a> {
         // A unit that searches them finds the folder that its inputs are in, which is no longer the one it was.
         said.own_folders()
             .try_for_each(fs::create_dir_all)
-            .with_context(|| format!("failed to make folders in `{out_dir}` (hint: is the disk full?)"))?;
+            .on_disk(out_dir, || format!("failed to make folders in `{out_dir}`"))?;
         if let Some(recipe) = self.finder.recipes.get(&key).cloned() {
             self.finder.recipes.save(recipe)?;
         }
@@ -216,7 +217,7 @@ impl<'a> Together<'a> {
         let lacking = self.lacking(&numbers);
         // What it is not given now is made again.
         if !lacking.is_empty() {
-            self.session.supply(&lacking).unwrap_or_else(|error| log::warn!("{error:#}"));
+            self.session.supply(&lacking).unwrap_or_else(|error| self.session.slow(SENT, &error));
         }
         if self.give_heavy(&numbers) {
             return self.next(count);
