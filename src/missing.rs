@@ -6,9 +6,15 @@
 
 use std::{fmt, fs};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::{artifacts::Outcome, dep_info, learned::normalised, sources::are_given, unit::Unit};
+use crate::{
+    artifacts::Outcome,
+    dep_info,
+    learned::normalised,
+    sources::{are_given, why_withheld},
+    unit::Unit,
+};
 
 /// Whether rustc found no crates that go together. Where a crate's bytes are others each time it is compiled, as with
 /// a macro that walks a hash map, the engine may keep others than this machine has.
@@ -31,8 +37,14 @@ pub fn complaint(unit: &Unit, outcome: &Outcome, image: &str) -> Option<String> 
     let output = [&outcome.stdout[..], &outcome.stderr[..]].concat();
     let output = String::from_utf8_lossy(&output);
     let name = unit.name();
-    let mut files = dep_info::unreadable_files(&output).into_iter().map(|path| normalised(&unit.cwd.join(path)));
-    if let Some(file) = files.find(|file| file.exists() && !are_given(unit, file)) {
+    let files = dep_info::unreadable_files(&output).into_iter().map(|path| normalised(&unit.cwd.join(path)));
+    let files: Vec<Utf8PathBuf> = files.collect();
+    if let Some((file, why)) = files.iter().find_map(|file| Some((file, why_withheld(unit, file)?))) {
+        return Some(format!(
+            "failed to give `{file}` to {name}: {why} (hint: RUSTCBUILDX_RUNNER=none builds locally)"
+        ));
+    }
+    if let Some(file) = files.iter().find(|file| file.exists() && !are_given(unit, file)) {
         return Some(format!(
             "failed to give `{file}` to {name}: it is not in the tree that the package `{}` belongs to \
              (hint: a tree is a repository or a workspace; RUSTCBUILDX_RUNNER=none builds locally)",

@@ -143,6 +143,22 @@ pub fn are_given(unit: &Unit, path: &Utf8Path) -> bool {
     [&unit.package].into_iter().chain(&unit.paths).any(is_in)
 }
 
+/// Why something in a unit's package could not be given to it all the same, if so.
+pub fn why_withheld(unit: &Unit, path: &Utf8Path) -> Option<String> {
+    let inside = path.ancestors().take_while(|place| *place != unit.package && place.starts_with(&unit.package));
+    inside.into_iter().find_map(|place| {
+        let data = fs::symlink_metadata(place).ok()?;
+        if data.is_symlink() {
+            let target = place.canonicalize_utf8().ok().filter(|target| !target.starts_with(&unit.package))?;
+            return Some(format!(
+                "the link `{place}` leads to `{target}`, out of the tree that its package belongs to"
+            ));
+        }
+        let read = if data.is_dir() { fs::read_dir(place).map(drop) } else { fs::File::open(place).map(drop) };
+        read.err().map(|error| format!("`{place}` cannot be read: {error}"))
+    })
+}
+
 /// The target folder of a unit's build.
 fn target_folder(unit: &Unit) -> Option<Utf8PathBuf> {
     places::target_folder(unit).map(|folder| unit.places.meant(&folder))
@@ -269,6 +285,16 @@ mod tests {
         case(&unit, "target/release/x", true);
         case(&unit, "target/release/y", false);
         assert!(are_given(&unit, &around));
+    }
+
+    #[test]
+    fn what_is_withheld_has_a_reason() {
+        let tree = Tree::new(&["../../elsewhere/a"]);
+        symlink("../../elsewhere", tree.root.join("far")).unwrap();
+        let why = |path: &str| why_withheld(&tree.unit(), &tree.root.join(path));
+        assert!(why("far/a").unwrap().contains("/p/far` leads to"));
+        assert_eq!(why("src/lib.rs"), None);
+        assert_eq!(why("nothing/there"), None);
     }
 
     #[test]

@@ -151,6 +151,21 @@ fn a_build_script_with_a_path_of_its_own() {
     second.assert_same_tree();
 }
 
+const TAKEN: &str = " units were taken from what the engine keeps";
+
+/// How many units were taken, and of how many that were asked for.
+fn taken(log: &str) -> [usize; 2] {
+    let lines = log.lines().filter(|line| line.ends_with(TAKEN));
+    lines.fold([0, 0], |[taken, asked], line| {
+        [taken + number_before(line, " of ").unwrap(), asked + number_before(line, TAKEN).unwrap()]
+    })
+}
+
+/// The number right before these words.
+fn number_before(line: &str, words: &str) -> Option<usize> {
+    line.split_once(words)?.0.rsplit(' ').next()?.parse().ok()
+}
+
 /// On a new machine, say, whose store is empty: what others had the engine build comes in a few calls, and is not built.
 #[test]
 fn what_the_engine_keeps_is_taken() {
@@ -164,12 +179,14 @@ fn what_the_engine_keeps_is_taken() {
     project.calls.take();
     green(&project, "build").succeeds();
     let (calls, log) = (project.calls.take(), fs::read_to_string(&log).unwrap());
-    let end = " units were taken from what the engine keeps";
-    let taken: Vec<&str> = log.lines().filter_map(|line| line.strip_suffix(end)?.rsplit("] ").next()).collect();
-    let numbers = taken.iter().map(|text| text.split_once(" of ").unwrap());
-    assert!(!taken.is_empty() && numbers.clone().all(|(came, asked)| came == asked), "{log}");
+    let [taken, asked] = taken(&log);
+    // An engine may mislay what it keeps: that, and no more, is made again.
+    assert!(taken * 2 > asked, "{log}");
+    let made: Vec<usize> = log.lines().filter_map(|line| number_before(line, " units in ")).collect();
+    assert!(made.iter().sum::<usize>() <= asked - taken, "{log}");
     let builds = calls.iter().filter(|call| call.contains("rawjson")).count();
-    assert_eq!(builds, taken.len(), "{calls:#?}");
+    let takings = log.matches(TAKEN).count();
+    assert!(takings <= builds && builds <= takings + made.len(), "{calls:#?}");
     project.plain("build").succeeds();
     project.assert_same_tree();
 }

@@ -249,6 +249,18 @@ fn what_cannot_be_given() {
     }
 }
 
+/// Whoever needs it is told why it is not there.
+#[test]
+fn what_is_withheld_is_told() {
+    let project = app("fn main() { include_str!(\"../far/text.txt\"); }");
+    fs::create_dir(project.dir().join("elsewhere")).unwrap();
+    fs::write(project.dir().join("elsewhere/text.txt"), "").unwrap();
+    write(&project, ".git/HEAD", "");
+    symlink(project.dir().join("elsewhere"), project.root.join("far")).unwrap();
+    project.plain("build").succeeds();
+    project.ours("build").fails().says("couldn't read").says("/far` leads to").says("hint: ");
+}
+
 /// The superuser reads everything, unless he may not.
 fn unprivileged(project: &Project, mode: &str) -> Finished {
     let capabilities = "-dac_override,-dac_read_search";
