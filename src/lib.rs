@@ -52,8 +52,10 @@
 //!   cargo would have put there, for plain cargo, rustdoc and editors to use. Who asks for more gets a build folder apart.
 //! - **A recipe's key is the key of its outcome** ([`store`]): it digests the step, the sources and, through
 //!   their keys, all steps below, so the same key means the same outcome.
-//! - **Sources are copied before they are sent** ([`sources`]), except a registry's: the engine sees one
-//!   state of them, and no `.dockerignore`.
+//! - **Sources are copied before they are sent** ([`sources`]), and a copy is called by the digest of its own bytes: whatever is edited
+//!   meanwhile, a key never stands for other bytes than those that were used. To look a unit up, nothing is copied, and only files that
+//!   changed are read. A file or folder that is heavy is given to the engine once, as stored outcomes are, so that an edit beside
+//!   it sends what is small.
 //! - **What a unit reads beyond cargo's word is learned from its answer** ([`learned`]). Only version control is never sent: a
 //!   build script that asks about it is run here ([`repository`]).
 //!
