@@ -119,14 +119,14 @@ impl Whole {
 
     /// What is known of the part at `place`, if that looks as it did.
     pub fn of(place: &Utf8Path, found: &[Entry], cache: &Cache) -> Option<Self> {
-        let (stamp, latest) = scan::stamp(found);
+        let (stamp, latest) = scan::fingerprint(found);
         let known: Self = cache.read(&Self::record(place))?;
         (known.stamp == stamp && is_settled(latest, known.began)).then_some(known)
     }
 
     /// Remembers what a copy of the part is called of which this was found, before it was read.
     pub fn save(place: &Utf8Path, found: &[Entry], began: i64, name: &str, cache: &Cache) -> Result<()> {
-        let (stamp, _) = scan::stamp(found);
+        let (stamp, _) = scan::fingerprint(found);
         cache.write(&Self::record(place), &Self { stamp, began, name: name.to_owned() })
     }
 }

@@ -20,7 +20,7 @@ use walkdir::WalkDir;
 
 use self::{
     digests::Memory,
-    scan::{Entry, Extent, Kind, Rules, Scan},
+    scan::{Entry, Extent, Kind, Rules},
     snapshot::INSIDE,
 };
 pub use self::{digests::file_digest, reach::Homes, reader::Reader};
@@ -167,7 +167,7 @@ fn target_folder(unit: &Unit) -> Option<Utf8PathBuf> {
 /// A digest of all that is below a folder.
 pub fn folder_digest(path: &Utf8Path) -> Result<String> {
     let rules = Rules::everything(path, Utf8Path::new(""));
-    Ok(snapshot::name_of_sources(&Memory::default().sources(&Scan::of(path, &rules)?.entries)?))
+    Ok(snapshot::name_of_sources(&Memory::default().sources(&scan::scan(path, &rules)?)?))
 }
 
 /// What changes when somebody writes to a file, or to any file below a folder: sizes and times.

@@ -12,7 +12,7 @@ use super::{
     Homes, Part, Sources,
     digests::{Memory, Whole, now},
     parts,
-    scan::{Entry, Extent, Rules, Scan},
+    scan::{self, Entry, Extent, Rules},
     snapshot, target_folder,
 };
 use crate::{
@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
 
     fn found(&self, root: &Utf8Path, rules: &Rules<'_>) -> Result<Sources> {
         let began = now();
-        let found = Scan::of(root, rules)?.entries;
+        let found = scan::scan(root, rules)?;
         // What cargo downloaded is not edited.
         let is_edited = rules.extent == Extent::Sources && !root.starts_with(&self.homes.cargo);
         let heavy = if is_edited { parts::heavy(&found) } else { vec![] };

@@ -1,9 +1,9 @@
 //! What below a folder counts as source: one look at names, kinds and times, without the contents.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     fs::{self, DirEntry},
-    io::{self, ErrorKind},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -37,13 +37,6 @@ pub struct Rules<'a> {
     pub reach: &'a Utf8Path,
     /// Whether links to files are followed anywhere: those in a package of the user's are the user's word.
     pub is_own: bool,
-}
-
-/// What was found, each folder before what is in it.
-#[derive(Default)]
-pub struct Scan {
-    pub entries: Vec<Entry>,
-    pub skipped: Vec<Skipped>,
 }
 
 #[derive(Clone, Debug)]
@@ -105,27 +98,19 @@ impl Stamp {
     }
 }
 
-/// Something that is there but cannot be given to a unit, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Skipped {
-    pub path: String,
-    pub reason: String,
-}
-
-impl Scan {
-    /// Looks at all below a folder. Fails only if that itself cannot be listed.
-    pub fn of(root: &Utf8Path, rules: &Rules<'_>) -> Result<Self> {
-        let real_root = root.canonicalize().with_context(|| format!("failed to find the folder `{root}`"))?;
-        let names = list(root.as_std_path()).with_context(|| format!("failed to read the folder `{root}`"))?;
-        let mut walk =
-            Walk { root, real_root: real_root.clone(), rules, around: vec![real_root], scan: Self::default() };
-        walk.entries(root.as_std_path(), Utf8Path::new(""), names, false);
-        Ok(walk.scan)
-    }
+/// Looks at all below a folder: each folder comes before what is in it. What cannot be read, and what has a name that cannot be sent,
+/// is left out: it matters only if a unit needs it. Fails only if the folder itself cannot be listed.
+pub fn scan(root: &Utf8Path, rules: &Rules<'_>) -> Result<Vec<Entry>> {
+    let real_root = root.canonicalize().with_context(|| format!("failed to find the folder `{root}`"))?;
+    let names = list(root.as_std_path()).with_context(|| format!("failed to read the folder `{root}`"))?;
+    let (around, entries) = (vec![real_root.clone()], vec![]);
+    let mut walk = Walk { root, real_root, rules, around, entries };
+    walk.all_in(root.as_std_path(), Utf8Path::new(""), names, false);
+    Ok(walk.entries)
 }
 
 /// A digest of entries, with all that tells of a change, and when the last of them was changed.
-pub fn stamp(entries: &[Entry]) -> (String, i64) {
+pub fn fingerprint(entries: &[Entry]) -> (String, i64) {
     let mut latest = i64::MIN;
     let parts = entries.iter().map(|Entry { path, kind }| match kind {
         Kind::Folder => format!("d\0{path}"),
@@ -196,19 +181,14 @@ struct Walk<'a> {
     rules: &'a Rules<'a>,
     /// Where the folders around the current one really are, links resolved.
     around: Vec<PathBuf>,
-    scan: Scan,
+    entries: Vec<Entry>,
 }
 
 impl Walk<'_> {
     /// Adds what is in a folder. In one that `is_left_out`, only what is wanted by itself counts.
-    fn entries(&mut self, dir: &Path, relative: &Utf8Path, names: Names, is_left_out: bool) {
+    fn all_in(&mut self, dir: &Path, relative: &Utf8Path, names: Names, is_left_out: bool) {
         for (name, entry) in names {
-            // What vanishes meanwhile is not there.
-            let Ok(kind) = entry.file_type() else { continue };
-            let Some(name) = name.to_str() else {
-                self.skip(relative, &name, "its name is not UTF-8");
-                continue;
-            };
+            let (Ok(kind), Some(name)) = (entry.file_type(), name.to_str()) else { continue };
             let (path, relative) = (dir.join(name), relative.join(name));
             let place = self.root.join(&relative);
             let is_left_out = is_left_out || self.rules.extent == Extent::Sources && is_own_version_control(&relative);
@@ -229,45 +209,36 @@ impl Walk<'_> {
     }
 
     fn folder(&mut self, dir: &Path, relative: Utf8PathBuf, is_left_out: bool) {
-        let names = match list(dir) {
-            Ok(names) => names,
-            Err(error) => return self.miss(&relative, &error),
-        };
+        let Ok(names) = list(dir) else { return };
         let place = self.root.join(&relative);
         let is_left_out = is_left_out || !self.rules.wants(&place) && self.rules.leave_out(&place, &names);
         if is_left_out && !self.rules.wants_something_in(&place) {
             return;
         }
-        self.scan.entries.push(Entry { path: relative.clone(), kind: Kind::Folder });
-        self.entries(dir, &relative, names, is_left_out);
+        self.entries.push(Entry { path: relative.clone(), kind: Kind::Folder });
+        self.all_in(dir, &relative, names, is_left_out);
     }
 
     fn file(&mut self, file: PathBuf, path: Utf8PathBuf, data: io::Result<fs::Metadata>) {
-        match data {
-            Ok(data) => self.scan.entries.push(Entry { path, kind: Kind::File { file, stamp: Stamp::of(&data) } }),
-            Err(error) => self.miss(&path, &error),
-        }
+        // It may have vanished meanwhile.
+        let Ok(data) = data else { return };
+        self.entries.push(Entry { path, kind: Kind::File { file, stamp: Stamp::of(&data) } });
     }
 
     /// A link within the root stays one. One that leads out, but not too far, counts as what it leads to.
     fn link(&mut self, link: &Path, relative: Utf8PathBuf) {
-        let text = match fs::read_link(link) {
-            Ok(text) => text,
-            Err(error) => return self.miss(&relative, &error),
-        };
-        let Some(text) = text.to_str() else {
-            return self.skip(&relative, OsStr::new(""), "it leads to a name that is not UTF-8");
+        let Some(text) = fs::read_link(link).ok().and_then(|text| text.into_os_string().into_string().ok()) else {
+            return;
         };
         let target = link
             .canonicalize()
             .ok()
             .filter(|target| self.rules.extent == Extent::Sources && !target.starts_with(&self.real_root));
-        let stays = Entry { path: relative.clone(), kind: Kind::Link(text.to_owned()) };
-        let Some(target) = target else { return self.scan.entries.push(stays) };
+        let stays = Entry { path: relative.clone(), kind: Kind::Link(text) };
+        let Some(target) = target else { return self.entries.push(stays) };
         let is_within_reach = target.starts_with(self.rules.reach) || self.rules.is_own && target.is_file();
         if !is_within_reach {
-            self.skip(&relative, OsStr::new(""), "it leads out of the tree that its package belongs to");
-            return self.scan.entries.push(stays);
+            return self.entries.push(stays);
         }
         // A folder that holds the link has no end, and links that lead to each other's folders have many.
         let is_around = self.around.len() > DEEPEST || self.around.iter().any(|around| around.starts_with(&target));
@@ -278,20 +249,7 @@ impl Walk<'_> {
                 self.folder(&target, relative, false);
                 self.around.pop();
             }
-            _ => self.scan.entries.push(stays),
+            _ => self.entries.push(stays),
         }
-    }
-
-    /// What cannot be read matters only if a unit needs it, and what vanished is not there.
-    fn miss(&mut self, relative: &Utf8Path, error: &io::Error) {
-        if error.kind() != ErrorKind::NotFound {
-            self.skip(relative, OsStr::new(""), &format!("it cannot be read: {error}"));
-        }
-    }
-
-    fn skip(&mut self, relative: &Utf8Path, name: &OsStr, reason: &str) {
-        let path = self.root.join(relative).into_std_path_buf().join(name);
-        let path = path.display().to_string().trim_end_matches('/').to_owned();
-        self.scan.skipped.push(Skipped { path, reason: reason.to_owned() });
     }
 }
