@@ -23,6 +23,9 @@ pub struct Learned {
     /// The marks of the [places](crate::places) that its output uses when it runs, so they have to be the host's.
     #[serde(default)]
     pub own_places: BTreeSet<String>,
+    /// The names of variables that its code has paths from: see [`crate::baked`].
+    #[serde(default)]
+    pub baked: BTreeSet<String>,
 }
 
 impl Learned {
@@ -58,7 +61,7 @@ impl Learned {
         if outcome.status != 0 && paths.is_empty() && !unit.sees(&surroundings) && misses_a_file() {
             paths.insert(surroundings);
         }
-        Self { variables: variables.into_iter().collect(), paths, own_places: BTreeSet::new() }
+        Self { variables: variables.into_iter().collect(), paths, ..Self::default() }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -69,6 +72,7 @@ impl Learned {
         self.variables.extend(other.variables);
         self.paths.extend(other.paths);
         self.own_places.extend(other.own_places);
+        self.baked.extend(other.baked);
     }
 }
 

@@ -52,6 +52,9 @@
 //!   their keys, all steps below, so the same key means the same outcome.
 //! - **Sources are copied before they are sent** ([`sources`]), except a registry's: the engine sees one
 //!   state of them, and no `.dockerignore`.
+//! - **Code finds what is baked into it** ([`baked`]): a build script may be linked with a crate that looks for files in its own
+//!   package, as may a macro. Such a run or compile is shown that package at the very path which the code has, so its outcome is
+//!   shared with those alone who have it at the same path.
 //! - **What a unit reads beyond cargo's word is learned from its answer** ([`learned`]). Only version control is never sent: a
 //!   build script that asks about it is run here ([`repository`]).
 //!
@@ -83,6 +86,7 @@ pub mod dockerfile;
 pub mod plan;
 pub mod stage;
 // What is on the disk.
+pub mod baked;
 pub mod cache;
 pub mod inputs;
 pub mod kept;

@@ -19,6 +19,7 @@ use camino::Utf8PathBuf;
 
 use crate::{
     artifacts::{Outcome, Received, Unpacked},
+    baked::Baked,
     cache::{Cache, digest},
     config::{Config, SetEnv},
     dep_info,
@@ -115,6 +116,7 @@ impl<'a> Session<'a> {
             self.add_learned(&mut prepared)?;
             built = self.build_trusted(&mut prepared)?;
         }
+        self.note_baked(&mut prepared, &mut built)?;
         let Prepared { unit, learned_name, learned } = prepared;
         // A failure may have looked for what no unit needs.
         if built.outcome.status == 0 && learned != known {
@@ -214,7 +216,8 @@ impl<'a> Session<'a> {
         let key = format!("u{}", digest([&base, &text]));
         let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates.clone() };
         let (stages, contexts, macros) = (inputs.stages.clone(), inputs.contexts.clone(), inputs.macros.clone());
-        Step { key: String::new(), base, run, stages, contexts, crates, macros, common: None }.called(key)
+        let baked = Baked::of_macro(if unit.is_proc_macro() { inputs.baked.clone() } else { BTreeSet::new() });
+        Step { key: String::new(), base, run, stages, contexts, crates, macros, common: None, baked }.called(key)
     }
 
     /// A folder of the engine's for what rustc keeps from one compile of a unit to the next. What is made with
