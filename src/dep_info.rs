@@ -8,8 +8,16 @@ use serde::Deserialize;
 
 /// The names of the variables that were looked up, there or not.
 pub fn variables(dep_info: &str) -> Vec<String> {
-    let entries = dep_info.lines().filter_map(|line| line.strip_prefix("# env-dep:"));
-    entries.map(|entry| unescape(entry.split_once('=').map_or(entry, |(name, _)| name))).collect()
+    entries(dep_info).map(|entry| unescape(entry.split_once('=').map_or(entry, |(name, _)| name))).collect()
+}
+
+/// The values of the variables that were read.
+pub fn values(dep_info: &str) -> Vec<String> {
+    entries(dep_info).filter_map(|entry| Some(unescape(entry.split_once('=')?.1))).collect()
+}
+
+fn entries(dep_info: &str) -> impl Iterator<Item = &str> {
+    dep_info.lines().filter_map(|line| line.strip_prefix("# env-dep:"))
 }
 
 /// The name in rustc's complaint about each `env!` of a missing variable, in its rendered or JSON form.
@@ -99,6 +107,7 @@ mod tests {
     fn variables_are_named_there_or_not() {
         let text = "t/x.d: src/lib.rs\n\nsrc/lib.rs:\n\n# env-dep:A=1=2\n# env-dep:B\n# env-dep:C\\\\D\n";
         assert_eq!(variables(text), ["A", "B", "C\\D"]);
+        assert_eq!(values(text), ["1=2"]);
         assert!(variables("x: y\n# checksum:blake3=0 file_len:1 src/a.rs\n").is_empty());
     }
 

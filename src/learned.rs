@@ -24,6 +24,9 @@ pub struct Learned {
     /// The marks of the [places](crate::places) that its output uses when it runs, so they have to be the host's.
     #[serde(default)]
     pub own_places: BTreeSet<String>,
+    /// The names of variables that its code has paths from: see [`crate::baked`].
+    #[serde(default)]
+    pub baked: BTreeSet<String>,
 }
 
 impl Learned {
@@ -58,7 +61,7 @@ impl Learned {
         if outcome.status != 0 && paths.is_empty() && !are_given(unit, &tree) && misses_a_file() {
             paths.insert(tree);
         }
-        Self { variables: variables.into_iter().collect(), paths, own_places: BTreeSet::new() }
+        Self { variables: variables.into_iter().collect(), paths, ..Self::default() }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -81,6 +84,7 @@ impl Learned {
         self.variables.extend(other.variables);
         self.paths.extend(other.paths);
         self.own_places.extend(other.own_places);
+        self.baked.extend(other.baked);
     }
 }
 

@@ -56,6 +56,9 @@
 //!   meanwhile, a key never stands for other bytes than those that were used. To look a unit up, nothing is copied, and only files that
 //!   changed are read. A file or folder that is heavy is given to the engine once, as stored outcomes are, so that an edit beside
 //!   it sends what is small.
+//! - **Code finds what is baked into it** ([`baked`]): a build script may be linked with a crate that looks for files in its own
+//!   package, as may a macro. Such a run or compile is shown that package at the very path which the code has, so its outcome is
+//!   shared with those alone who have it at the same path.
 //! - **What a unit reads beyond cargo's word is learned from its answer** ([`learned`]). Only version control is never sent: a
 //!   build script that asks about it is run here ([`repository`]).
 //!
@@ -90,6 +93,7 @@ pub mod dockerfile;
 pub mod plan;
 pub mod stage;
 // What is on the disk.
+pub mod baked;
 pub mod cache;
 pub mod disk;
 pub mod inputs;

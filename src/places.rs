@@ -30,11 +30,13 @@ struct Pair {
     container: String,
     /// Whether the unit sees it at the common place; otherwise, where the host has it.
     is_common: bool,
+    /// Whether it is part of another one, and has its own place on the host for `container`.
+    is_baked: bool,
 }
 
 impl Pair {
     fn new(host: Utf8PathBuf, container: &str) -> Self {
-        Self { host, container: container.to_owned(), is_common: false }
+        Self { host, container: container.to_owned(), is_common: false, is_baked: false }
     }
 
     fn in_container<'a>(&'a self, mark: &'a str) -> Seen<'a> {
@@ -72,10 +74,15 @@ impl Places {
         if pairs.iter().any(|pair| pair.host.parent().is_none() || pair.host.as_str().contains(is_odd)) {
             return Self::default();
         }
-        // The innermost folder decides.
-        pairs.sort_by_key(|pair| std::cmp::Reverse(pair.host.as_str().len()));
         pairs.iter_mut().for_each(|pair| pair.is_common = is_common);
-        Self { pairs, stand_in: None }
+        let mut places = Self { pairs, stand_in: None };
+        places.sort();
+        places
+    }
+
+    /// The innermost folder decides.
+    fn sort(&mut self) {
+        self.pairs.sort_by_key(|pair| std::cmp::Reverse(pair.host.as_str().len()));
     }
 
     /// The same with a folder in the place of another one of the host's.
@@ -91,6 +98,16 @@ impl Places {
     /// The same for a unit that must see where the host has them the folders of the places with these marks.
     pub fn with_own(mut self, marks: &BTreeSet<String>) -> Self {
         self.pairs.iter_mut().for_each(|pair| pair.is_common &= !marks.contains(&mark_of(&pair.container)));
+        self
+    }
+
+    /// The same for a unit that runs code which has a path below `folder` baked in: it sees the folder where its user does.
+    pub fn with_baked(mut self, folder: &Utf8Path) -> Self {
+        if self.moves(folder) {
+            let own = self.meant(folder);
+            self.pairs.insert(0, Pair { is_baked: true, ..Pair::new(folder.to_owned(), own.as_str()) });
+            self.sort();
+        }
         self
     }
 
@@ -111,7 +128,7 @@ impl Places {
 
     /// A path as units see it that have the common places.
     pub fn common(&self, path: &str) -> String {
-        replaced(path, self.pairs.iter().map(|pair| pair.in_container("")))
+        replaced(path, self.pairs.iter().filter(|pair| !pair.is_baked).map(|pair| pair.in_container("")))
     }
 
     /// A variable's value as the container has it, its paths marked.
@@ -124,6 +141,7 @@ impl Places {
         let stand_in = self.stand_in().map(|pair| pair.in_container(""));
         stand_in.chain(self.pairs.iter().map(move |pair| match pair.is_common {
             true => pair.in_container(mark),
+            false if pair.is_baked => pair.in_container(""),
             false => (pair, pair.host.as_str(), ""),
         }))
     }
@@ -232,7 +250,12 @@ fn ends_name(after: &str) -> bool {
 
 /// Whether a unit is of a package from a registry or git.
 pub fn is_dependency(unit: &Unit, cargo_home: &Utf8Path) -> bool {
-    ["registry/src", "git/checkouts"].iter().any(|dir| unit.package.starts_with(cargo_home.join(dir)))
+    downloaded(cargo_home).iter().any(|folder| unit.package.starts_with(folder))
+}
+
+/// Where cargo puts the packages of registries and of git.
+pub fn downloaded(cargo_home: &Utf8Path) -> [Utf8PathBuf; 2] {
+    ["registry/src", "git/checkouts"].map(|folder| cargo_home.join(folder))
 }
 
 /// The target or build folder that a unit writes to, if cargo left its notes there.
@@ -368,6 +391,23 @@ mod tests {
         assert_eq!(places.marked("-L/tmp/r/target/debug /h/w/target"), "-L/h/w/target/debug /h/w/target");
         assert_eq!(places.restored(b"/h/w/target/debug/out"), &b"/tmp/r/target/debug/out"[..]);
         assert!(places.marks().is_empty());
+    }
+
+    #[test]
+    fn what_is_baked_in_is_seen_where_the_host_has_it() {
+        let places = places(true)
+            .standing_in("/h/w/target".into(), Utf8Path::new("/real/target"))
+            .with_baked("/h/.cargo/registry/a".into())
+            .with_baked("/h/w/target/out".into());
+        let text = "/h/.cargo/registry/a/b /h/.cargo/registry/c /h/w/target/out/x /h/w/target/y";
+        assert_eq!(
+            places.marked(text),
+            "/h/.cargo/registry/a/b /cargo-home/./registry/c /real/target/out/x /cargo-target/./y"
+        );
+        assert_eq!(places.restored(places.marked(text).as_bytes()), text.as_bytes());
+        assert_eq!(places.common("/h/.cargo/registry/a"), "/cargo-home/registry/a");
+        assert!(!places.moves("/h/w/target/out/x".into()) && places.moves("/h/w/target/y".into()));
+        assert_eq!((places.marks().len(), places.clone()), (3, places.with_baked("/elsewhere".into())));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    baked::Baked,
     cache::{Cache, digest},
     dockerfile::{Mount, Run},
     sources::{file_digest, folder_digest, stamp},
@@ -34,6 +35,8 @@ pub struct Recipe {
     /// [`crate::program`].
     #[serde(default)]
     pub common: Option<Key>,
+    #[serde(default)]
+    pub baked: Baked,
 }
 
 /// What a Dockerfile takes the outputs from.
@@ -64,6 +67,9 @@ pub struct Step {
     /// See [`Recipe::common`].
     #[serde(default)]
     pub common: Option<Key>,
+    /// Known once it ran, as far as it is not remembered.
+    #[serde(default)]
+    pub baked: Baked,
 }
 
 /// A file or folder, as the host and as its stage or context name it.
@@ -174,7 +180,7 @@ impl Recipe {
     /// Of what this tool did not make, or not as it is, in a folder of the cache.
     pub fn of_copy(key: Key, context: Utf8PathBuf, outputs: Vec<Output>) -> Self {
         let origin = Origin::Copy { context };
-        Self { key, origin, outputs, crates: vec![], macros: None, common: None }
+        Self { key, origin, outputs, crates: vec![], macros: None, common: None, baked: Baked::default() }
     }
 
     /// Whether the folder it needs on this machine is still there.
@@ -200,7 +206,7 @@ impl Step {
     pub fn recipe(&self, outputs: Vec<Output>) -> Recipe {
         let (key, origin) = (self.key.clone(), Origin::Step);
         let (crates, macros, common) = (self.crates.clone(), self.macros.clone(), self.common.clone());
-        Recipe { key, origin, outputs, crates, macros, common }
+        Recipe { key, origin, outputs, crates, macros, common, baked: self.baked.clone() }
     }
 
     /// The same step, its inputs taken from what the engine keeps of stages and of heavy contexts, through links if there

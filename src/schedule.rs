@@ -95,14 +95,20 @@ impl Schedule {
 
     /// The unit turned out to be another one: its key, and those of all that is made from it, are no longer known.
     pub fn forget(&mut self, unit: usize) {
-        let mut forgotten = HashSet::from([unit]);
-        for (number, entry) in self.units.iter_mut().enumerate().skip(unit) {
-            let mut decides = entry.made_from.iter().chain(&entry.hears);
-            if number == unit || decides.any(|below| forgotten.contains(below)) {
-                forgotten.insert(number);
-                entry.state = State::Unknown;
+        for number in self.with_dependents(unit) {
+            self.units[number].state = State::Unknown;
+        }
+    }
+
+    /// The unit and all that is made from it, and from that, and so on.
+    pub fn with_dependents(&self, unit: usize) -> HashSet<usize> {
+        let mut all = HashSet::from([unit]);
+        for (number, entry) in self.units.iter().enumerate().skip(unit) {
+            if entry.made_from.iter().chain(&entry.hears).any(|below| all.contains(below)) {
+                all.insert(number);
             }
         }
+        all
     }
 
     /// Whether any unit is in a call.

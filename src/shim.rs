@@ -69,7 +69,7 @@ impl Shim {
     }
 
     /// The real program, or what stands in for it.
-    fn program(&mut self) -> io::Result<impl Read> {
+    pub fn program(&mut self) -> io::Result<impl Read> {
         self.file.seek(SeekFrom::Start(self.start))?;
         Ok((&mut self.file).take(self.length))
     }

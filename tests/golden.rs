@@ -62,6 +62,7 @@ fn dockerfile(unit: &Unit) -> String {
         crates: vec![],
         macros: None,
         common: None,
+        baked: Default::default(),
     };
     plan::unit(&step, STYLE).dockerfile
 }

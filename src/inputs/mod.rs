@@ -4,7 +4,7 @@ mod named;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs::{self, File},
 };
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
     argv::{Flag, RustcArgs},
+    baked::{self, Baked},
     cache::{Cache, digest},
     disk::OnDisk,
     dockerfile::Mount,
@@ -38,6 +39,8 @@ pub struct Inputs {
     pub crates: Vec<Key>,
     /// See [`Recipe::macros`].
     pub macros: Option<Utf8PathBuf>,
+    /// What the code of those crates may open when it runs; see [`crate::baked`].
+    pub baked: BTreeSet<Utf8PathBuf>,
     /// Files and folders to mount once it is known what else lies below them.
     roots: Vec<Utf8PathBuf>,
 }
@@ -50,8 +53,8 @@ pub struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// Finds the inputs of a unit; fails if one of them cannot be read.
-    pub fn inputs(&mut self, unit: &Unit) -> Result<Inputs> {
+    /// Finds the inputs of a unit; fails if one of them cannot be read. Its places show what code that it runs opens.
+    pub fn inputs(&mut self, unit: &mut Unit) -> Result<Inputs> {
         self.find(unit).with_context(|| format!("failed to find the inputs of {}", unit.name()))
     }
 
@@ -73,11 +76,14 @@ impl Finder<'_> {
         Ok(alone)
     }
 
-    fn find(&mut self, unit: &Unit) -> Result<Inputs> {
+    fn find(&mut self, unit: &mut Unit) -> Result<Inputs> {
         let mut inputs = Inputs::default();
+        let below = self.below(unit, &mut inputs)?;
+        self.baked(unit, &below, &mut inputs)?;
+        let unit = &*unit;
         match &unit.work {
             Work::Compile { tool, args, .. } => {
-                self.crates(unit, args, &mut inputs)?;
+                self.crates(unit, args, &below, &mut inputs);
                 self.named_by_options(unit, args, &mut inputs)?;
                 if *tool == Tool::Clippy {
                     self.clippy_config(unit, &mut inputs)?;
@@ -88,7 +94,12 @@ impl Finder<'_> {
             }
             Work::BuildScript { program, .. } => {
                 self.program(program, unit, &mut inputs)?;
-                self.dynamic_libraries(program, &mut inputs)?;
+                // The dynamic libraries among the crates of a program that is about to run.
+                for recipe in &below {
+                    for output in recipe.outputs.iter().filter(|output| output.host.extension() == Some("so")) {
+                        inputs.mount(recipe, output, false);
+                    }
+                }
                 self.named_by_variables(unit, &mut inputs)?;
             }
         }
@@ -97,8 +108,21 @@ impl Finder<'_> {
         Ok(inputs)
     }
 
-    /// The crates of `--extern` and all that they were compiled against.
-    fn crates(&mut self, unit: &Unit, args: &RustcArgs, inputs: &mut Inputs) -> Result<()> {
+    /// The crates of `--extern` and all that they were compiled against; or the program of a build script, and its crates.
+    fn below(&mut self, unit: &Unit, inputs: &mut Inputs) -> Result<Vec<Recipe>> {
+        match &unit.work {
+            Work::Compile { args, .. } => {
+                self.direct_crates(unit, args, inputs)?;
+                self.recipes.crate_closure(&inputs.crates)
+            }
+            Work::BuildScript { program, .. } => {
+                let (key, _) = self.key_of(program)?;
+                self.recipes.crate_closure(&[key])
+            }
+        }
+    }
+
+    fn direct_crates(&mut self, unit: &Unit, args: &RustcArgs, inputs: &mut Inputs) -> Result<()> {
         let mut unknown = false;
         for (_, path) in args.externs() {
             let Some(path) = path else { continue };
@@ -113,18 +137,40 @@ impl Finder<'_> {
         if unknown {
             self.all_crates_nearby(unit, args, inputs)?;
         }
-        let named: Vec<Utf8PathBuf> = args.externs().filter_map(|(_, path)| Some(unit.cwd.join(path?))).collect();
-        for recipe in self.recipes.crate_closure(&inputs.crates.clone())? {
-            // A crate of unknown making may have been compiled with this unit's former output beside it.
-            let is_input =
-                |output: &&Output| is_wanted(output, &recipe, unit.links(), &named) && !is_own(&output.host, args);
-            for output in recipe.outputs.iter().filter(is_input) {
-                inputs.mount(&recipe, output, false);
+        Ok(())
+    }
+
+    /// Shows a unit what code that it runs has baked in: a macro, or a build script.
+    fn baked(&mut self, unit: &mut Unit, below: &[Recipe], inputs: &mut Inputs) -> Result<()> {
+        inputs.baked = below.iter().flat_map(|recipe| recipe.baked.code.clone()).collect();
+        let mut run: BTreeSet<Utf8PathBuf> = match &unit.work {
+            Work::Compile { .. } => below.iter().flat_map(|recipe| recipe.baked.macros.clone()).collect(),
+            Work::BuildScript { .. } => inputs.baked.clone(),
+        };
+        // At common places runs the program that was made there.
+        if let (true, Some(program)) = (unit.is_build_script(), below.first()) {
+            run.retain(|path| !program.baked.code.contains(path) || !path.starts_with(&unit.package));
+        }
+        for path in run {
+            if let Some(folder) = self.named_path(&path, inputs)? {
+                unit.places = std::mem::take(&mut unit.places).with_baked(&folder);
             }
-            // From common places, no source of another crate is seen where that crate had it.
-            inputs.roots.extend(recipe.macros.filter(|package| !unit.places.moves(package)));
         }
         Ok(())
+    }
+
+    fn crates(&mut self, unit: &Unit, args: &RustcArgs, below: &[Recipe], inputs: &mut Inputs) {
+        let named: Vec<Utf8PathBuf> = args.externs().filter_map(|(_, path)| Some(unit.cwd.join(path?))).collect();
+        for recipe in below {
+            // A crate of unknown making may have been compiled with this unit's former output beside it.
+            let is_input =
+                |output: &&Output| is_wanted(output, recipe, unit.links(), &named) && !is_own(&output.host, args);
+            for output in recipe.outputs.iter().filter(is_input) {
+                inputs.mount(recipe, output, false);
+            }
+            // From common places, no source of another crate is seen where that crate had it.
+            inputs.roots.extend(recipe.macros.clone().filter(|package| !unit.places.moves(package)));
+        }
     }
 
     /// What an artifact of unknown making needs is not known either: everything beside it, but for what this
@@ -176,17 +222,6 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// The dynamic libraries among the crates of a program that is about to run.
-    fn dynamic_libraries(&mut self, program: &Utf8Path, inputs: &mut Inputs) -> Result<()> {
-        let (key, _) = self.key_of(program)?;
-        for recipe in self.recipes.crate_closure(&[key])? {
-            for output in recipe.outputs.iter().filter(|output| output.host.extension() == Some("so")) {
-                inputs.mount(&recipe, output, false);
-            }
-        }
-        Ok(())
-    }
-
     /// The recipe of an artifact, and whether it was known; one of unknown making is copied.
     fn key_of(&mut self, path: &Utf8Path) -> Result<(Key, bool)> {
         let path = shim::compiled(path)?;
@@ -194,7 +229,7 @@ impl Finder<'_> {
             let known = matches!(recipe.origin, Origin::Step);
             return Ok((recipe.key.clone(), known));
         }
-        let recipe = self.copy(&path)?;
+        let recipe = Recipe { baked: baked_into(&path)?, ..self.copy(&path)? };
         let key = recipe.key.clone();
         self.recipes.save(recipe)?;
         Ok((key, false))
@@ -315,6 +350,18 @@ impl Inputs {
         }
         let (from, source, target) = (recipe.key.clone(), output.source.clone(), output.host.to_string());
         self.mounts.push(Mount::Bind { from, source, target, writable });
+    }
+}
+
+/// What a file of unknown making has baked in.
+fn baked_into(path: &Utf8Path) -> Result<Baked> {
+    match Shim::open(path)? {
+        Some(mut shim) => baked::of_unknown(path, shim.program()?),
+        None if path.is_file() => {
+            let file = File::open(path).with_context(|| format!("failed to read `{path}`"))?;
+            baked::of_unknown(path, file)
+        }
+        None => Ok(Baked::default()),
     }
 }
 

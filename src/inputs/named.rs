@@ -1,11 +1,12 @@
 //! Files and folders that a unit's options and variables name, and clippy's configuration.
 
 use anyhow::Result;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Finder, Inputs};
 use crate::{
     argv::{Flag, RustcArgs},
+    baked::absolute_paths,
     learned::normalised,
     sources::are_given,
     unit::Unit,
@@ -17,7 +18,7 @@ impl Finder<'_> {
     pub(super) fn named_by_options(&mut self, unit: &Unit, args: &RustcArgs, inputs: &mut Inputs) -> Result<()> {
         for (kind, dir) in args.library_paths().filter(|(kind, _)| !matches!(*kind, "dependency" | "crate")) {
             let dir = unit.cwd.join(dir);
-            let is_known = self.named_path(&dir, inputs)?;
+            let is_known = self.named_path(&dir, inputs)?.is_some();
             if !is_known && dir.is_dir() && !is_of_system(&dir) {
                 log::debug!("the {kind} folder `{dir}` is sent as it is");
                 inputs.roots.push(dir);
@@ -36,30 +37,29 @@ impl Finder<'_> {
     /// Paths in the variables of a build script: how `links` packages tell where their files are.
     pub(super) fn named_by_variables(&mut self, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
         for (_, value) in unit.env.iter().filter(|(name, _)| name.starts_with("DEP_")) {
-            let words = value.split([' ', '\t', '\n', ':', ';', ',', '=', '"', '\'']);
-            for word in std::iter::once(value.as_str()).chain(words) {
-                self.named_path(Utf8Path::new(word.trim_start_matches("-I").trim_start_matches("-L")), inputs)?;
+            for path in absolute_paths(value) {
+                self.named_path(path, inputs)?;
             }
         }
         Ok(())
     }
 
-    /// A path that somebody else made: the output of a build script, or a file of another package. Gives whether
-    /// it is one of these.
-    fn named_path(&mut self, path: &Utf8Path, inputs: &mut Inputs) -> Result<bool> {
-        if !path.is_absolute() || !path.exists() {
-            return Ok(false);
+    /// A path that somebody else made: the output of a build script, or a file of another package. Gives the folder of
+    /// that, if it is one of these. In a plan, what is in an output folder is not there.
+    pub(super) fn named_path(&mut self, path: &Utf8Path, inputs: &mut Inputs) -> Result<Option<Utf8PathBuf>> {
+        if !path.is_absolute() {
+            return Ok(None);
         }
         for dir in path.ancestors() {
             if dir.file_name() == Some("out") && (self.recipes.of_path(dir).is_some() || is_out_dir(dir)) {
-                return self.artifact(dir, inputs).map(|()| true);
+                return self.artifact(dir, inputs).map(|()| Some(dir.to_owned()));
             }
-            if dir.join("Cargo.toml").exists() {
+            if path.exists() && dir.join("Cargo.toml").exists() {
                 inputs.roots.push(dir.to_owned());
-                return Ok(true);
+                return Ok(Some(dir.to_owned()));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// What clippy reads beside the sources: `clippy.toml` of the package or a folder above it, and the

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use super::{Prepared, Session};
+use super::{Built, Prepared, Session, dep_info_of};
 use crate::{
+    baked,
     inputs::{Finder, Inputs},
     places::all_marks,
     program,
@@ -26,8 +27,8 @@ impl Found {
     pub(super) fn go_on(&mut self, session: &Session<'_>, salt: Option<&str>) -> bool {
         let Some(state) = session.incremental_state(&self.unit) else { return false };
         self.inputs.mounts.push(state);
-        let common = self.step.common.take();
-        self.step = Step { common, ..session.step(&self.unit, &self.inputs, salt) };
+        let (common, baked) = (self.step.common.take(), std::mem::take(&mut self.step.baked));
+        self.step = Step { common, baked, ..session.step(&self.unit, &self.inputs, salt) };
         true
     }
 }
@@ -41,7 +42,7 @@ impl Session<'_> {
         let own = if unit.places.are_common() { own_places(prepared, finder)? } else { BTreeSet::new() };
         if !own.is_empty() {
             if unit.makes_build_script() {
-                let inputs = finder.inputs(&unit)?;
+                let inputs = finder.inputs(&mut unit)?;
                 let step = self.step(&unit, &inputs, None);
                 if !program::is_kept(&self.cache, &step.key) {
                     return Ok(Found { unit, inputs, step });
@@ -50,9 +51,25 @@ impl Session<'_> {
             }
             unit.places = unit.places.with_own(&own);
         }
-        let inputs = finder.inputs(&unit)?;
-        let step = Step { common, ..self.step(&unit, &inputs, salt) };
+        let inputs = finder.inputs(&mut unit)?;
+        let mut step = Step { common, ..self.step(&unit, &inputs, salt) };
+        step.baked.add(&unit, &prepared.learned.baked);
         Ok(Found { unit, inputs, step })
+    }
+}
+
+impl Session<'_> {
+    /// Takes note of what a unit that was built has baked in, for those that run its code.
+    pub(super) fn note_baked(&self, prepared: &mut Prepared, built: &mut Built) -> Result<()> {
+        if !matches!(prepared.unit.work, Work::Compile { .. }) {
+            return Ok(());
+        }
+        let places = prepared.unit.places.clone().with_own(&prepared.learned.own_places);
+        let unit = Unit { places, ..prepared.unit.clone() };
+        let names = baked::variables(&unit, &dep_info_of(&built.files)?, &self.homes.cargo);
+        built.step.baked.add(&unit, &names);
+        prepared.learned.baked.extend(names);
+        Ok(())
     }
 }
 

@@ -20,6 +20,7 @@ use camino::Utf8PathBuf;
 
 use crate::{
     artifacts::{Outcome, Received, Unpacked},
+    baked::Baked,
     cache::{Cache, digest},
     config::{Config, SetEnv},
     dep_info,
@@ -149,6 +150,7 @@ impl<'a> Session<'a> {
         {
             built = first;
         }
+        self.note_baked(&mut prepared, &mut built)?;
         let Prepared { unit, learned_name, learned } = prepared;
         // A failure may have looked for what no unit needs.
         if built.outcome.status == 0 && learned != known {
@@ -269,8 +271,9 @@ impl<'a> Session<'a> {
         let key = format!("u{}", digest([&base, &text]));
         let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates.clone() };
         let (stages, contexts, macros) = (inputs.stages.clone(), inputs.contexts.clone(), inputs.macros.clone());
+        let baked = Baked::of_macro(if unit.is_proc_macro() { inputs.baked.clone() } else { BTreeSet::new() });
         let (heavy, common) = (inputs.heavy.clone(), None);
-        Step { key: String::new(), base, run, stages, contexts, heavy, crates, macros, common }.called(key)
+        Step { key: String::new(), base, run, stages, contexts, heavy, crates, macros, common, baked }.called(key)
     }
 
     /// A folder of the engine's for what rustc keeps from one compile of a unit to the next. What is made with

@@ -13,6 +13,7 @@ use camino::Utf8Path;
 use super::Known;
 use crate::{
     artifacts::{self, Archive},
+    baked,
     dockerfile::Mount,
     engine::Event,
     leak,
@@ -44,6 +45,8 @@ pub enum End {
     Stored,
     /// It reads more than it was given: it is to be made again.
     ReadsMore(Learned),
+    /// Stored, and more is known of it that what is made from it is to know.
+    Bakes(Learned),
     Failed,
 }
 
@@ -131,7 +134,9 @@ impl Session<'_> {
         if has_succeeded {
             let name = if outcome.is_left { left::stored_as(key) } else { key.to_owned() };
             self.store().put(&name, &mut archive)?;
-            return Ok(End::Stored);
+            let baked = baked::variables(unit, &dep_info, &self.homes.cargo);
+            let is_known = unit.is_build_script() || baked.is_subset(&prepared.learned.baked);
+            return Ok(if is_known { End::Stored } else { End::Bakes(Learned { baked, ..Learned::default() }) });
         }
         let said = String::from_utf8_lossy(&outcome.stderr);
         log::info!("{} ended with {} in a plan: {said}", unit.name(), outcome.status);

@@ -323,14 +323,17 @@ impl<'a> Together<'a> {
                     self.schedule.set(number, state);
                 }
                 End::ReadsMore(more) => {
-                    let Prepared { unit, mut learned, .. } = self.known[&number].prepared.clone();
-                    // Known to lack something by now, it reads one file after the other.
-                    learned.extend(match self.learned.contains_key(&number) {
-                        true => more.wider(&unit, &self.session.homes),
-                        false => more,
-                    });
-                    self.learned.insert(number, learned);
+                    self.learn(number, more);
                     self.schedule.forget(number);
+                }
+                End::Bakes(more) => {
+                    self.learn(number, more);
+                    if self.runs_code_of(number) {
+                        self.schedule.forget(number);
+                    } else {
+                        let state = self.stored(number, key)?.unwrap_or(State::Apart);
+                        self.schedule.set(number, state);
+                    }
                 }
                 End::Failed if self.schedule.lacking_below(number).is_empty() => goes_on = false,
                 // A unit below it, in another call that still runs, may be to blame, and will be built again.
@@ -338,6 +341,24 @@ impl<'a> Together<'a> {
             }
         }
         Ok(goes_on)
+    }
+}
+
+impl Together<'_> {
+    fn learn(&mut self, number: usize, more: Learned) {
+        let Prepared { unit, mut learned, .. } = self.known[&number].prepared.clone();
+        // Known to lack something by now, it reads one file after the other.
+        learned.extend(match self.learned.contains_key(&number) {
+            true => more.wider(&unit, &self.session.homes),
+            false => more,
+        });
+        self.learned.insert(number, learned);
+    }
+
+    /// Whether a unit's code may run in the making of another one.
+    fn runs_code_of(&self, number: usize) -> bool {
+        let runs = |unit: &usize| self.units[*unit].is_proc_macro() || self.units[*unit].is_build_script();
+        self.schedule.with_dependents(number).iter().any(runs)
     }
 }
 
