@@ -15,7 +15,7 @@ use crate::{
     learned::normalised,
     program,
     recipe::{Key, Origin, Output, Recipe, Recipes},
-    shim::{self},
+    shim,
     sources::{Reader, Sources, are_given},
     tool::Tool,
     unit::{Unit, Work},
