@@ -4,13 +4,18 @@
 use std::fs;
 
 use crate::command::{Finished, start};
+use crate::engine::Engine;
 use crate::kept::{kept, spoil};
 use crate::planned;
 use crate::project::{By, Project};
 use crate::source_kinds::fill;
 
 fn project() -> Project {
-    let project = planned::project("broken").with_own_cache();
+    with_a_heavy_folder(planned::project("broken"))
+}
+
+fn with_a_heavy_folder(project: Project) -> Project {
+    let project = project.with_own_cache();
     let main = "fn main() { println!(\"{} {}\", include_str!(\"../modules/7.js\"), broken::one()) }\n// HERE\n";
     fs::write(project.root.join("src/main.rs"), main).unwrap();
     fill(&project.root.join("modules"));
@@ -46,6 +51,27 @@ fn what_is_heavy_is_given_once() {
         project.edit("modules/7.js", "seven", "7");
         assert_eq!(run(&project, mode).succeeds().stdout, "7 1\n");
     }
+}
+
+#[test]
+fn podman_is_given_it_once() {
+    on_another_engine(Engine::podman());
+}
+
+#[test]
+fn an_engine_over_ssh_is_given_it_once() {
+    on_another_engine(Engine::ssh());
+}
+
+fn on_another_engine(engine: &Engine) {
+    let project = with_a_heavy_folder(Project::on(engine, "broken"));
+    assert_eq!(run(&project, "").succeeds().stdout, "7 1\n");
+    project.calls.take();
+    project.edit("src/main.rs", "// HERE", "// HERE 1");
+    assert_eq!(run(&project, "").succeeds().stdout, "7 1\n");
+    assert_eq!(project.calls.take().len(), 1);
+    project.edit("modules/7.js", "7", "seven");
+    assert_eq!(run(&project, "").succeeds().stdout, "seven 1\n");
 }
 
 #[test]
