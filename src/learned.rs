@@ -50,7 +50,9 @@ impl Learned {
         let surroundings = surroundings(&unit.package, env.get("HOME"));
         let reach = reach(&surroundings, &unit.package, env.get("HOME"));
         let mut paths: BTreeSet<Utf8PathBuf> = paths.drain(..).map(|path| normalised(&unit.cwd.join(path))).collect();
-        paths.retain(|path| path.starts_with(reach) && !unit.sees(path) && path.exists());
+        let is_in_reach = |path: &Utf8Path| path.starts_with(reach) || unit.programs().any(|program| program == path);
+        paths.retain(|path| is_in_reach(path) && !unit.sees(path) && path.exists());
+        paths.retain(|path| !unit.places.stands_in(path));
         if matches!(unit.work, Work::Compile { .. }) {
             paths.extend(quoted_sources(unit, &stderr, &surroundings, env));
         }
