@@ -51,6 +51,7 @@ impl Learned {
         let tree = homes.tree_of(&unit.package);
         let mut paths: BTreeSet<Utf8PathBuf> = paths.drain(..).map(|path| normalised(&unit.cwd.join(path))).collect();
         paths.retain(|path| may_be_given_of(unit, path, homes) && !are_given(unit, path) && path.exists());
+        paths.retain(|path| !unit.places.stands_in(path));
         if matches!(unit.work, Work::Compile { .. }) {
             paths.extend(quoted_sources(unit, &stderr, &tree, homes));
         }
@@ -125,10 +126,12 @@ fn speaks_of_files(complaint: &str) -> bool {
     !is_of_parser && words.iter().any(|word| complaint.contains(word))
 }
 
-/// Whether a path that a unit names is within its reach: its package's, or what this very build makes. Version control as a whole
-/// is not.
+/// Whether a path that a unit names is within its reach: its package's, or what this very build makes, which cargo may hand out
+/// somewhere else. Version control as a whole is not.
 fn may_be_given_of(unit: &Unit, path: &Utf8Path, homes: &Homes) -> bool {
-    path.file_name() != Some(".git") && (path.starts_with(homes.reach_of(&unit.package)) || is_made(unit, path))
+    let is_handed_out = || unit.programs().any(|program| program == path);
+    let is_within_reach = path.starts_with(homes.reach_of(&unit.package)) || is_made(unit, path) || is_handed_out();
+    path.file_name() != Some(".git") && is_within_reach
 }
 
 /// Whether a path is in the target folder of a unit's build.

@@ -95,6 +95,11 @@ impl Places {
         replaced(path.as_str(), self.stand_in.iter().map(|pair| pair.in_container(""))).into()
     }
 
+    /// Whether there is nothing in a file but that it stands in for one of the host's.
+    pub fn stands_in(&self, path: &Utf8Path) -> bool {
+        self.stand_in.as_ref().is_some_and(|stand_in| path.starts_with(&stand_in.host))
+    }
+
     /// The same for a unit that must see where the host has them the folders of the places with these marks.
     pub fn with_own(mut self, marks: &BTreeSet<String>) -> Self {
         self.pairs.iter_mut().for_each(|pair| pair.is_common &= !marks.contains(&mark_of(&pair.container)));

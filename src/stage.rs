@@ -108,11 +108,17 @@ const RUN: &str = r#"(exec env -i "$@" </dev/null >/rustcbuildx/outcome/stdout 2
 status=$?; exec 9>&-; { echo >&7; } 2>/dev/null; echo $status >/rustcbuildx/outcome/status; cd /rustcbuildx/outcome
 "#;
 
-/// Moves what rustc wrote, and not the links; the mounted artifacts in the same folder refuse to be moved (EBUSY) and stay. Where a
-/// failure left none, empty files serve the steps that mount them, so that these fail by themselves and not the
-/// whole build.
+/// Takes note of the folders in the output folder that inputs are mounted in: artifacts of dependencies.
+const FOLDERS: &str = r#"folders=:
+for folder in "$out"/*/; do folders=$folders$folder:; done
+"#;
+
+/// Moves what rustc wrote, and neither the links nor those folders, which would be moved and leave their mounts behind; the mounted
+/// artifacts in the same folder refuse to be moved (EBUSY) and stay. Where a failure left none, empty files serve the steps that
+/// mount them, so that these fail by themselves and not the whole build.
 const GATHER_ARTIFACTS: &str = r#"[ ! "$links" ] || (cd "$out" && rm -f -- $linked)
-mv -- "$out"/* files/ 2>/dev/null
+set --; for file in "$out"/*; do case $folders in *":$file/:"*) ;; *) set -- "$@" "$file" ;; esac; done
+mv -- "$@" files/ 2>/dev/null
 if [ $status != 0 ]; then for name in $expected; do [ -e "files/$name" ] || : >"files/$name"; done; fi
 "#;
 
@@ -148,7 +154,7 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Optio
         ""
     };
     let (before, gather) = match unit.work {
-        Work::Compile { .. } => (format!("{LINK}{JOBSERVER}"), GATHER_ARTIFACTS),
+        Work::Compile { .. } => (format!("{FOLDERS}{LINK}{JOBSERVER}"), GATHER_ARTIFACTS),
         Work::BuildScript { .. } => (WITNESS.to_owned(), GATHER_FOLDER),
     };
     let cargo = unit.env.get("CARGO").map(|host| cargo_at(host, image)).unwrap_or_default();

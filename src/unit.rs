@@ -85,6 +85,19 @@ impl Unit {
         self.env.get("CARGO_PKG_NAME").map_or("?", String::as_str)
     }
 
+    /// What cargo made for it of artifact dependencies: programs and libraries, by the variables that name them.
+    ///
+    /// Source: cargo docs, "Artifact dependencies: environment variables"; those of folders lead to these same files.
+    pub fn artifacts(&self) -> impl Iterator<Item = &Utf8Path> {
+        let is_file = |name: &str| ARTIFACT_FILES.iter().any(|prefix| name.starts_with(prefix));
+        self.env.iter().filter(move |(name, _)| is_file(name)).map(|(_, path)| Utf8Path::new(path))
+    }
+
+    /// The programs of its package, which few tests do more with than to run them.
+    pub fn programs(&self) -> impl Iterator<Item = &Utf8Path> {
+        self.env.iter().filter(|(name, _)| name.starts_with("CARGO_BIN_EXE_")).map(|(_, path)| Utf8Path::new(path))
+    }
+
     /// The folder whose new files are the unit's output.
     pub fn out_dir(&self) -> &Utf8Path {
         match &self.work {
@@ -208,6 +221,9 @@ fn unservable(args: &RustcArgs) -> Option<String> {
     None
 }
 
+/// What the variables begin with that name artifacts of dependencies.
+const ARTIFACT_FILES: &[&str] = &["CARGO_BIN_FILE_", "CARGO_CDYLIB_FILE_", "CARGO_STATICLIB_FILE_"];
+
 /// Which variables of the environment a kind of unit gets.
 struct Declared {
     names: &'static [&'static str],
@@ -237,7 +253,7 @@ const COMPILE: Declared = Declared {
         "RUST_MIN_STACK",
         "SOURCE_DATE_EPOCH",
     ],
-    prefixes: &["CARGO_BIN_EXE_", "CARGO_BIN_NAME", "CARGO_PKG_"],
+    prefixes: &["CARGO_BIN_", "CARGO_CDYLIB_", "CARGO_PKG_", "CARGO_STATICLIB_"],
 };
 
 /// Source: cargo docs, "Environment variables Cargo sets for build scripts"; the `cc`, `pkg-config`
@@ -264,9 +280,12 @@ const BUILD_SCRIPT: Declared = Declared {
     prefixes: &[
         "AR",
         "ARFLAGS",
+        "CARGO_BIN_",
+        "CARGO_CDYLIB_",
         "CARGO_CFG_",
         "CARGO_FEATURE_",
         "CARGO_PKG_",
+        "CARGO_STATICLIB_",
         "CC",
         "CFLAGS",
         "CMAKE",
@@ -325,13 +344,15 @@ pub fn may_be_given(name: &str, work: &Work) -> bool {
     !needed_there.contains(&name) && !is_secret(name)
 }
 
+/// What cargo's variables begin with that tell of manifests and of what it made: names of features, programs and packages follow.
+const PACKAGE_DATA: &[&str] =
+    &["CARGO_BIN_", "CARGO_CDYLIB_", "CARGO_CFG_", "CARGO_FEATURE_", "CARGO_PKG_", "CARGO_STATICLIB_"];
+
 /// Whether a variable's name says that its value is a secret.
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let ends = ["_TOKEN", "_KEY", "_SECRET", "_PASSWORD", "_PASSWD", "_CREDENTIALS", "_CREDENTIAL"];
-    let is_package_data =
-        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_FEATURE_") || name.starts_with("CARGO_CFG_");
-    !is_package_data
+    !PACKAGE_DATA.iter().any(|prefix| name.starts_with(prefix))
         && (ends.iter().any(|end| name.ends_with(end)) || matches!(&name[..], "TOKEN" | "PASSWORD" | "SECRET"))
 }
 

@@ -99,6 +99,7 @@ impl Finder<'_> {
                 self.named_by_variables(unit, &mut inputs)?;
             }
         }
+        self.artifact_dependencies(unit, &mut inputs)?;
         self.package(unit, &mut inputs)?;
         inputs.mounts.sort();
         Ok(inputs)
@@ -141,7 +142,14 @@ impl Finder<'_> {
         inputs.baked = below.iter().flat_map(|recipe| recipe.baked.code.clone()).collect();
         let mut run: BTreeSet<Utf8PathBuf> = match &unit.work {
             Work::Compile { .. } => below.iter().flat_map(|recipe| recipe.baked.macros.clone()).collect(),
-            Work::BuildScript { .. } => inputs.baked.clone(),
+            Work::BuildScript { .. } => {
+                let mut tools = vec![];
+                for path in unit.artifacts().filter(|path| path.exists()) {
+                    tools.push(self.key_of(path)?.0);
+                }
+                let tools = self.recipes.crate_closure(&tools)?;
+                inputs.baked.iter().cloned().chain(tools.into_iter().flat_map(|recipe| recipe.baked.code)).collect()
+            }
         };
         // At common places runs the program that was made there.
         if let (true, Some(program)) = (unit.is_build_script(), below.first()) {

@@ -34,6 +34,11 @@ impl Finder<'_> {
         Ok(())
     }
 
+    /// Programs and libraries that the unit has for artifact dependencies.
+    pub(super) fn artifact_dependencies(&mut self, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
+        unit.artifacts().try_for_each(|path| self.artifact(path, inputs))
+    }
+
     /// Paths in the variables of a build script: how `links` packages tell where their files are.
     pub(super) fn named_by_variables(&mut self, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
         for (_, value) in unit.env.iter().filter(|(name, _)| name.starts_with("DEP_")) {

@@ -12,6 +12,7 @@ mod engine;
 mod project;
 mod tree;
 
+mod artifacts;
 mod baked;
 mod calls;
 mod commands;

@@ -375,10 +375,13 @@ fn schedule(units: &[Unit]) -> Result<Schedule> {
             }
             Work::BuildScript { program, .. } => vec![shim::compiled(program)?],
         };
-        let made_from = inputs.iter().filter_map(|path| makers.get(path).copied()).collect();
+        let artifacts: Vec<&Utf8Path> = unit.artifacts().collect();
+        let inputs = inputs.iter().map(Utf8PathBuf::as_path).chain(artifacts.iter().copied());
+        let made_from = inputs.filter_map(|path| makers.get(path).copied()).collect();
         let hears = placeholder::scripts(unit);
         let heard: Vec<usize> = hears.iter().filter_map(|script| makers.get(Utf8Path::new(script)).copied()).collect();
-        let is_whole = heard.len() == hears.len();
+        // What is in the place of an artifact is empty.
+        let is_whole = heard.len() == hears.len() && artifacts.iter().all(|path| makers.contains_key(*path));
         let number = schedule.add(made_from, heard, unit.is_build_script());
         if !is_whole {
             schedule.set(number, State::Apart);
