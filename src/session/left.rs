@@ -100,6 +100,9 @@ impl Session<'_> {
     /// The outcomes of known steps, made by the engine, which has `is_kept` of what they are made from.
     fn make(&self, keys: &[&str], recipes: &Recipes<'_>, is_kept: &dyn Fn(&str) -> bool) -> Result<File> {
         let steps = plan::in_order(keys, |key| Ok(recipes.step(key)?.with_kept(is_kept, true)))?;
+        if let Some(gone) = steps.iter().flat_map(|step| step.contexts.values()).find(|folder| !folder.exists()) {
+            bail!("failed to make anew what was left in the engine: `{gone}` is gone (hint: `cargo green clean`)");
+        }
         let plan = plan::units(&steps, keys, &[], self.style());
         // Made anew, if need be: not all at once.
         self.call(
