@@ -13,6 +13,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
 
 use crate::{
+    disk::{self, OnDisk},
     repository::CALLED,
     stage::{FILES, LEFT, NONCE, STATUS, STDERR, STDOUT},
 };
@@ -55,7 +56,7 @@ impl Outcome {
         said.extend(self.called_git.then_some((CALLED, &[][..])));
         fs::create_dir_all(folder)
             .and_then(|()| said.iter().try_for_each(|(name, bytes)| fs::write(folder.join(name), bytes)))
-            .with_context(|| format!("failed to write into `{folder}` (hint: is the disk full?)"))
+            .on_disk(folder, || format!("failed to write into `{folder}`"))
     }
 }
 
@@ -107,9 +108,7 @@ impl<R: Read> Archive<R> {
         self.tar.set_preserve_mtime(false);
         let outcome = self.read(|entry, path| {
             let unpacked = entry.unpack_in(temp.path());
-            unpacked
-                .map(drop)
-                .with_context(|| format!("failed to unpack `{path}` into `{parent}` (hint: is the disk full?)"))
+            unpacked.map(drop).on_disk(parent, || format!("failed to unpack `{path}` into `{parent}`"))
         })?;
         Ok(Received { outcome, files: Unpacked::in_folder(temp)? })
     }
@@ -148,7 +147,7 @@ pub fn split(mut archive: impl Read, mut each: impl FnMut(&str, File) -> Result<
     let mut current: Option<(String, tar::Builder<File>)> = None;
     let mut finish = |current: Option<(String, tar::Builder<File>)>| -> Result<()> {
         let Some((name, builder)) = current else { return Ok(()) };
-        let mut file = builder.into_inner().context("failed to write a temporary file (hint: is the disk full?)")?;
+        let mut file = disk::temporary(builder.into_inner())?;
         file.rewind()?;
         each(&name, file)
     };
@@ -161,22 +160,22 @@ pub fn split(mut archive: impl Read, mut each: impl FnMut(&str, File) -> Result<
         let below = parts.as_path().to_owned();
         if current.as_ref().is_none_or(|(current, _)| *current != name) {
             finish(current.take())?;
-            current = Some((name, tar::Builder::new(tempfile::tempfile()?)));
+            current = Some((name, tar::Builder::new(disk::temporary(tempfile::tempfile())?)));
         }
         if let Some((_, builder)) = &mut current
             && !below.as_os_str().is_empty()
         {
             let mut header = entry.header().clone();
             let is_hard = header.entry_type().is_hard_link();
-            match entry.link_name().context(DAMAGED)? {
+            let written = match entry.link_name().context(DAMAGED)? {
                 // That of a hard link begins with the unit's folder, too.
                 Some(target) if is_hard => {
                     builder.append_link(&mut header, below, target.components().skip(1).collect::<PathBuf>())
                 }
                 Some(target) => builder.append_link(&mut header, below, &target),
                 None => builder.append_data(&mut header, below, &mut entry),
-            }
-            .context("failed to write a temporary file (hint: is the disk full?)")?;
+            };
+            disk::temporary(written)?;
         }
     }
     // Of the two empty blocks at an archive's end, the second is still to be read.
@@ -191,7 +190,7 @@ fn beside(out_dir: &Utf8Path) -> Result<(TempDir, &Utf8Path)> {
     let parent = out_dir.parent().unwrap_or(out_dir);
     let temp = fs::create_dir_all(parent)
         .and_then(|()| tempfile::Builder::new().prefix(".rustcbuildx").tempdir_in(parent))
-        .with_context(|| format!("failed to make a folder in `{parent}` (hint: is the disk full?)"))?;
+        .on_disk(parent, || format!("failed to make a folder in `{parent}`"))?;
     Ok((temp, parent))
 }
 

@@ -94,10 +94,7 @@ fn dep_infos_beside(path: &Utf8Path) -> Vec<Utf8PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        argv::RustcArgs,
-        unit::{Tool, Work},
-    };
+    use crate::{argv::RustcArgs, tool::Tool, unit::Work};
 
     #[test]
     fn a_variable_that_names_the_package_is_baked_in() {

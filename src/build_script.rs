@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     delivery,
     env::Env,
-    logging,
+    identity, logging, notice,
     places::target_root,
     recording::Recording,
     repository, runner,
@@ -21,15 +21,37 @@ use crate::{
 /// The word that a shim puts before its own path when it calls the wrapper.
 pub const COMMAND: &str = "--run-build-script";
 
-/// This program was started as a build script: under the wrapper it calls that, otherwise it becomes the
-/// real program.
+/// This program was started as a build script: under the wrapper, by whatever name, it calls that, otherwise it becomes
+/// the real program.
 pub fn start(shim: Shim, own: &Utf8Path, arguments: Vec<OsString>) -> Result<ExitCode> {
     let env = Env::current();
-    let wrapper = env.get("RUSTC_WRAPPER").filter(|wrapper| Utf8Path::new(wrapper).file_stem() == Some("rustcbuildx"));
-    match wrapper {
-        Some(wrapper) => match runner::exec(wrapper.as_ref(), [COMMAND.into(), own.as_str().into()])? {},
-        None => match shim.exec(arguments)? {},
+    // Source of the two: cargo docs, "Environment variables Cargo sets for build scripts".
+    let wrapper = |name: &str| env.get(name).filter(|wrapper| !wrapper.is_empty());
+    let mut wrappers = ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"].into_iter().filter_map(wrapper);
+    if let Some(ours) = wrappers.find(|wrapper| identity::is_rustcbuildx(wrapper, &env)) {
+        match runner::exec(ours.as_ref(), [COMMAND.into(), own.as_str().into()])? {}
     }
+    // Without one, plain cargo took over.
+    if let Some(other) = wrapper("RUSTC_WRAPPER") {
+        say_unserved(other, &env)?;
+    }
+    match shim.exec(arguments)? {}
+}
+
+/// This build script was made for a sandbox, and nobody is there to run it in one.
+fn say_unserved(wrapper: &str, env: &Env) -> Result<()> {
+    let config = Config::load(env)?;
+    if config.is_local() {
+        return Ok(());
+    }
+    let reason = format!("RUSTC_WRAPPER is `{wrapper}`, which is not rustcbuildx");
+    if config.strict {
+        bail!(
+            "failed to run a build script in a container: {reason} (hint: RUSTC_WRAPPER=rustcbuildx, or RUSTCBUILDX_STRICT=0 runs it here)"
+        );
+    }
+    notice::say(env, &reason, &format!("build scripts run on this machine, outside of any sandbox: {reason}"));
+    Ok(())
 }
 
 /// Serves `rustcbuildx --run-build-script PATH`.
@@ -67,8 +89,11 @@ pub fn run(program: &str) -> Result<ExitCode> {
         }
         // Its folder is temporary.
         drop(built);
-        // Not for cargo, which keeps what a script says.
-        log::info!("{} asks about its git repository: run locally", unit.name());
+        let notice = format!(
+            "{} ran on this machine, outside of any sandbox: it asks about its git repository (hint: RUSTCBUILDX_STRICT=1 makes that an error)",
+            unit.name()
+        );
+        notice::say(&env, &notice, &notice);
         return run_here(shim, &unit, || Ok(session));
     }
     delivery::deliver(built, &unit, session.recipes(&unit))

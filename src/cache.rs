@@ -14,6 +14,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempDir};
 
+use crate::disk::OnDisk;
+
 pub struct Cache {
     root: Utf8PathBuf,
 }
@@ -66,7 +68,7 @@ impl Cache {
             file.persist(&path)?;
             Ok(())
         };
-        write().with_context(|| format!("failed to write `{path}` (hint: is the disk full?)"))
+        write().on_disk(&path, || format!("failed to write `{path}`"))
     }
 
     /// A digest that tells nobody the value: it depends on a number that only this cache has.
@@ -88,8 +90,7 @@ impl Cache {
     /// A folder for this process, deleted when dropped.
     pub fn temp_dir(&self) -> Result<TempDir> {
         let tmp = self.path("tmp");
-        tempfile::tempdir_in(&tmp)
-            .with_context(|| format!("failed to make a folder in `{tmp}` (hint: is the disk full?)"))
+        tempfile::tempdir_in(&tmp).on_disk(&tmp, || format!("failed to make a folder in `{tmp}`"))
     }
 
     /// The folder of this name, if there is one; `sweep` sees that it is in use.
@@ -104,13 +105,19 @@ impl Cache {
         if let Some(path) = self.used(name) {
             return Ok(path);
         }
-        let path = self.path(name);
+        let (parent, own) = name.rsplit_once('/').unwrap_or(("", name));
+        self.folder_named_by(parent, |new| fill(new).map(|()| own.to_owned()))
+    }
+
+    /// Fills a folder in `parent` and gives it the name that was found in doing so, unless one of that name is there already.
+    pub fn folder_named_by(&self, parent: &str, fill: impl FnOnce(&Utf8Path) -> Result<String>) -> Result<Utf8PathBuf> {
+        let parent = self.path(parent);
         let temp = self.temp_dir()?;
         let new = Utf8Path::from_path(temp.path()).context("the cache folder's name is not UTF-8")?.join("new");
         fs::create_dir(&new)
-            .and_then(|()| fs::create_dir_all(path.parent().unwrap_or(&self.root)))
-            .with_context(|| format!("failed to make `{path}`"))?;
-        fill(&new)?;
+            .and_then(|()| fs::create_dir_all(&parent))
+            .with_context(|| format!("failed to make a folder in `{parent}`"))?;
+        let path = parent.join(fill(&new)?);
         match fs::rename(&new, &path) {
             Err(_) if path.exists() => Ok(path),
             done => done.map(|()| path.clone()).with_context(|| format!("failed to make `{path}`")),
@@ -146,7 +153,7 @@ impl Cache {
         if stamp.exists() && !is_older(&stamp, interval) {
             return Ok(false);
         }
-        fs::write(&stamp, "").with_context(|| format!("failed to write `{stamp}` (hint: is the disk full?)"))?;
+        fs::write(&stamp, "").on_disk(&stamp, || format!("failed to write `{stamp}`"))?;
         Ok(true)
     }
 
@@ -168,10 +175,15 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// without them, the files are sent as what nobody knows the making of.
 const AGES: &[(&str, u32)] = &[
     ("artifacts", 30),
+    ("digests", 90),
     ("kept", 30),
     ("links", 90),
+    ("listings", 30),
     ("macros", 90),
+    ("notices", 1),
+    ("notices-left", 1),
     ("programs", 90),
+    ("programs-known", 90),
     ("recipes", 90),
     ("sources", 30),
     ("steps", 90),

@@ -2,67 +2,126 @@
 
 use std::{ffi::OsString, fs, process::ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use camino::Utf8Path;
 
 use crate::{
     argv::{self, Flag, RustcArgs},
     config::Config,
     delivery,
     env::Env,
-    left, logging,
+    identity, left, logging, misspelt, notice,
     places::target_root,
     quote,
     recording::Recording,
+    rehearsal::LOCAL,
     runner,
     session::Session,
-    unit::{self, Invocation, Tool},
+    tool::Tool,
+    unit::{self, Invocation, Unit, Work},
 };
 
 /// Serves `rustcbuildx rustc …`; gives the status to end with, as a shell has it.
 ///
 /// Questions become the local compiler before any setting is read.
 pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
-    let Some(texts) = words.iter().map(|word| word.to_str().map(str::to_owned)).collect::<Option<Vec<_>>>() else {
-        return local(words);
-    };
-    let Some((tool, count)) = Tool::of(&texts) else {
-        return local(words);
-    };
+    let texts: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let (programs, args) = texts.split_at(Tool::programs(&texts));
     let env = Env::current();
-    let unit = match unit::invocation(tool, parsed(&texts[count..])?, env.current_dir()?, &env) {
-        Invocation::Passthrough => return local(words),
-        Invocation::Compile(unit) => Ok(*unit),
-        Invocation::Local(reason) => Err(reason),
-    };
+    let invocation = unit::invocation(Tool::Rustc, parsed(args)?, env.current_dir()?, &env);
+    if matches!(invocation, Invocation::Passthrough) {
+        return local(words);
+    }
     let config = Config::load(&env)?;
     if config.is_local() {
         return local(words);
     }
     logging::start(&config.log)?;
-    match unit {
+    if let [wrapper, _, ..] = programs
+        && Tool::named(file_name(wrapper)).is_none()
+        && identity::is_rustcbuildx(wrapper, &env)
+    {
+        // The user's own wrapper is this program, too: that one serves.
+        return local(words);
+    }
+    notice::say_left(&env);
+    misspelt::complain_once(&env);
+    let is_text = words.iter().all(|word| word.to_str().is_some());
+    match unit_of(invocation, programs, is_text, &env) {
         Ok(unit) => {
             log::debug!("{}: {}", unit.name(), quote::words(&texts));
             if let Some(recording) = Recording::current(&env)? {
                 return recording.add(&unit, &env);
             }
-            let session = Session::open(&env, &config, rustc(&texts[..count]))?;
+            let session = Session::open(&env, &config, compiler(programs))?;
             let built = session.build(unit.clone())?;
             delivery::deliver(built, &unit, session.recipes(&unit))
         }
-        Err(reason) if config.strict => {
-            bail!("failed to compile in a container: {reason} (hint: RUSTCBUILDX_STRICT=0 compiles locally)")
-        }
         Err(reason) => {
-            eprintln!("rustcbuildx: compiled locally: {reason}");
-            let args = parsed(&texts[count..])?;
-            let folders = args.crate_folders(&env.current_dir()?);
-            let target = folders.iter().find_map(|folder| target_root(folder, args.value(Flag::Target)));
-            if let Some(target) = target.filter(|target| left::may_be_in(target, &env)) {
-                Session::open(&env, &config, rustc(&texts[..count]))?.fetch(target, &folders, |_| true)?;
-            }
+            leave_container(&reason, &env, &config)?;
+            bring_what_is_left(programs, args, &env, &config)?;
             local(words)
         }
     }
+}
+
+/// Tells the user that the local compiler takes over, or fails where that must not be.
+fn leave_container(reason: &str, env: &Env, config: &Config) -> Result<()> {
+    if config.strict {
+        bail!("failed to compile in a container: {reason} (hint: RUSTCBUILDX_STRICT=0 compiles locally)");
+    }
+    if Recording::current(env)?.is_some() {
+        // Its dependencies are empty files.
+        bail!("{LOCAL}: {reason}");
+    }
+    let also = "a build script that is compiled so also runs on this machine, outside of any sandbox";
+    notice::say(env, reason, &format!("compiled locally: {reason}; {also}"));
+    Ok(())
+}
+
+/// Brings what was left in the engine of what the local compiler is to read.
+fn bring_what_is_left(programs: &[String], args: &[String], env: &Env, config: &Config) -> Result<()> {
+    let args = parsed(args)?;
+    let folders = args.crate_folders(&env.current_dir()?);
+    let target = folders.iter().find_map(|folder| target_root(folder, args.value(Flag::Target)));
+    match target.filter(|target| left::may_be_in(target, env)) {
+        Some(target) => Session::open(env, config, compiler(programs))?.fetch(target, &folders, |_| true),
+        None => Ok(()),
+    }
+}
+
+/// What is to be compiled by these programs, or why only they can do it.
+fn unit_of(invocation: Invocation, programs: &[String], is_text: bool, env: &Env) -> Result<Unit, String> {
+    let mut unit = match invocation {
+        Invocation::Compile(unit) => *unit,
+        Invocation::Local(reason) => return Err(reason),
+        Invocation::Passthrough => return Err("it is a question".to_owned()),
+    };
+    if !is_text {
+        return Err("an argument is not UTF-8".to_owned());
+    }
+    if let Work::Compile { tool, .. } = &mut unit.work {
+        *tool = tool_of(programs, env)?;
+    }
+    Ok(unit)
+}
+
+/// The compiler that these programs come to, which a container has, too.
+fn tool_of(programs: &[String], env: &Env) -> Result<Tool, String> {
+    let known = |program: &String| Tool::named(file_name(program)).or_else(|| identity::tool(program, env));
+    match programs {
+        [program] => known(program).ok_or(format!("`{program}` (RUSTC) is not rustc itself, and no container has it")),
+        // Clippy's driver looks at the name, too.
+        [driver, rustc] if file_name(rustc) == "rustc" && known(driver) == Some(Tool::Clippy) => Ok(Tool::Clippy),
+        [wrapper, ..] => {
+            Err(format!("`{wrapper}` (RUSTC_WORKSPACE_WRAPPER) is a program of this machine, and no container has it"))
+        }
+        [] => Err("no compiler is named".to_owned()),
+    }
+}
+
+fn file_name(program: &str) -> &str {
+    Utf8Path::new(program).file_name().unwrap_or(program)
 }
 
 fn parsed(words: &[String]) -> Result<RustcArgs> {
@@ -70,13 +129,18 @@ fn parsed(words: &[String]) -> Result<RustcArgs> {
     Ok(RustcArgs::parse(words.context("failed to read an @file of arguments")?))
 }
 
-/// The compiler among the words before its arguments; `clippy-driver` may stand alone.
-fn rustc(words: &[String]) -> &str {
-    words.iter().map(String::as_str).find(|word| word.ends_with("rustc")).unwrap_or("rustc")
+/// The compiler among the words before its arguments: wrappers come before it.
+fn compiler(programs: &[String]) -> &str {
+    programs.last().map_or("rustc", String::as_str)
 }
 
 /// Becomes the local compiler.
 fn local(mut words: Vec<OsString>) -> Result<ExitCode> {
     let args = words.split_off(1);
-    match runner::exec(&words[0], args)? {}
+    let Err(error) = runner::exec(&words[0], args);
+    match Tool::named(&words[0].to_string_lossy()) {
+        Some(_) => Err(error),
+        // A person may have meant a command.
+        None => Err(anyhow!("{error:#} (hint: `rustcbuildx --help` shows the commands)")),
+    }
 }

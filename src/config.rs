@@ -166,11 +166,20 @@ fn image(env: &Env, name: &str) -> Result<Option<String>> {
     Ok(Some(image.to_owned()))
 }
 
+/// A number without a unit is mostly a slip: few bytes hold nothing. Only nothing at all needs no unit.
 fn size(env: &Env, name: &str) -> Result<u64> {
     let value = value(env, name).unwrap_or_default();
     let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = value.split_at(digits);
     let factor = match unit.trim().to_ascii_uppercase().trim_end_matches('B') {
+        "" if unit.is_empty() && number.parse::<u64>().is_ok_and(|number| number > 0) => {
+            let meant = match number.len() {
+                0..3 => format!("{number}GB"),
+                3..6 => format!("{number}MB or {number}GB"),
+                _ => format!("{number}B"),
+            };
+            bail!("failed to read {name}=`{value}`: it has no unit (hint: is {meant} meant?)")
+        }
         "" => Some(1),
         "K" => Some(1_000),
         "M" => Some(1_000_000),
@@ -219,6 +228,8 @@ mod tests {
         assert_eq!(config.store_size, 20_000_000_000);
         assert_eq!(config.runner, RunnerChoice::First);
         assert_eq!(config.base_image, None);
+        let size = |value| Config::load(&Env::with(&[("RUSTCBUILDX_STORE_SIZE", value)])).unwrap().store_size;
+        assert_eq!(["0", "0GB", "5B", "500 MB"].map(size), [0, 0, 5, 500_000_000]);
     }
 
     #[test]
@@ -242,6 +253,9 @@ mod tests {
         refused("RUSTCBUILDX_RUNNER", "containerd", "docker, podman or none");
         refused("RUSTCBUILDX_CANONICAL_PATHS", "some", "dependencies, all or none");
         refused("RUSTCBUILDX_STORE_SIZE", "much", "not a size");
+        refused("RUSTCBUILDX_STORE_SIZE", "20", "it has no unit (hint: is 20GB meant?");
+        refused("RUSTCBUILDX_STORE_SIZE", "500", "hint: is 500MB or 500GB meant?");
+        refused("RUSTCBUILDX_STORE_SIZE", "20000000000", "hint: is 20000000000B meant?");
         refused("RUSTCBUILDX_STORE_SIZE", "99999999TB", "not a size");
         refused("RUSTCBUILDX_SET_ENVS", "A,p:", "`p:` names no variable");
         refused("RUSTCBUILDX_SET_ENVS", "$(x)_TOKEN", "names no variable");

@@ -38,6 +38,21 @@ pub fn pointed_at(diagnostics: &str) -> Vec<String> {
     parts.filter_map(|part| serde_json::Deserializer::from_str(part).into_iter().next()?.ok()).collect()
 }
 
+/// The errors among diagnostics: the messages of JSON ones, and what is no JSON as it is.
+pub fn errors(diagnostics: &str) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Message {
+        message: String,
+        level: String,
+    }
+    let error = |line: &str| match serde_json::from_str::<Message>(line) {
+        Ok(Message { message, level }) => Some(message).filter(|_| level == "error"),
+        Err(_) if line.starts_with('{') => None,
+        Err(_) => Some(line.trim().to_owned()).filter(|line| !line.is_empty()),
+    };
+    diagnostics.lines().filter_map(error).collect()
+}
+
 /// What macros themselves complain of in rustc's JSON messages: errors without a code, and what is said along with them.
 pub fn complaints_of_macros(diagnostics: &str) -> Vec<String> {
     #[derive(Deserialize)]
@@ -113,6 +128,12 @@ mod tests {
         assert_eq!(complaints_of_macros(&error("null")), ["a", "b"]);
         assert!(complaints_of_macros(&error(r#"{"code":"E0308","explanation":null}"#)).is_empty());
         assert!(complaints_of_macros("error: a\n{\"level\":1}").is_empty());
+    }
+
+    #[test]
+    fn errors_are_told_from_the_rest() {
+        let text = "{\"message\":\"a\",\"level\":\"error\"}\n{\"message\":\"b\",\"level\":\"warning\"}\n{\"artifact\":1}\n\n plain \n";
+        assert_eq!(errors(text), ["a", "plain"]);
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub const VARS: &[Var] = &[
     Var {
         name: "RUSTCBUILDX_STORE_SIZE",
         default: Some("20GB"),
-        doc: "the most that stored outcomes take of this machine's disk, such as 500MB or 50GB; 0 keeps none",
+        doc: "the most that the cache folder takes of this machine's disk, stored outcomes and copies of sources, such as 500MB or 50GB; 0 keeps no outcomes",
     },
     Var {
         name: "RUSTCBUILDX_LEAVE",

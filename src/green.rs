@@ -1,7 +1,8 @@
 //! `cargo green …`: any cargo command, its units built in few calls of the engine.
 //!
 //! The command itself runs at once. Its first unit that the store lacks asks for a plan, and waits at the [`gate`] like
-//! all others until that is done. The planner is another process, which ends when cargo does.
+//! all others until that is done. The planner is another process. Both end with this one, which waits for cargo, says what
+//! made the build slow ([`notice`]), and ends as cargo did.
 //!
 //! Cargo alone knows what a command compiles, so it is asked: a rehearsal ([`crate::recording`]) tells all units. Those
 //! that the store lacks are built together, as soon as it is known what decides them ([`crate::schedule`]), and stored;
@@ -25,8 +26,9 @@ use crate::{
     config::Config,
     env::{self, Env},
     gate::{self, Gate, Place},
+    help,
     jobs::Jobs,
-    left, logging,
+    left, logging, misspelt, notice,
     progress::Progress,
     recording::Recording,
     rehearsal::{BUILD_DIR, Rehearsal, cargos_own, command},
@@ -57,6 +59,10 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     if is_planner || first == Some("green") {
         args.remove(0);
     }
+    if let Some(answer) = answer(&args) {
+        print!("{answer}");
+        return Ok(ExitCode::SUCCESS);
+    }
     let env = Env::current();
     let config = Config::load(&env)?;
     let cargo = env.get("CARGO").unwrap_or("cargo").to_owned();
@@ -73,6 +79,7 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     let mut variables = vec![("RUSTC_WRAPPER", wrapper.as_str())];
     variables.extend(build_folder.as_ref().map(|folder| (BUILD_DIR, folder.as_str())));
     let (Some(words), Some(rehearsal)) = (&words, &rehearsal) else {
+        misspelt::complain_for(&env, None);
         match runner::exec_with(cargo.as_ref(), args, &variables)? {}
     };
     if is_planner {
@@ -82,10 +89,25 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     }
     let name = nonce();
     let gate = Gate::new(&name)?;
+    misspelt::complain_for(&env, Some(&name));
     let planner = [PLANNER.into()].into_iter().chain(args.iter().cloned());
-    runner::start_dependent(env::current_exe()?.as_ref(), planner, OwnedFd::from(gate))?;
-    variables.push((gate::VARIABLE, name.as_str()));
-    match runner::exec_with(cargo.as_ref(), args, &variables)? {}
+    let build = (notice::VARIABLE, name.as_str());
+    runner::start_dependent(env::current_exe()?.as_ref(), planner, &[build], OwnedFd::from(gate))?;
+    variables.extend([(gate::VARIABLE, name.as_str()), build]);
+    let status = runner::run_in_place(cargo.as_ref(), args, &variables)?;
+    notice::say_at_end(&env, &name);
+    Ok(runner::end_as(status))
+}
+
+/// What is said to who asks about this program; about a command of cargo's, cargo answers.
+fn answer(args: &[OsString]) -> Option<String> {
+    let words: Vec<&str> = args.iter().map(|arg| arg.to_str()).collect::<Option<_>>()?;
+    let mut help = help::green(help::width());
+    match words[..] {
+        [] | ["help" | "--help" | "-h"] => Some(help.render_help().to_string()),
+        ["--version" | "-V"] => Some(help.render_version()),
+        _ => None,
+    }
 }
 
 /// The build folder for a command, if it is one of the cache's.
@@ -101,7 +123,9 @@ fn wrapper() -> Result<Utf8PathBuf> {
     let beside = own.with_file_name("rustcbuildx");
     match beside.exists() {
         true => Ok(beside),
-        false => bail!("failed to find `{beside}` (hint: `cargo install` puts both programs into one folder)"),
+        false => bail!(
+            "failed to find `{beside}`, which cargo is to call (hint: `cargo install` puts both programs into one folder; they need these names)"
+        ),
     }
 }
 
@@ -149,7 +173,7 @@ impl Planner<'_> {
             // The command is right without it.
             rehearsed.and_then(|rehearsed| self.plan(rehearsed, first, (gate, asked))).unwrap_or_else(|error| {
                 log::warn!("{error:#}");
-                eprintln!("rustcbuildx: not planned further, so each unit is built by itself (hint: RUSTCBUILDX_LOG=warn says why)");
+                notice::say_slow(self.env, "the rest was not planned, and each unit built by itself", &error);
             });
             Ok(())
         })
@@ -162,7 +186,10 @@ impl Planner<'_> {
         let path = Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
         let recording = Recording::begin(path.to_owned())?;
         let begun = SystemTime::now();
-        self.rehearsal.run(self.cargo, self.wrapper, &recording)?;
+        if let Some(why) = self.rehearsal.run(self.cargo, self.wrapper, &recording)? {
+            log::warn!("{why:#}");
+            notice::say_slow(self.env, "some units may not have been planned", &why);
+        }
         session.timings.add("rehearsal", Phase::Rehearsal, begun, SystemTime::now());
         Ok(Rehearsed { session, recording, _folder: folder })
     }

@@ -9,11 +9,12 @@
 
 use std::{collections::HashSet, fs, sync::Mutex};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use camino::Utf8PathBuf;
 
 use crate::{
     cache::{Cache, digest},
+    disk::OnDisk,
     dockerfile::Mount,
     engine::Engine,
     recipe::Key,
@@ -39,7 +40,7 @@ impl Kept {
     pub fn add(&self, key: &str) -> Result<()> {
         let path = self.dir.join(key);
         let write = || fs::create_dir_all(&self.dir).and_then(|()| fs::write(&path, ""));
-        write().with_context(|| format!("failed to write `{path}` (hint: is the disk full?)"))
+        write().on_disk(&path, || format!("failed to write `{path}`"))
     }
 
     /// Takes note of a step that ran to its end in a call that goes on, and leaves a copy of a success.

@@ -11,7 +11,8 @@ use crate::{
     artifacts::Outcome,
     dep_info,
     env::Env,
-    repository,
+    places,
+    sources::{Homes, are_given},
     unit::{Unit, Work, may_be_given},
 };
 
@@ -32,7 +33,7 @@ impl Learned {
     /// What the outcome of a unit tells that the unit did not have, although the host has it.
     ///
     /// `dep_info` is the text of its `*.d` files.
-    pub fn from(unit: &Unit, outcome: &Outcome, dep_info: &str, env: &Env) -> Self {
+    pub fn from(unit: &Unit, outcome: &Outcome, dep_info: &str, env: &Env, homes: &Homes) -> Self {
         let (stdout, stderr) = (String::from_utf8_lossy(&outcome.stdout), String::from_utf8_lossy(&outcome.stderr));
         let (mut variables, mut paths) = match &unit.work {
             Work::Compile { .. } => {
@@ -47,27 +48,38 @@ impl Learned {
         };
         variables
             .retain(|name| may_be_given(name, &unit.work) && !unit.env.contains_key(name) && env.get(name).is_some());
-        let surroundings = surroundings(&unit.package, env.get("HOME"));
-        let reach = reach(&surroundings, &unit.package, env.get("HOME"));
+        let tree = homes.tree_of(&unit.package);
         let mut paths: BTreeSet<Utf8PathBuf> = paths.drain(..).map(|path| normalised(&unit.cwd.join(path))).collect();
-        let is_in_reach = |path: &Utf8Path| path.starts_with(reach) || unit.programs().any(|program| program == path);
-        paths.retain(|path| is_in_reach(path) && !unit.sees(path) && path.exists());
+        paths.retain(|path| may_be_given_of(unit, path, homes) && !are_given(unit, path) && path.exists());
+        // In a plan, there is nothing in what others make.
         paths.retain(|path| !unit.places.stands_in(path));
         if matches!(unit.work, Work::Compile { .. }) {
-            paths.extend(quoted_sources(unit, &stderr, &surroundings, env));
+            paths.extend(quoted_sources(unit, &stderr, &tree, homes));
         }
         let misses_a_file = || {
             misses_a_file(&stdout, &stderr)
                 || dep_info::complaints_of_macros(&stderr).iter().any(|text| speaks_of_files(text))
         };
-        if outcome.status != 0 && paths.is_empty() && !unit.sees(&surroundings) && misses_a_file() {
-            paths.insert(surroundings);
+        if outcome.status != 0 && paths.is_empty() && !are_given(unit, &tree) && misses_a_file() {
+            paths.insert(tree);
         }
         Self { variables: variables.into_iter().collect(), paths, ..Self::default() }
     }
 
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The same with the folder of each file in its place, where that is in the tree of the unit's package and nothing that is made.
+    pub fn wider(mut self, unit: &Unit, homes: &Homes) -> Self {
+        let tree = homes.tree_of(&unit.package);
+        let may_be_whole = |dir: &Utf8Path| dir.starts_with(&tree) && !is_made(unit, dir);
+        let folder = |path: Utf8PathBuf| match path.parent() {
+            Some(dir) if path.is_file() && may_be_whole(dir) => dir.to_owned(),
+            _ => path,
+        };
+        self.paths = self.paths.into_iter().map(folder).collect();
+        self
     }
 
     pub fn extend(&mut self, other: Self) {
@@ -79,12 +91,11 @@ impl Learned {
 }
 
 /// The sources of other packages, in the same tree or from a registry, that rustc would quote if it had them.
-fn quoted_sources(unit: &Unit, stderr: &str, surroundings: &Utf8Path, env: &Env) -> BTreeSet<Utf8PathBuf> {
-    let mut roots = vec![surroundings.to_owned()];
-    roots.extend(env.cargo_home().into_iter().flat_map(|home| [home.join("registry/src"), home.join("git/checkouts")]));
+fn quoted_sources(unit: &Unit, stderr: &str, tree: &Utf8Path, homes: &Homes) -> BTreeSet<Utf8PathBuf> {
+    let roots = [tree.to_owned(), homes.cargo.join("registry/src"), homes.cargo.join("git/checkouts")];
     let named = dep_info::pointed_at(stderr).into_iter().map(|name| normalised(&unit.cwd.join(name)));
     let is_source = |path: &Utf8PathBuf| roots.iter().any(|root| path.starts_with(root)) && path.is_file();
-    named.filter(|path| !unit.sees(path)).filter(is_source).collect()
+    named.filter(|path| !are_given(unit, path)).filter(is_source).collect()
 }
 
 /// Whether a failure may come from a file that is not there.
@@ -116,17 +127,15 @@ fn speaks_of_files(complaint: &str) -> bool {
     !is_of_parser && words.iter().any(|word| complaint.contains(word))
 }
 
-/// The tree a package belongs to, as far as its files may refer to each other: a version-controlled one, or
-/// that of the topmost manifest; never the home folder, which some keep under version control.
-fn surroundings(package: &Utf8Path, home: Option<&str>) -> Utf8PathBuf {
-    let topmost = || repository::folders_around(package, home).filter(|dir| dir.join("Cargo.toml").exists()).last();
-    repository::around(package, home).or_else(topmost).unwrap_or(package).to_owned()
+/// Whether a path that a unit names is within its reach: its package's, or what this very build makes. Version control as a whole
+/// is not.
+fn may_be_given_of(unit: &Unit, path: &Utf8Path, homes: &Homes) -> bool {
+    path.file_name() != Some(".git") && (path.starts_with(homes.reach_of(&unit.package)) || is_made(unit, path))
 }
 
-/// Where a file may be that a package names: in its surroundings or, if it belongs to nothing, in the folder that it is in.
-fn reach<'a>(surroundings: &'a Utf8Path, package: &Utf8Path, home: Option<&str>) -> &'a Utf8Path {
-    let beside = repository::folders_around(surroundings, home).nth(1).filter(|_| surroundings == package);
-    beside.unwrap_or(surroundings)
+/// Whether a path is in the target folder of a unit's build.
+fn is_made(unit: &Unit, path: &Utf8Path) -> bool {
+    places::target_folder(unit).is_some_and(|target| path.starts_with(unit.places.meant(&target)))
 }
 
 /// The path without `.` and `..`, by its text alone.
@@ -145,7 +154,7 @@ pub fn normalised(path: &Utf8Path) -> Utf8PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{argv::RustcArgs, unit::Tool};
+    use crate::{argv::RustcArgs, tool::Tool};
 
     fn tree() -> (tempfile::TempDir, Utf8PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -176,7 +185,9 @@ mod tests {
             called_git: false,
             is_left: false,
         };
-        Learned::from(&unit, &outcome, "# env-dep:A\n", &Env::with(&[("A", "1"), ("B", "2"), ("PATH", "/")]))
+        let homes = Homes { user: None, cargo: "/none".into() };
+        let env = Env::with(&[("A", "1"), ("B", "2"), ("PATH", "/")]);
+        Learned::from(&unit, &outcome, "# env-dep:A\n", &env, &homes)
     }
 
     #[test]
@@ -200,25 +211,6 @@ mod tests {
         let learned = learn(&root, false, 0, said);
         assert_eq!(learned.paths, BTreeSet::from([root.join("shared.txt")]));
         assert_eq!(learned.variables, BTreeSet::from(["B".to_owned()]));
-    }
-
-    #[test]
-    fn the_home_folder_is_no_workspace() {
-        let (_dir, root) = tree();
-        let member = root.join("member");
-        assert_eq!(surroundings(&member, None), root);
-        assert_eq!(surroundings(&member, Some(root.as_str())), member);
-    }
-
-    #[test]
-    fn what_belongs_to_nothing_reaches_its_neighbours() {
-        let case = |package: &str, surroundings: &str, expected: &str| {
-            assert_eq!(reach(surroundings.into(), package.into(), Some("/home/me")), expected);
-        };
-        case("/w/a", "/w/a", "/w");
-        case("/w/repo/a", "/w/repo", "/w/repo");
-        case("/home/me/a", "/home/me/a", "/home/me/a");
-        case("/a", "/a", "/a");
     }
 
     #[test]

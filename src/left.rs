@@ -14,12 +14,13 @@ use std::{
     os::unix::fs::OpenOptionsExt,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
     cache::Cache,
     crate_type::CrateType,
+    disk::OnDisk,
     env::Env,
     output_names,
     recipe::Key,
@@ -90,7 +91,7 @@ pub fn put_stand_ins(unit: &Unit, key: &str, folder: &Utf8Path) -> Result<()> {
             let mode = if unit.makes_build_script() { 0o777 } else { 0o666 };
             let file = File::options().write(true).create_new(true).mode(mode).open(&stand_in);
             file.and_then(|mut file| write!(file, "{STAND_IN}{key}"))
-                .with_context(|| format!("failed to write `{stand_in}` (hint: is the disk full?)"))?;
+                .on_disk(&stand_in, || format!("failed to write `{stand_in}`"))?;
         }
     }
     Ok(())

@@ -15,7 +15,9 @@
 //!
 //! A build script compiles like any program, but what cargo finds in its place is a [`shim`]: a copy of this
 //! program with the real one behind it. When cargo starts it, it calls the wrapper, and [`build_script`]
-//! sends the run the same way; without the wrapper it starts the real program.
+//! sends the run the same way; without the wrapper it starts the real program. Which programs are ours, or compilers that a
+//! container has, too, is told by what they are, not by their names ([`identity`]). What leaves the sandbox is said, once in a
+//! build ([`notice`]).
 //!
 //! `cargo green` ([`green`]) lets cargo run, with a [`gate`] at which the units wait that the store lacks. The first one
 //! tells where it belongs and asks for a plan: cargo runs once more in a [`rehearsal`], where the wrapper only writes
@@ -50,8 +52,10 @@
 //!   cargo would have put there, for plain cargo, rustdoc and editors to use. Who asks for more gets a build folder apart.
 //! - **A recipe's key is the key of its outcome** ([`store`]): it digests the step, the sources and, through
 //!   their keys, all steps below, so the same key means the same outcome.
-//! - **Sources are copied before they are sent** ([`sources`]), except a registry's: the engine sees one
-//!   state of them, and no `.dockerignore`.
+//! - **Sources are copied before they are sent** ([`sources`]), and a copy is called by the digest of its own bytes: whatever is edited
+//!   meanwhile, a key never stands for other bytes than those that were used. To look a unit up, nothing is copied, and only files that
+//!   changed are read. A file or folder that is heavy is given to the engine once, as stored outcomes are, so that an edit beside
+//!   it sends what is small.
 //! - **Code finds what is baked into it** ([`baked`]): a build script may be linked with a crate that looks for files in its own
 //!   package, as may a macro. Such a run or compile is shown that package at the very path which the code has, so its outcome is
 //!   shared with those alone who have it at the same path.
@@ -60,8 +64,8 @@
 //!
 //! # Absences
 //!
-//! `argv`, `crate_type`, `emit`, `output_names`, `unit`, `dep_info`, `dockerfile`, `placeholder`, `stage`, `plan`, `quote`, `role`
-//! and `schedule` touch neither files nor processes. `dockerfile` knows no rustc, `argv` and `unit` no containers, `stage` no
+//! `argv`, `crate_type`, `emit`, `output_names`, `unit`, `dep_info`, `dockerfile`, `placeholder`, `stage`, `plan`, `quote`, `role`,
+//! `schedule` and `tool` touch neither files nor processes. `dockerfile` knows no rustc, `argv` and `unit` no containers, `stage` no
 //! engine, `artifacts` no Dockerfile. Only `env` reads the environment, only `runner` starts processes and
 //! a runtime, only `engine` knows docker from podman. `tests/tidy.rs` holds them to it.
 
@@ -70,6 +74,8 @@ pub mod config;
 pub mod env;
 pub mod jobs;
 pub mod logging;
+pub mod misspelt;
+pub mod notice;
 pub mod role;
 // Words and units: pure.
 pub mod argv;
@@ -80,6 +86,7 @@ pub mod output_names;
 pub mod placeholder;
 pub mod quote;
 pub mod schedule;
+pub mod tool;
 pub mod unit;
 // Stages and files: pure.
 pub mod dockerfile;
@@ -88,6 +95,7 @@ pub mod stage;
 // What is on the disk.
 pub mod baked;
 pub mod cache;
+pub mod disk;
 pub mod inputs;
 pub mod kept;
 pub mod leak;
@@ -99,6 +107,7 @@ pub mod program;
 pub mod recipe;
 pub mod recording;
 pub mod repository;
+pub mod retention;
 pub mod shim;
 pub mod sources;
 pub mod store;
@@ -107,6 +116,7 @@ pub mod artifacts;
 pub mod delivery;
 pub mod engine;
 pub mod gate;
+pub mod identity;
 pub mod image;
 pub mod runner;
 pub mod session;
@@ -117,5 +127,6 @@ pub mod build_script;
 pub mod cmd;
 pub mod compile;
 pub mod green;
+pub mod help;
 pub mod progress;
 pub mod rehearsal;

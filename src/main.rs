@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use rustcbuildx::{build_script, cmd, compile, env, role::Role, shim::Shim};
+use rustcbuildx::{build_script, cmd, compile, env, identity, role::Role, shim::Shim};
 
 fn main() -> ExitCode {
     match run() {
@@ -15,6 +15,10 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<ExitCode> {
+    if env::arguments() == [identity::QUESTION] {
+        println!("{}", identity::ANSWER);
+        return Ok(ExitCode::SUCCESS);
+    }
     let own = env::current_exe()?;
     if let Some(shim) = Shim::open(&own)? {
         return build_script::start(shim, &own, env::arguments());

@@ -199,7 +199,7 @@ mod tests {
 
     fn compile(line: &str) -> Unit {
         let args = RustcArgs::parse(line.split(' ').map(str::to_owned).collect());
-        let work = Work::Compile { tool: crate::unit::Tool::Rustc, args, out_dir: "/t".into() };
+        let work = Work::Compile { tool: crate::tool::Tool::Rustc, args, out_dir: "/t".into() };
         Unit::new(work, "/w".into(), "/w".into())
     }
 

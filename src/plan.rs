@@ -73,7 +73,7 @@ pub fn ask(base: &str, keys: &[&str], nonce: &str, style: Style<'_>) -> Plan {
 }
 
 const ASK: &str = r#"mkdir -p /rustcbuildx/outcome && cd "$1" && for key in *; do
-  [ ! "$(ls -A "$key/files" 2>/dev/null)" ] || mkdir "/rustcbuildx/outcome/$key" || exit
+  [ ! "$(ls -A "$key/files" "$key/p" 2>/dev/null)" ] || mkdir "/rustcbuildx/outcome/$key" || exit
 done"#;
 
 /// The steps of these keys and all that they are made from, each behind those; `step` gives that of a key.
@@ -116,6 +116,34 @@ for key; do
   new=$(mktemp -d "$kept/XXXXXX") && cp -a "$given/." "$new" && rm -rf "$kept/files" || exit
   mv -T "$new/files" "$kept/files" || [ -e "$kept/files" ] || exit
   mv "$new"/* "$kept" && rm -rf "$new"
+done"#;
+
+/// Has an engine keep contexts: those of these names, in these folders. A `nonce` that was never used before makes it a step that no
+/// cache holds.
+pub fn give(base: &str, contexts: &[(&str, &Utf8Path)], nonce: &str, style: Style<'_>) -> Plan {
+    let given = "/rustcbuildx/given";
+    let source = |name: &str| Mount::Bind {
+        from: name.to_owned(),
+        source: "/".to_owned(),
+        target: format!("{given}/{name}"),
+        writable: false,
+    };
+    let mounts = contexts.iter().flat_map(|(name, _)| [source(name), Mount::keep(name, &format!("{KEPT}/{name}"))]);
+    let names = contexts.iter().map(|(name, _)| *name);
+    let words = ["/bin/sh", "-c", GIVE, nonce].into_iter().chain(names).map(str::to_owned);
+    let run = Run { mounts: mounts.collect(), argv: words.collect() };
+    let folders = contexts.iter().map(|(name, folder)| (name.to_string(), folder.to_path_buf())).collect();
+    one(base, "give", &run, folders, style)
+}
+
+/// Each folder appears whole, and only once: others may be reading it.
+const GIVE: &str = r#"mkdir -p /rustcbuildx/outcome || exit
+for name; do
+  kept=/rustcbuildx/kept/$name
+  [ -e "$kept/p" ] && continue
+  new=$(mktemp -d "$kept/XXXXXX") && cp -a "/rustcbuildx/given/$name/p" "$new" || exit
+  mv -T "$new/p" "$kept/p" || [ -e "$kept/p" ] || exit
+  rm -rf "$new"
 done"#;
 
 /// Plans a step that is no unit's. The result is what it left.

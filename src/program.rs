@@ -12,6 +12,7 @@ use camino::Utf8Path;
 
 use crate::{
     cache::Cache,
+    disk::OnDisk,
     dockerfile::{Mount, Run},
     output_names,
     recipe::{Output, Recipe},
@@ -28,7 +29,7 @@ pub fn keep(cache: &Cache, key: &str, unit: &Unit, folder: &Utf8Path) -> Result<
     cache.folder(&name_of(key), |new| {
         let to = new.join(source.trim_start_matches('/'));
         let copied = fs::create_dir_all(to.with_file_name("")).and_then(|()| fs::copy(&program, &to));
-        copied.map(drop).with_context(|| format!("failed to copy `{program}` into the cache (hint: is the disk full?)"))
+        copied.map(drop).on_disk(new, || format!("failed to copy `{program}` into the cache"))
     })?;
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! artifact is the one that was written then. The step behind a recipe is kept apart: a unit reads the recipes of
 //! all crates below it, and of their steps, which are much longer, none.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -15,7 +15,7 @@ use crate::{
     baked::Baked,
     cache::{Cache, digest},
     dockerfile::{Mount, Run},
-    sources::{Extent, file_digest, stamp, tree_digest},
+    sources::{file_digest, folder_digest, stamp},
     stage,
 };
 
@@ -58,6 +58,8 @@ pub struct Step {
     pub stages: Vec<Key>,
     /// The names and folders of the contexts that it mounts from.
     pub contexts: BTreeMap<String, Utf8PathBuf>,
+    /// Those of the contexts that are heavy: the engine is to keep them.
+    pub heavy: BTreeSet<Key>,
     /// See [`Recipe::crates`].
     pub crates: Vec<Key>,
     /// See [`Recipe::macros`].
@@ -207,13 +209,23 @@ impl Step {
         Recipe { key, origin, outputs, crates, macros, common, baked: self.baked.clone() }
     }
 
-    /// The same step, its inputs taken from what the engine kept of some stages, through links if there `may_be_links`.
+    /// The same step, its inputs taken from what the engine keeps of stages and of heavy contexts, through links if there
+    /// `may_be_links`.
     pub fn with_kept(mut self, is_kept: impl Fn(&str) -> bool, may_be_links: bool) -> Self {
         let stages = &self.stages;
         stage::take_kept(&mut self.run, |key| stages.iter().any(|stage| stage == key) && is_kept(key), may_be_links);
+        let heavy = &self.heavy;
+        let is_kept = |name: &str| heavy.contains(name) && is_kept(name);
+        stage::take_heavy(&mut self.run, is_kept);
+        self.contexts.retain(|name, _| !is_kept(name));
         let mounts = &self.run.mounts;
         self.stages.retain(|key| mounts.iter().any(|mount| matches!(mount, Mount::Bind { from, .. } if from == key)));
         self
+    }
+
+    /// The names and folders of its heavy contexts.
+    pub fn heavy(&self) -> impl Iterator<Item = (&Key, &Utf8PathBuf)> {
+        self.heavy.iter().filter_map(|name| self.contexts.get_key_value(name))
     }
 
     /// Whether it leaves a copy of its files in the engine.
@@ -228,8 +240,8 @@ fn link_name(path: &Utf8Path) -> String {
 
 fn content(path: &Utf8Path) -> Result<String> {
     match path.is_dir() {
-        true => tree_digest(path, Extent::Everything),
-        false => file_digest(path.as_std_path()),
+        true => folder_digest(path),
+        false => file_digest(path.as_std_path()).with_context(|| format!("failed to read `{path}`")),
     }
 }
 

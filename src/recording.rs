@@ -19,6 +19,7 @@ use crate::{
     argv::{Flag, RustcArgs},
     build_script,
     cache::Cache,
+    disk::OnDisk,
     env::Env,
     output_names, placeholder, shim,
     unit::{NUM_JOBS, Unit, Work},
@@ -54,8 +55,8 @@ impl Recording {
         self.cache.write(&format!("units/{:032}-{}", now.as_nanos(), std::process::id()), unit)?;
         let said = match &unit.work {
             Work::Compile { args, out_dir, .. } => {
-                let messages = stand_ins(unit, args, out_dir)
-                    .with_context(|| format!("failed to write to `{out_dir}` (hint: is the disk full?)"))?;
+                let messages =
+                    stand_ins(unit, args, out_dir).on_disk(out_dir, || format!("failed to write to `{out_dir}`"))?;
                 std::io::stderr().write_all(messages.as_bytes())
             }
             Work::BuildScript { out_dir, .. } => {

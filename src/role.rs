@@ -22,7 +22,7 @@ impl Role {
             Some(build_script::COMMAND) if args.len() == 2 && args[1].to_str().is_some() => {
                 Self::BuildScript(args[1].to_string_lossy().into_owned())
             }
-            Some(first) if is_compiler(first) => Self::Compiler(args),
+            Some(first) if is_compiler(first) || is_called(first, &args[1..]) => Self::Compiler(args),
             None if !args.is_empty() => Self::Compiler(args),
             _ => Self::Command(args),
         }
@@ -37,6 +37,14 @@ fn is_compiler(word: &str) -> bool {
         && (word.contains('/') || name.contains("rustc") || name.contains("driver"))
 }
 
+/// Whether a word of another name is called as cargo calls a compiler or, before a compiler, the user's own wrapper.
+fn is_called(word: &str, args: &[OsString]) -> bool {
+    let mut args = args.iter().map(|arg| arg.to_string_lossy());
+    !word.starts_with('-')
+        && !cmd::NAMES.contains(&word)
+        && args.any(|arg| arg.starts_with(['-', '@']) || is_compiler(&arg))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,7 +55,14 @@ mod tests {
 
     #[test]
     fn compilers_are_told_from_commands() {
-        for line in ["rustc -vV", "/t/bin/rustc x.rs", "clippy-driver rustc -", "./my-compiler x"] {
+        for line in [
+            "rustc -vV",
+            "/t/bin/rustc x.rs",
+            "clippy-driver rustc -",
+            "./my-compiler x",
+            "mycompiler -vV",
+            "mine my-rustc -vV",
+        ] {
             assert!(matches!(role(line), Role::Compiler(_)), "{line}");
         }
         for line in ["", "env", "pull", "--help", "-V", "frobnicate", "build"] {

@@ -13,7 +13,7 @@ use std::{
     panic,
     process::{ExitStatus, Stdio},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow};
@@ -22,6 +22,7 @@ use tokio::{
     process::Command,
 };
 
+use crate::disk;
 use crate::quote;
 
 /// A process to start: it can be shown, logged and run by hand.
@@ -66,13 +67,27 @@ impl fmt::Display for Cmd {
 ///
 /// Fails if the process cannot be started; a status other than 0 is the caller's to judge.
 pub fn run(cmd: &Cmd) -> Result<Finished> {
-    let mut stdout = tempfile::tempfile().context("failed to make a temporary file (hint: is the disk full?)")?;
+    let mut stdout = disk::temporary(tempfile::tempfile())?;
     let (status, stderr) = run_writing(cmd, stdout.try_clone()?.into(), |_| {})?;
     io::Seek::rewind(&mut stdout)?;
     Ok(Finished { status, stdout, stderr })
 }
 
-/// The same; `watch` gets each line of standard error as it comes, and `take`, on a thread of its own, standard output.
+/// The same, with nothing to read, for at most so long: then it is ended.
+pub fn run_within(cmd: &Cmd, limit: Duration) -> Result<Finished> {
+    let mut stdout = disk::temporary(tempfile::tempfile())?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start tokio")?;
+    let to = stdout.try_clone()?.into();
+    let ended = runtime.block_on(async { tokio::time::timeout(limit, run_async(cmd, to, |_| {})).await });
+    let (status, stderr) = ended
+        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+        .with_context(|| format!("failed to run `{}`", cmd.program))?;
+    io::Seek::rewind(&mut stdout)?;
+    Ok(Finished { status, stdout, stderr })
+}
+
+/// The same as [`run`]; `watch` gets each line of standard error as it comes, and `take`, on a thread of its own, standard output.
 pub fn run_watched<T: Send>(
     cmd: &Cmd,
     watch: impl FnMut(&str),
@@ -127,7 +142,7 @@ async fn run_async(cmd: &Cmd, stdout: OwnedFd, mut watch: impl FnMut(&str)) -> R
 /// Runs a process that leaves another one behind, which goes on after it and after this one. What it said on standard
 /// error is read once it ended, for the other may hold on to that.
 pub fn run_detaching(cmd: &Cmd) -> Result<(ExitStatus, String)> {
-    let mut said = tempfile::tempfile().context("failed to make a temporary file (hint: is the disk full?)")?;
+    let mut said = disk::temporary(tempfile::tempfile())?;
     let status = command(cmd)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -140,10 +155,15 @@ pub fn run_detaching(cmd: &Cmd) -> Result<(ExitStatus, String)> {
     Ok((status, text))
 }
 
-/// Starts a process that goes on beside this one, and beside what this one becomes, and ends with it.
-pub fn start_dependent(program: &OsStr, args: impl IntoIterator<Item = OsString>, stdin: OwnedFd) -> Result<()> {
+/// Starts a process that goes on beside this one, with variables added to this one's, and ends with it.
+pub fn start_dependent(
+    program: &OsStr,
+    args: impl IntoIterator<Item = OsString>,
+    env: &[(&str, &str)],
+    stdin: OwnedFd,
+) -> Result<()> {
     let mut command = std::process::Command::new(program);
-    command.args(args).stdin(stdin).stdout(Stdio::null());
+    command.args(args).envs(env.iter().copied()).stdin(stdin).stdout(Stdio::null());
     end_with_this(&mut command);
     command.spawn().with_context(|| format!("failed to run `{}`", program.display())).map(drop)
 }
@@ -158,6 +178,27 @@ fn end_with_this(command: &mut std::process::Command) {
 /// Runs a process on this one's terminal, to its end.
 pub fn run_visibly(cmd: &Cmd) -> Result<ExitStatus> {
     command(cmd).status().with_context(|| format!("failed to run `{}`", cmd.program))
+}
+
+/// Runs a program to its end in the place of this one, with variables added to this one's. It ends with this one, and
+/// what a terminal sends to both, such as Ctrl-C, is for it to answer.
+pub fn run_in_place(
+    program: &OsStr,
+    args: impl IntoIterator<Item = OsString>,
+    env: &[(&str, &str)],
+) -> Result<ExitStatus> {
+    let mut command = std::process::Command::new(program);
+    command.args(args).envs(env.iter().copied());
+    end_with_this(&mut command);
+    let mut child = command.spawn().with_context(|| format!("failed to run `{}`", program.display()))?;
+    // Only now, for the program itself is to be ended by them. SAFETY: to ignore a signal runs no code.
+    let ignored = [libc::SIGINT, libc::SIGQUIT].map(|signal| (signal, unsafe { libc::signal(signal, libc::SIG_IGN) }));
+    let ended = child.wait();
+    for (signal, before) in ignored {
+        // SAFETY: what was in force before is what the system set.
+        unsafe { libc::signal(signal, before) };
+    }
+    ended.with_context(|| format!("failed to wait for `{}`", program.display()))
 }
 
 fn command(cmd: &Cmd) -> std::process::Command {
@@ -188,6 +229,14 @@ pub fn end_like(status: i32) -> std::process::ExitCode {
         let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
     }
     std::process::ExitCode::from(u8::try_from(status).unwrap_or(1))
+}
+
+/// Ends this process as another one ended that the system told of.
+pub fn end_as(status: ExitStatus) -> std::process::ExitCode {
+    match status.code() {
+        Some(code) => std::process::ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        None => end_like(shell_status(status)),
+    }
 }
 
 /// A status as a shell gives it.

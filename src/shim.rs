@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::{cache::hex, left, recipe::Key};
+use crate::{cache::hex, disk::OnDisk, left, recipe::Key};
 use camino::{Utf8Path, Utf8PathBuf};
 
 /// Ends a shim's file; before it the lengths of the program and of the path, 8 bytes each.
@@ -129,7 +129,7 @@ pub fn wrap(path: &Utf8Path, compiled: &Utf8Path, mut front: impl Read) -> Resul
         file.write_all(MAGIC)?;
         file.set_permissions(fs::Permissions::from_mode(mode))
     };
-    wrap().with_context(|| format!("failed to write the build script `{compiled}` (hint: is the disk full?)"))
+    wrap().on_disk(path, || format!("failed to write the build script `{compiled}`"))
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use crate::{
     output_names, quote,
     recipe::Output,
     repository::{BIN, WITNESS},
-    unit::{Tool, Unit, Work},
+    tool::Tool,
+    unit::{Unit, Work},
 };
 
 /// The folder that holds a unit's outcome in its stage.
@@ -270,6 +271,17 @@ pub fn take_kept(run: &mut Run, is_kept: impl Fn(&str) -> bool, may_be_links: bo
     });
     if may_be_links {
         run.argv[LINKS] = links.join(" ");
+    }
+}
+
+/// Has a step take those contexts that `is_kept` says from what the engine keeps of them. There, nobody may write.
+pub fn take_heavy(run: &mut Run, is_kept: impl Fn(&str) -> bool) {
+    for mount in &mut run.mounts {
+        if let Mount::Bind { from, source, target, .. } = mount
+            && is_kept(from)
+        {
+            *mount = Mount::kept(from, source, target);
+        }
     }
 }
 

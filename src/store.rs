@@ -2,12 +2,12 @@
 //!
 //! An entry is the archive of a success as the engine sent it, compressed, with a digest of that at the end.
 //! Entries appear by rename, and one that does not match its digest counts as missing and is removed. The
-//! least recently used go first when all take more than their share.
+//! least recently used go first when all that is kept takes more than its share ([`crate::retention`]).
 
 use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     artifacts::{Archive, Outcome, Received},
     cache::Cache,
+    disk::OnDisk,
 };
 
 /// Where outcomes are kept: this machine's disk, or another place behind the same two calls.
@@ -41,13 +42,11 @@ pub trait Store {
 /// The store in the user's cache folder.
 pub struct LocalStore<'a> {
     cache: &'a Cache,
-    /// The most that all entries may take, in bytes; 0 keeps none.
+    /// The most that all that is kept may take, in bytes; 0 keeps no outcomes.
     limit: u64,
 }
 
 const DIGEST: u64 = 32;
-/// How long the sizes of the entries are not added up again.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 
 impl<'a> LocalStore<'a> {
     pub fn new(cache: &'a Cache, limit: u64) -> Self {
@@ -69,30 +68,6 @@ impl<'a> LocalStore<'a> {
         // For the least recently used to be told.
         let _ = file.set_modified(SystemTime::now());
         Ok(received)
-    }
-
-    /// Removes the least recently used entries, now and then, until the rest is within the limit.
-    fn sweep(&self) -> Result<()> {
-        if !self.cache.is_due("store-swept", SWEEP_INTERVAL)? {
-            return Ok(());
-        }
-        let mut entries = Vec::new();
-        for entry in self.cache.path("store").read_dir_utf8()? {
-            let entry = entry?;
-            if let Ok(data) = entry.metadata() {
-                entries.push((data.modified()?, data.len(), entry.into_path()));
-            }
-        }
-        entries.sort();
-        let mut size: u64 = entries.iter().map(|(_, size, _)| size).sum();
-        for (_, entry_size, path) in entries {
-            if size <= self.limit {
-                break;
-            }
-            fs::remove_file(path)?;
-            size -= entry_size;
-        }
-        Ok(())
     }
 }
 
@@ -135,9 +110,9 @@ impl Store for LocalStore<'_> {
             let digest = encoder.finish()?.hasher.finalize();
             file.write_all(&digest)?;
             file.persist(&path)?;
-            self.sweep()
+            Ok(())
         };
-        put().with_context(|| format!("failed to keep the outcome `{path}` (hint: is the disk full?)"))
+        put().on_disk(&path, || format!("failed to keep the outcome `{path}`"))
     }
 
     fn remove(&self, key: &str) {
@@ -227,25 +202,6 @@ mod tests {
             fs::write(store.path("u1"), &whole[..at]).unwrap();
             assert!(store.get("u1", &place.out_dir).is_none(), "cut at {at}");
         }
-    }
-
-    #[test]
-    fn the_least_recently_used_go_first() {
-        let place = place();
-        let store = LocalStore::new(&place.cache, 1 << 30);
-        for key in ["u1", "u2", "u3"] {
-            store.put(key, &mut archive(key)).unwrap();
-        }
-        let used = |key: &str, seconds| {
-            let file = File::options().write(true).open(store.path(key)).unwrap();
-            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
-        };
-        used("u1", 2);
-        used("u2", 1);
-        fs::remove_file(place.cache.path("store-swept")).unwrap();
-        let size = fs::metadata(store.path("u1")).unwrap().len();
-        LocalStore::new(&place.cache, size * 5 / 2).sweep().unwrap();
-        assert!(!store.path("u2").exists() && store.path("u1").exists() && store.path("u3").exists());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::{
     emit::EmitKind,
     env::Env,
     places::Places,
+    tool::Tool,
 };
 
 /// What cargo wants of one call.
@@ -57,28 +58,6 @@ pub enum Work {
     },
 }
 
-/// The compilers cargo calls through a wrapper.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Tool {
-    Rustc,
-    Clippy,
-}
-
-impl Tool {
-    /// The compiler behind the words cargo put before rustc's arguments, and how many those are:
-    /// `rustc …` or `clippy-driver rustc …`. Another compiler is none of ours.
-    pub fn of(words: &[String]) -> Option<(Self, usize)> {
-        match Utf8Path::new(words.first()?).file_name()? {
-            "rustc" => Some((Self::Rustc, 1)),
-            "clippy-driver" => {
-                let rustc = words.get(1).and_then(|word| Utf8Path::new(word).file_name());
-                Some((Self::Clippy, if rustc == Some("rustc") { 2 } else { 1 }))
-            }
-            _ => None,
-        }
-    }
-}
-
 /// How many processes a build script may run at once.
 pub const NUM_JOBS: &str = "NUM_JOBS";
 
@@ -112,16 +91,6 @@ impl Unit {
     pub fn artifacts(&self) -> impl Iterator<Item = &Utf8Path> {
         let is_file = |name: &str| ARTIFACT_FILES.iter().any(|prefix| name.starts_with(prefix));
         self.env.iter().filter(move |(name, _)| is_file(name)).map(|(_, path)| Utf8Path::new(path))
-    }
-
-    /// The programs of its package, which few tests do more with than to run them.
-    pub fn programs(&self) -> impl Iterator<Item = &Utf8Path> {
-        self.env.iter().filter(|(name, _)| name.starts_with("CARGO_BIN_EXE_")).map(|(_, path)| Utf8Path::new(path))
-    }
-
-    /// Whether a path is among the files it is given of the package and beyond.
-    pub fn sees(&self, path: &Utf8Path) -> bool {
-        path.starts_with(&self.package) || self.paths.iter().any(|seen| path.starts_with(seen))
     }
 
     /// The folder whose new files are the unit's output.
@@ -441,15 +410,6 @@ mod tests {
             compile("--crate-name build_script_build b.rs --crate-type bin --emit=link --out-dir t")
                 .makes_build_script()
         );
-    }
-
-    #[test]
-    fn a_compiler_is_known_by_its_name() {
-        let of = |line: &str| Tool::of(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        assert_eq!(of("/t/bin/rustc -vV"), Some((Tool::Rustc, 1)));
-        assert_eq!(of("clippy-driver /t/bin/rustc -vV"), Some((Tool::Clippy, 2)));
-        assert_eq!(of("clippy-driver --version"), Some((Tool::Clippy, 1)));
-        assert_eq!(of("miri x"), None);
     }
 
     #[test]

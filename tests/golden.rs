@@ -11,7 +11,8 @@ use rustcbuildx::{
     plan,
     recipe::Step,
     stage,
-    unit::{self, Invocation, Tool, Unit},
+    tool::Tool,
+    unit::{self, Invocation, Unit},
 };
 
 const STYLE: Style<'_> = Style { syntax: None, words_in_variables: true };
@@ -28,12 +29,12 @@ fn unit(dir: &Path) -> Unit {
     let vars: Vec<(&str, &str)> = vars.iter().map(|line| line.split_once('=').unwrap()).collect();
     let env = Env::with(&vars);
     let cwd = "/home/me/project".into();
-    let Some((tool, count)) = Tool::of(&words) else {
+    let Some(tool) = Path::new(&words[0]).file_name().and_then(|name| Tool::named(name.to_str()?)) else {
         let target = Some("/home/me/project/target".into());
         return unit::build_script(words[0].as_str().into(), cwd, target, &env)
             .expect("cargo's variables are in `env`");
     };
-    match unit::invocation(tool, RustcArgs::parse(words[count..].to_vec()), cwd, &env) {
+    match unit::invocation(tool, RustcArgs::parse(words[Tool::programs(&words)..].to_vec()), cwd, &env) {
         Invocation::Compile(unit) => *unit,
         other => panic!("{}: {other:?}", dir.display()),
     }
@@ -57,6 +58,7 @@ fn dockerfile(unit: &Unit) -> String {
         run,
         stages: vec![],
         contexts: Default::default(),
+        heavy: Default::default(),
         crates: vec![],
         macros: None,
         common: None,

@@ -23,6 +23,7 @@ const PURE: &[&str] = &[
     "role",
     "schedule",
     "stage",
+    "tool",
     "unit",
 ];
 

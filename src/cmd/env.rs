@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::{
     config::{Config, Origin, setting},
     env::{Env, VARS},
-    quote,
+    misspelt, quote,
 };
 
 /// Prints every setting with its origin and meaning, or the values of those asked for, one a line.
@@ -31,6 +31,7 @@ pub fn run<'a>(env: &Env, names: impl Iterator<Item = &'a String>) -> Result<Exi
             println!("{}={}  # {origin}: {}", var.name, quote::word(value.unwrap_or_default()), var.doc);
         });
     }
+    misspelt::complain(env);
     Config::load(env)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,12 +5,12 @@ mod explain;
 mod pull;
 mod timings;
 
-use std::{ffi::OsString, fmt::Write, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Arg, Command, error::ErrorKind};
 
-use crate::env::{Env, VARS};
+use crate::{env::Env, help};
 
 /// The words that are commands and never a compiler's name.
 pub const NAMES: &[&str] = &["env", "explain", "pull", "timings", "help"];
@@ -51,7 +51,7 @@ fn command() -> Command {
     Command::new("rustcbuildx")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Compiles Rust through BuildKit: export RUSTC_WRAPPER=rustcbuildx, then use cargo as ever")
-        .after_help(settings())
+        .after_help(help::settings(help::width()))
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
@@ -73,18 +73,10 @@ fn command() -> Command {
         )
 }
 
-fn settings() -> String {
-    let mut text = "Settings, all of the environment:\n".to_owned();
-    for var in VARS {
-        let default = var.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
-        writeln!(text, "  {:<24}{}{default}", var.name, var.doc).expect("a String takes all");
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::VARS;
 
     #[test]
     fn the_command_line_is_sound() {
@@ -97,8 +89,9 @@ mod tests {
     #[test]
     fn the_help_and_the_readme_name_every_setting() {
         let readme = include_str!("../../README.md");
+        let help = command().render_help().to_string();
         for var in VARS {
-            assert!(settings().contains(var.name));
+            assert!(help.contains(var.name));
             let row = format!(
                 "| `{}` | {} | {} |",
                 var.name,

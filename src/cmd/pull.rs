@@ -10,7 +10,7 @@ use crate::{
     engine::Engine,
     env::Env,
     image::{self, Image},
-    logging,
+    logging, misspelt,
     toolchain::Version,
 };
 
@@ -18,6 +18,7 @@ use crate::{
 pub fn run(env: &Env) -> Result<ExitCode> {
     let config = Config::load(env)?;
     logging::start(&config.log)?;
+    misspelt::complain(env);
     if config.is_local() {
         eprintln!("rustcbuildx: nothing to pull: rustc runs locally (RUSTCBUILDX=0 or RUSTCBUILDX_RUNNER=none)");
         return Ok(ExitCode::SUCCESS);

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, fmt::Write, fs, process::ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use camino::Utf8Path;
 
+use crate::disk::OnDisk;
 use crate::timings::{self, Phase, Span};
 
 /// Writes the page beside a file of `RUSTCBUILDX_TIMINGS`, and prints its name.
@@ -15,7 +16,7 @@ pub fn run(path: &str) -> Result<ExitCode> {
         bail!("failed to show `{path}`: no timings in it (hint: RUSTCBUILDX_TIMINGS=FILE of a build writes them)");
     }
     let page = path.with_extension("html");
-    fs::write(&page, html(&spans)).with_context(|| format!("failed to write `{page}` (hint: is the disk full?)"))?;
+    fs::write(&page, html(&spans)).on_disk(&page, || format!("failed to write `{page}`"))?;
     println!("{page}");
     Ok(ExitCode::SUCCESS)
 }

@@ -137,7 +137,7 @@ pub fn digest(engine: &Engine, image: &str) -> Result<Option<String>> {
         bail!(
             "failed to find the image `{image}`: {} {}",
             engine.complaint(&remote.stderr),
-            hint(&format!("{}{}", remote.stderr, local.stderr))
+            hint(&format!("{}{}", remote.stderr, local.stderr), Some(image), engine.name())
         );
     }
     let digests = text(&mut local)?;

@@ -1,12 +1,14 @@
 //! docker or podman: what is asked of them and how they are asked. The only place that knows which.
 
 mod docker;
+mod hint;
 mod podman;
 mod tunnel;
 
 use std::{borrow::Cow, io::Read};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use hint::hint;
 use serde::{Deserialize, Serialize};
 use tunnel::Tunnel;
 
@@ -107,17 +109,22 @@ impl Engine {
     }
 
     fn told_processors(&self, cache: &Cache) -> Option<usize> {
-        let env = self.route(cache).into_iter().collect();
+        let env = self.route(cache).ok()?.into_iter().collect();
         let mut finished = runner::run(&Cmd { env, ..Cmd::new(&self.cli, ["info", "--format={{.NCPU}}"]) }).ok()?;
         text(&mut finished).ok()?.parse().ok().filter(|count| *count > 0 && finished.status.success())
     }
 
     /// The variable that leads a command through the engine's tunnel, which is opened if need be; `None` if there is
-    /// none to be had.
-    pub fn route(&self, cache: &Cache) -> Option<(String, String)> {
-        let host = self.tunnel.as_ref()?.open(cache);
-        let host = host.inspect_err(|error| log::warn!("failed to open a tunnel: {error:#}")).ok()?;
-        Some(("DOCKER_HOST".to_owned(), host))
+    /// none. Fails if it cannot be opened: the command finds its own way.
+    pub fn route(&self, cache: &Cache) -> Result<Option<(String, String)>> {
+        let host =
+            self.tunnel.as_ref().map(|tunnel| tunnel.open(cache)).transpose().context("failed to open a tunnel")?;
+        Ok(host.map(|host| ("DOCKER_HOST".to_owned(), host)))
+    }
+
+    /// Whether its commands connect anew for each thing that they ask of a machine elsewhere.
+    pub fn connects_often(&self) -> bool {
+        self.kind == Kind::Docker && self.tunnel.is_none() && self.address.contains("DOCKER_HOST=ssh://")
     }
 
     pub fn name(&self) -> &'static str {
@@ -190,7 +197,8 @@ impl Engine {
         match runner::run_visibly(&cmd)?.success() {
             true => Ok(()),
             false => bail!(
-                "failed to pull `{image}` with {} (hint: is the name right, and the registry within reach of the engine?)",
+                "failed to pull `{image}` with {} (hint: is the name right, and the registry within reach of the engine? \
+                 RUSTCBUILDX_BASE_IMAGE=docker-image://NAME sets another image)",
                 self.name()
             ),
         }
@@ -210,7 +218,7 @@ impl Engine {
         if finished.status.success() {
             return Ok(());
         }
-        let (complaint, hint) = (self.complaint(&finished.stderr), hint(&finished.stderr));
+        let (complaint, hint) = (self.complaint(&finished.stderr), hint(&finished.stderr, None, self.name()));
         bail!("failed to {task} with {}: {complaint} {hint}", self.name())
     }
 
@@ -234,27 +242,6 @@ impl Engine {
         let cmd = Cmd::new(program, args);
         log::debug!("{cmd}");
         runner::run(&cmd)
-    }
-}
-
-/// The way out of the usual troubles.
-fn hint(stderr: &str) -> &'static str {
-    let has = |texts: &[&str]| texts.iter().any(|text| stderr.contains(text));
-    if has(&[
-        "annot connect",
-        "connection refused",
-        "failed to dial",
-        "no such host",
-        "unable to connect",
-        "error during connect",
-    ]) {
-        "(hint: is the engine running, and are DOCKER_HOST or CONTAINER_HOST right? RUSTCBUILDX_RUNNER=none builds locally)"
-    } else if has(&["not found", "pull access denied", "manifest unknown", "failed to resolve source"]) {
-        "(hint: does the image exist? `rustcbuildx pull` looks it up again, RUSTCBUILDX_BASE_IMAGE=docker-image://NAME sets another)"
-    } else if has(&["no space left"]) {
-        "(hint: the engine's disk is full: `docker buildx prune` or `podman system prune` frees some)"
-    } else {
-        "(hint: RUSTCBUILDX_LOG=debug shows all of it; RUSTCBUILDX_RUNNER=none builds locally)"
     }
 }
 

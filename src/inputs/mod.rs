@@ -1,26 +1,24 @@
 //! What a unit reads, found on the host, as mounts of stages and contexts.
 
+mod copies;
 mod named;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
     argv::{Flag, RustcArgs},
-    baked::{self, Baked},
-    cache::{Cache, digest},
+    cache::Cache,
     dockerfile::Mount,
     learned::normalised,
-    left, program,
+    program,
     recipe::{Key, Origin, Output, Recipe, Recipes},
-    shim::{self, Shim},
-    sources::{Extent, Sources, file_digest},
-    unit::{Tool, Unit, Work},
+    shim,
+    sources::{Reader, Sources, are_given},
+    tool::Tool,
+    unit::{Unit, Work},
 };
 
 /// The mounts of a unit, and where they come from.
@@ -31,6 +29,8 @@ pub struct Inputs {
     pub stages: Vec<Key>,
     /// Names and folders of the contexts mounted from.
     pub contexts: BTreeMap<String, Utf8PathBuf>,
+    /// Those of them that are heavy, so that the engine keeps them.
+    pub heavy: BTreeSet<Key>,
     /// The crates it is compiled against.
     pub crates: Vec<Key>,
     /// See [`Recipe::macros`].
@@ -45,7 +45,7 @@ pub struct Inputs {
 pub struct Finder<'a> {
     pub cache: &'a Cache,
     pub recipes: Recipes<'a>,
-    pub cargo_home: Utf8PathBuf,
+    pub reader: Reader<'a>,
 }
 
 impl Finder<'_> {
@@ -56,9 +56,9 @@ impl Finder<'_> {
 
     /// The same inputs for a call that names no other stage than those of which the engine has `kept` the outcomes: the rest
     /// as files.
-    pub fn without_stages(&self, inputs: &Inputs, kept: &[Key]) -> Result<Inputs> {
-        let (contexts, stages) = (inputs.contexts.clone(), kept.to_vec());
-        let mut alone = Inputs { contexts, stages, ..Inputs::default() };
+    pub fn without_stages(&mut self, inputs: &Inputs, kept: &[Key]) -> Result<Inputs> {
+        let (contexts, heavy) = (inputs.contexts.clone(), inputs.heavy.clone());
+        let mut alone = Inputs { contexts, heavy, stages: kept.to_vec(), ..Inputs::default() };
         for mount in &inputs.mounts {
             match mount {
                 Mount::Bind { from, target, .. } if inputs.stages.contains(from) && !kept.contains(from) => {
@@ -233,52 +233,10 @@ impl Finder<'_> {
             let known = matches!(recipe.origin, Origin::Step);
             return Ok((recipe.key.clone(), known));
         }
-        let recipe = Recipe { baked: baked_into(&path)?, ..self.copy(&path)? };
+        let recipe = Recipe { baked: copies::baked_into(&path)?, ..self.copy(&path)? };
         let key = recipe.key.clone();
         self.recipes.save(recipe)?;
         Ok((key, false))
-    }
-
-    /// An artifact as it is.
-    fn copy(&self, path: &Utf8Path) -> Result<Recipe> {
-        match Shim::open(path)? {
-            Some(shim) => self.copy_program(shim),
-            None if path.is_dir() => self.copy_folder(path),
-            None => self.copy_file(path),
-        }
-    }
-
-    fn copy_folder(&self, path: &Utf8Path) -> Result<Recipe> {
-        let sources = Sources::copy(path, Extent::Everything, self.cache)?;
-        let outputs = vec![Output { host: path.to_owned(), source: "/p".to_owned() }];
-        Ok(Recipe::of_copy(sources.name, sources.context, outputs))
-    }
-
-    fn copy_file(&self, path: &Utf8Path) -> Result<Recipe> {
-        let content = file_digest(path.as_std_path())?;
-        self.copied(path, &content, |to| Ok(fs::copy(path, to).map(drop)?))
-    }
-
-    fn copy_program(&self, mut shim: Shim) -> Result<Recipe> {
-        let content = shim.digest()?;
-        let compiled = shim.compiled.clone();
-        self.copied(&compiled, &content, |to| shim.unpack(to))
-    }
-
-    /// A file in a folder of the cache, under its content's name.
-    fn copied(&self, path: &Utf8Path, content: &str, copy: impl FnOnce(&Utf8Path) -> Result<()>) -> Result<Recipe> {
-        if left::maker(path).is_some() {
-            bail!("failed to send `{path}`: it was left in the engine (hint: run the command again)");
-        }
-        let name = path.file_name().context("an artifact has a name")?;
-        let key = format!("f{}", digest([name, content]));
-        let context = self.cache.folder(&format!("artifacts/{key}"), |new| {
-            let copied =
-                fs::create_dir(new.join("p")).map_err(Into::into).and_then(|()| copy(&new.join("p").join(name)));
-            copied.with_context(|| format!("failed to copy `{path}` into the cache (hint: is the disk full?)"))
-        })?;
-        let outputs = vec![Output { host: path.to_owned(), source: format!("/p/{name}") }];
-        Ok(Recipe::of_copy(key, context, outputs))
     }
 
     /// The files of the unit's own package, and those outside of it that the unit reads.
@@ -293,9 +251,11 @@ impl Finder<'_> {
         roots.extend(unit.paths.iter().cloned());
         roots.push(unit.package.clone());
         roots.extend(input_outside(unit));
+        let wanted = roots.clone();
         for root in outermost(roots) {
             if root.is_dir() {
-                let sources = self.sources(&root, &holes, writable, inputs)?;
+                let sources = self.reader.sources(&root, unit, &wanted)?;
+                inputs.mount_sources(&sources, &holes, writable)?;
                 if unit.package.starts_with(&root)
                     && !unit.places.moves(&unit.package)
                     && unit.serves_units()
@@ -313,16 +273,23 @@ impl Finder<'_> {
         }
         Ok(())
     }
-
-    fn sources(&self, root: &Utf8Path, holes: &[Utf8PathBuf], writable: bool, inputs: &mut Inputs) -> Result<Sources> {
-        let sources = Sources::of(root, &self.cargo_home, self.cache)?;
-        inputs.mounts.extend(sources.mounts(holes, writable)?);
-        inputs.contexts.insert(sources.name.clone(), sources.context.clone());
-        Ok(sources)
-    }
 }
 
 impl Inputs {
+    /// The names and folders of what is heavy.
+    pub fn heavy(&self) -> impl Iterator<Item = (&Key, &Utf8PathBuf)> {
+        self.heavy.iter().filter_map(|name| self.contexts.get_key_value(name))
+    }
+
+    fn mount_sources(&mut self, sources: &Sources, holes: &[Utf8PathBuf], writable: bool) -> Result<()> {
+        self.mounts.extend(sources.mounts(holes, writable)?);
+        for part in &sources.parts {
+            self.contexts.insert(part.name.clone(), part.context.clone());
+            self.heavy.extend(part.is_heavy.then(|| part.name.clone()));
+        }
+        Ok(())
+    }
+
     /// Mounts an output where the host has it, unless something is mounted there already.
     fn mount(&mut self, recipe: &Recipe, output: &Output, writable: bool) {
         let is_same = |mount: &Mount| matches!(mount, Mount::Bind { target, .. } if *target == output.host);
@@ -337,18 +304,6 @@ impl Inputs {
         }
         let (from, source, target) = (recipe.key.clone(), output.source.clone(), output.host.to_string());
         self.mounts.push(Mount::Bind { from, source, target, writable });
-    }
-}
-
-/// What a file of unknown making has baked in.
-fn baked_into(path: &Utf8Path) -> Result<Baked> {
-    match Shim::open(path)? {
-        Some(mut shim) => baked::of_unknown(path, shim.program()?),
-        None if path.is_file() => {
-            let file = File::open(path).with_context(|| format!("failed to read `{path}`"))?;
-            baked::of_unknown(path, file)
-        }
-        None => Ok(Baked::default()),
     }
 }
 
@@ -383,7 +338,7 @@ fn input_outside(unit: &Unit) -> Option<Utf8PathBuf> {
     let input = normalised(&unit.cwd.join(args.inputs().next()?));
     let is_generated = unit.env.get("OUT_DIR").is_some_and(|out_dir| input.starts_with(out_dir));
     let dir = input.parent()?.to_owned();
-    (!unit.sees(&input) && !is_generated && dir.is_dir()).then_some(dir)
+    (!are_given(unit, &input) && !is_generated && dir.is_dir()).then_some(dir)
 }
 
 /// The paths that lie below none of the others, each once.

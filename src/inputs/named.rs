@@ -8,6 +8,7 @@ use crate::{
     argv::{Flag, RustcArgs},
     baked::absolute_paths,
     learned::normalised,
+    sources::are_given,
     unit::Unit,
 };
 
@@ -73,7 +74,7 @@ impl Finder<'_> {
         let names = ["clippy.toml", ".clippy.toml"];
         let found = start.ancestors().flat_map(|dir| names.map(|name| dir.join(name))).find(|path| path.is_file());
         let manifest = Some(unit.cwd.join("Cargo.toml")).filter(|path| path.is_file());
-        for path in found.into_iter().chain(manifest).filter(|path| !unit.sees(path)) {
+        for path in found.into_iter().chain(manifest).filter(|path| !are_given(unit, path)) {
             let recipe = self.copy_file(&path)?;
             inputs.mount(&recipe, &recipe.outputs[0], false);
         }

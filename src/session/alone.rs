@@ -2,12 +2,15 @@
 
 use std::time::SystemTime;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
-use super::{Built, Prepared, Session, find::Found, is_storable, is_success, millis_since, nonce, place, restored};
+use super::{
+    ANEW, Built, NOT_STORED, Prepared, Session, find::Found, is_storable, is_success, millis_since, nonce, place,
+    restored,
+};
 use crate::{
-    artifacts::Archive, gate, kept, leak, missing, plan, program, recipe::Key, runner, stage::CRATES, store::Store,
-    timings::Phase,
+    artifacts::Archive, gate, inputs::Finder, kept, leak, missing, plan, program, recipe::Key, runner, stage::CRATES,
+    store::Store, timings::Phase,
 };
 
 impl Session<'_> {
@@ -31,18 +34,28 @@ impl Session<'_> {
                     log::info!("{} speaks of links: again with all in its place", prepared.unit.name());
                     given.may_be_links = false;
                 }
+                Ok(built) if !built.heavy.is_empty() && missing::is_of_writing(&built.outcome) => {
+                    log::info!("{} writes into its package: again with all of it sent", prepared.unit.name());
+                    given.lost.extend(built.heavy);
+                }
                 Ok(built) if built.stages.is_empty() || !missing::is_of_crates(&built.outcome) => {
                     given.lost.iter().for_each(|key| self.kept.remove(key));
                     return Ok(built);
                 }
                 Ok(built) => {
-                    log::warn!("{} found crates that do not fit: again with all artifacts sent", prepared.unit.name());
+                    let why = anyhow!("{} found crates that do not fit", prepared.unit.name());
+                    self.slow(ANEW, &why);
                     given.lost.extend(built.stages);
                 }
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::WithKept { error, stages, blamed }) => {
-                    log::warn!("{error:#}: again without what was thought to be kept");
                     failures += 1;
+                    // The engine loses one thing or another for a moment, which costs little.
+                    if failures > 1 {
+                        self.slow(ANEW, &error);
+                    } else {
+                        log::warn!("{error:#}: again without what was thought to be kept");
+                    }
                     match failures {
                         1 => self.supply_anew(&blamed),
                         2 => self.supply_anew(&stages),
@@ -53,35 +66,37 @@ impl Session<'_> {
         }
     }
 
-    /// One look into the store, and if need be one call of the engine. `salt` makes the step one that no cache holds.
+    /// Looks into the store, and if need be calls the engine once. `salt` makes the step one that no cache holds.
     fn build_once(&self, prepared: &mut Prepared, salt: Option<&str>, given: &Given) -> Result<Built, Failure> {
         let begun = SystemTime::now();
         let mut finder = self.finder(&prepared.unit);
-        let mut found = self.find(&mut finder, prepared, salt)?;
-        let key = found.step.key.clone();
-        if let Some(received) = self.stored(&found.unit, &key)? {
-            return Ok(Built::told(received, found.step));
-        }
-        let is_incremental = found.go_on(self, salt);
-        if is_incremental && let Some(received) = self.stored(&found.unit, &found.step.key)? {
-            // By a plan, for this command.
-            self.store().remove(&found.step.key);
-            return Ok(Built::told(received, found.step));
-        }
-        if gate::pass(self.env, || place(&found.unit, is_incremental, self.env)) {
+        let missing = match self.look_up(&mut finder, prepared, salt)? {
+            Look::Hit(built) => return Ok(*built),
+            Look::Miss(missing) => missing,
+        };
+        if gate::pass(self.env, || place(&missing.found.unit, missing.is_incremental, self.env)) {
             // The plan may have learned what the unit reads.
             self.recall(prepared)?;
             return self.build_once(prepared, salt, given);
         }
-        let Found { unit, inputs, step } = found;
+        // What is sent is copied first, and may have become something else.
+        finder.reader.copies = true;
+        let missing = match self.look_up(&mut finder, prepared, salt)? {
+            Look::Hit(built) => return Ok(*built),
+            Look::Miss(missing) => missing,
+        };
+        let Missing { found: Found { unit, inputs, step }, key, .. } = *missing;
         let unit = &unit;
-        let stages = self.supplied(inputs.stages.iter().filter(|key| !given.lost.contains(key)));
+        let is_trusted = |key: &&Key| !given.lost.contains(key);
+        let stages = self.supplied(inputs.stages.iter().filter(is_trusted));
+        let heavy = self.given(inputs.heavy().filter(|(name, _)| is_trusted(name)));
         if stages.len() < inputs.stages.len() {
             self.fetch_for(unit, |key| inputs.stages.contains(key) && !stages.contains(key))?;
         }
         let alone = finder.without_stages(&inputs, &stages)?;
         // All stages that it still names are kept.
-        let alone = self.step(unit, &alone, salt).called(step.key.clone()).with_kept(|_| true, given.may_be_links);
+        let is_kept = |key: &str| stages.iter().chain(&heavy).any(|kept| kept == key);
+        let alone = self.step(unit, &alone, salt).called(step.key.clone()).with_kept(is_kept, given.may_be_links);
         let plan = plan::unit(&alone, self.style());
         let nonce = nonce();
         let cmd = self.engine.build(&plan, self.variables(&nonce, None));
@@ -92,6 +107,7 @@ impl Session<'_> {
         let mut finished = runner::run(&cmd)?;
         log::debug!("{}: engine done in {} ms\n{}", unit.name(), millis_since(called), finished.stderr);
         if let Err(error) = self.engine.check(&finished, &format!("build {}", unit.name())) {
+            let stages = [stages, heavy].concat();
             return Err(match stages.is_empty() {
                 true => Failure::Final(error),
                 false => Failure::WithKept { error, stages, blamed: kept::blamed(&alone.run.mounts, &finished.stderr) },
@@ -117,13 +133,44 @@ impl Session<'_> {
         {
             // The build is right without it.
             let kept = self.store().put(&step.key, &mut finished.stdout);
-            kept.unwrap_or_else(|error| log::warn!("{error:#}"));
+            kept.unwrap_or_else(|error| self.slow(NOT_STORED, &error));
         }
+        self.sweep();
         if received.outcome.status == 0 && step.keeps() {
             self.kept.add(&step.key)?;
         }
-        Ok(Built { is_fresh, leaks, stages, ..Built::told(received, step) })
+        Ok(Built { is_fresh, leaks, stages, heavy, ..Built::told(received, step) })
     }
+
+    /// Finds what decides a unit, and what is stored of it.
+    fn look_up(&self, finder: &mut Finder<'_>, prepared: &Prepared, salt: Option<&str>) -> Result<Look> {
+        let mut found = self.find(finder, prepared, salt)?;
+        let key = found.step.key.clone();
+        if let Some(received) = self.stored(&found.unit, &key)? {
+            return Ok(Look::Hit(Box::new(Built::told(received, found.step))));
+        }
+        let is_incremental = found.go_on(self, salt);
+        if is_incremental && let Some(received) = self.stored(&found.unit, &found.step.key)? {
+            // By a plan, for this command.
+            self.store().remove(&found.step.key);
+            return Ok(Look::Hit(Box::new(Built::told(received, found.step))));
+        }
+        Ok(Look::Miss(Box::new(Missing { found, key, is_incremental })))
+    }
+}
+
+/// What the store has of a unit.
+enum Look {
+    Hit(Box<Built>),
+    Miss(Box<Missing>),
+}
+
+/// A unit that is to be built.
+struct Missing {
+    found: Found,
+    /// Its key where nothing is left of its last compile.
+    key: Key,
+    is_incremental: bool,
 }
 
 /// What an attempt is given in what way.

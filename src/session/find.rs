@@ -66,7 +66,7 @@ impl Session<'_> {
         }
         let places = prepared.unit.places.clone().with_own(&prepared.learned.own_places);
         let unit = Unit { places, ..prepared.unit.clone() };
-        let names = baked::variables(&unit, &dep_info_of(&built.files)?, &self.cargo_home);
+        let names = baked::variables(&unit, &dep_info_of(&built.files)?, &self.homes.cargo);
         built.step.baked.add(&unit, &names);
         prepared.learned.baked.extend(names);
         Ok(())

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Session, nonce, target_folder};
+use super::{ANEW, Session, nonce, target_folder};
 use crate::{
     artifacts::{self, Archive, Received},
     delivery,
@@ -22,7 +22,7 @@ impl Session<'_> {
     /// what the user asked for, or may ask for, to the target folder.
     pub(super) fn may_leave(&self, unit: &Unit, target: &Utf8Path) -> bool {
         let is_asked_for = unit.env.contains_key("CARGO_PRIMARY_PACKAGE");
-        let is_dependency = !is_asked_for && places::is_dependency(unit, &self.cargo_home);
+        let is_dependency = !is_asked_for && places::is_dependency(unit, &self.homes.cargo);
         let may_leave = left::is_passing(target, self.env) || left::is_build_folder(target, self.env) && is_dependency;
         left::may_be(unit) && may_leave
     }
@@ -77,7 +77,7 @@ impl Session<'_> {
         // Where a stage was thought to be lost, and all below it, to make them is more than one message may hold.
         let placed = self.take(&keys).and_then(|taken| place(taken, &wanted, &mut recipes));
         let placed = placed.unwrap_or_else(|error| {
-            log::warn!("{error:#}: to be made anew");
+            self.slow(ANEW, &error);
             vec![]
         });
         let keys: Vec<&str> = keys.into_iter().filter(|key| !placed.iter().any(|placed| placed == key)).collect();
@@ -85,7 +85,7 @@ impl Session<'_> {
             return Ok(());
         }
         let made = self.make(&keys, &recipes, &|key| self.kept.has(key) && !keys.contains(&key)).or_else(|error| {
-            log::warn!("{error:#}: again without what was thought to be kept");
+            self.slow(ANEW, &error);
             self.make(&keys, &recipes, &|_| false)
         })?;
         place(made, &wanted, &mut recipes).map(drop)

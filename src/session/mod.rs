@@ -2,6 +2,7 @@
 //! not to be trusted.
 
 mod alone;
+mod attempts;
 mod find;
 mod left;
 mod supply;
@@ -14,7 +15,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, anyhow};
 use camino::Utf8PathBuf;
 
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
     cache::{Cache, digest},
     config::{Config, SetEnv},
     dep_info,
+    disk::OnDisk,
     dockerfile::{Mount, Style},
     engine::Engine,
     env::Env,
@@ -32,10 +34,12 @@ use crate::{
     jobs::Jobs,
     kept::Kept,
     learned::Learned,
-    missing, output_names,
+    missing, notice, output_names,
     places::{self, Places},
     program,
     recipe::{Key, Recipes, Step},
+    retention,
+    sources::{Homes, Reader},
     stage::{self, BUILD_SECRET, SLOTS_ID},
     store::{LocalStore, Store},
     timings::{Phase, Timings},
@@ -43,12 +47,17 @@ use crate::{
     unit::{NUM_JOBS, Unit, Work, is_secret},
 };
 
+/// How often a unit is built again with what it was seen to lack.
+const ROUNDS: usize = 6;
+/// From which round on a file stands for all of its folder: one module leads to the next.
+const WIDER: usize = 3;
+
 /// What all units of one process share.
 pub struct Session<'a> {
     env: &'a Env,
     config: &'a Config,
     pub cache: Cache,
-    cargo_home: Utf8PathBuf,
+    homes: Homes,
     engine: Engine,
     kept: Kept,
     image: Image,
@@ -76,6 +85,8 @@ pub struct Built {
     leaks: BTreeSet<String>,
     /// The stages whose outcomes it took from what the engine kept.
     stages: Vec<Key>,
+    /// The heavy contexts that it took from there.
+    heavy: Vec<Key>,
     /// Why it failed although the local compiler might not.
     pub complaint: Option<String>,
 }
@@ -83,7 +94,16 @@ pub struct Built {
 impl Built {
     /// What no engine was asked for.
     fn told(Received { outcome, files }: Received, step: Step) -> Self {
-        Self { outcome, files, step, is_fresh: false, leaks: BTreeSet::new(), stages: vec![], complaint: None }
+        Self {
+            outcome,
+            files,
+            step,
+            is_fresh: false,
+            leaks: BTreeSet::new(),
+            stages: vec![],
+            heavy: vec![],
+            complaint: None,
+        }
     }
 }
 
@@ -98,7 +118,11 @@ impl<'a> Session<'a> {
         cache.sweep().unwrap_or_else(|error| log::warn!("{error:#}"));
         let kept = Kept::by(&engine, &cache);
         let timings = Timings::to(config.timings.as_deref());
-        Ok(Self { env, config, cache, cargo_home: env.cargo_home()?, engine, kept, image, timings })
+        if engine.connects_often() {
+            let why = anyhow!("no ssh connection could be kept (hint: may ssh forward a socket to docker's there?)");
+            notice::say_slow(env, CONNECTS_OFTEN, &why);
+        }
+        Ok(Self { env, config, cache, homes: Homes::of(env)?, engine, kept, image, timings })
     }
 
     /// Does a unit's work. Fails only if the engine does: how the unit's process ended is in the outcome.
@@ -107,14 +131,24 @@ impl<'a> Session<'a> {
         let mut prepared = self.prepare(unit)?;
         let mut built = self.build_trusted(&mut prepared)?;
         let known = prepared.learned.clone();
+        let mut first = None;
         // A few rounds: what the first finds may lead to code that reads more.
-        for _ in 0..4 {
+        for round in 1..=ROUNDS {
             let dep_info = dep_info_of(&built.files)?;
             let more = self.read_beyond(&prepared.unit, &built.outcome, &dep_info, &built.leaks);
             let Some(more) = more else { break };
-            prepared.learned.extend(more);
+            prepared.learned.extend(match round < WIDER {
+                true => more,
+                false => more.wider(&prepared.unit, &self.homes),
+            });
             self.add_learned(&mut prepared)?;
-            built = self.build_trusted(&mut prepared)?;
+            let again = self.build_trusted(&mut prepared)?;
+            let last = std::mem::replace(&mut built, again);
+            first = first.or(Some(last).filter(|last| last.outcome.status != 0));
+        }
+        if let Some(first) = first.filter(|first| !attempts::is_further(&built.outcome, &first.outcome, &prepared.unit))
+        {
+            built = first;
         }
         self.note_baked(&mut prepared, &mut built)?;
         let Prepared { unit, learned_name, learned } = prepared;
@@ -131,7 +165,7 @@ impl<'a> Session<'a> {
 
     /// Decides a unit's places and adds what was learned of it before.
     fn prepare(&self, mut unit: Unit) -> Result<Prepared> {
-        unit.places = Places::of(&unit, self.config.canonical_paths, &self.cargo_home);
+        unit.places = Places::of(&unit, self.config.canonical_paths, &self.homes.cargo);
         let learned_name = learned_name(&unit);
         let mut prepared = Prepared { unit, learned_name, learned: Learned::default() };
         self.recall(&mut prepared)?;
@@ -146,7 +180,8 @@ impl<'a> Session<'a> {
 
     /// What a unit read, or would have, that it was not given, and the places that its output uses when it runs (`leaks`).
     fn read_beyond(&self, unit: &Unit, outcome: &Outcome, dep_info: &str, leaks: &BTreeSet<String>) -> Option<Learned> {
-        let more = Learned { own_places: leaks.clone(), ..Learned::from(unit, outcome, dep_info, self.env) };
+        let more =
+            Learned { own_places: leaks.clone(), ..Learned::from(unit, outcome, dep_info, self.env, &self.homes) };
         if more.is_empty() {
             return None;
         }
@@ -177,13 +212,27 @@ impl<'a> Session<'a> {
         Ok(Some(received))
     }
 
+    /// Tells the user, once in a build, of a failure that makes it slower, and the log each time.
+    fn slow(&self, kind: &str, why: &Error) {
+        match kind {
+            ANEW => log::warn!("{why:#}: again without what was thought to be kept"),
+            _ => log::warn!("{why:#}"),
+        }
+        notice::say_slow(self.env, kind, why);
+    }
+
     /// The recipes of the target folder that a unit writes to.
     pub fn recipes(&self, unit: &Unit) -> Recipes<'_> {
         Recipes::new(&self.cache, target_folder(unit))
     }
 
     fn finder(&self, unit: &Unit) -> Finder<'_> {
-        Finder { cache: &self.cache, recipes: self.recipes(unit), cargo_home: self.cargo_home.clone() }
+        Finder { cache: &self.cache, recipes: self.recipes(unit), reader: self.reader() }
+    }
+
+    /// Reads sources for the engine.
+    fn reader(&self) -> Reader<'_> {
+        Reader::new(&self.cache, self.homes.clone(), |part| self.kept.has(part))
     }
 
     /// For the engine's command: the secrets of a build of this number, and how it gets to the engine. Where it is of more than one
@@ -196,12 +245,18 @@ impl<'a> Session<'a> {
         };
         let build = (BUILD_SECRET.to_owned(), format!("{number} {threads} {bound}"));
         let told = (NUM_JOBS.to_owned(), jobs);
-        [build, told].into_iter().chain(self.engine.route(&self.cache)).collect()
+        [build, told].into_iter().chain(self.route()).collect()
     }
 
     /// How Dockerfiles are written.
     fn style(&self) -> Style<'_> {
         Style { syntax: self.config.syntax.as_deref(), words_in_variables: self.engine.repeats_words() }
+    }
+
+    /// Sees that what is kept stays within its bound.
+    fn sweep(&self) {
+        // The build is right without it.
+        retention::sweep(&self.cache, self.config.store_size).unwrap_or_else(|error| log::warn!("{error:#}"));
     }
 
     fn store(&self) -> LocalStore<'_> {
@@ -217,7 +272,8 @@ impl<'a> Session<'a> {
         let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates.clone() };
         let (stages, contexts, macros) = (inputs.stages.clone(), inputs.contexts.clone(), inputs.macros.clone());
         let baked = Baked::of_macro(if unit.is_proc_macro() { inputs.baked.clone() } else { BTreeSet::new() });
-        Step { key: String::new(), base, run, stages, contexts, crates, macros, common: None, baked }.called(key)
+        let (heavy, common) = (inputs.heavy.clone(), None);
+        Step { key: String::new(), base, run, stages, contexts, heavy, crates, macros, common, baked }.called(key)
     }
 
     /// A folder of the engine's for what rustc keeps from one compile of a unit to the next. What is made with
@@ -249,6 +305,13 @@ impl<'a> Session<'a> {
         Ok(())
     }
 }
+
+/// Ways to go that are slower than the usual one, for [`notice::say_slow`].
+const CONNECTS_OFTEN: &str = "the engine's command opens many ssh connections";
+const ANEW: &str = "what the engine was thought to keep is given to it or made again";
+const SENT: &str = "what the engine lacks is sent or made in each call";
+const APART: &str = "some units were built by themselves";
+const NOT_STORED: &str = "outcomes were not stored";
 
 /// The target folder that a unit writes to; no path at all, if cargo left none of its notes there.
 fn target_folder(unit: &Unit) -> Utf8PathBuf {
@@ -284,7 +347,7 @@ fn restored(unit: &Unit, mut received: Received) -> Result<Received> {
         for path in dep_infos(&received.files)? {
             fs::read(&path)
                 .and_then(|text| fs::write(&path, unit.places.restored(&text)))
-                .with_context(|| format!("failed to write `{path}` (hint: is the disk full?)"))?;
+                .on_disk(&path, || format!("failed to write `{path}`"))?;
         }
     }
     Ok(received)

@@ -3,9 +3,9 @@
 use std::fs::File;
 
 use anyhow::{Context, Result};
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
-use super::Session;
+use super::{CONNECTS_OFTEN, SENT, Session};
 use crate::{
     artifacts,
     plan::{self, Plan},
@@ -26,7 +26,7 @@ impl Session<'_> {
         let (mut kept, lacking): (Vec<Key>, Vec<Key>) = stages.cloned().partition(|key| self.kept.has(key));
         // What it is not given now is sent with the call.
         if lacking.len() > FEW {
-            self.supply(&lacking).unwrap_or_else(|error| log::warn!("{error:#}"));
+            self.supply(&lacking).unwrap_or_else(|error| self.slow(SENT, &error));
         }
         kept.extend(lacking.into_iter().filter(|key| self.kept.has(key)));
         kept
@@ -35,7 +35,7 @@ impl Session<'_> {
     /// The same of stages that it lost, though it was thought to have them.
     pub(super) fn supply_anew(&self, lost: &[Key]) {
         lost.iter().for_each(|key| self.kept.remove(key));
-        self.supply(lost).unwrap_or_else(|error| log::warn!("{error:#}"));
+        self.supply(lost).unwrap_or_else(|error| self.slow(SENT, &error));
     }
 
     /// Those of the stages of which the engine keeps no files.
@@ -75,6 +75,31 @@ impl Session<'_> {
         found.into_iter().try_for_each(|key| self.kept.add(key))
     }
 
+    /// Those of heavy contexts that the engine keeps; what it lacks, it is given before.
+    pub(super) fn given<'k>(&self, heavy: impl Iterator<Item = (&'k Key, &'k Utf8PathBuf)>) -> Vec<Key> {
+        let heavy: Vec<_> = heavy.collect();
+        // What it is not given now is sent with the call.
+        self.give(&heavy).unwrap_or_else(|error| log::warn!("{error:#}"));
+        heavy.into_iter().map(|(name, _)| name.clone()).filter(|name| self.kept.has(name)).collect()
+    }
+
+    fn give(&self, heavy: &[(&Key, &Utf8PathBuf)]) -> Result<()> {
+        if heavy.iter().all(|(name, _)| self.kept.has(name)) {
+            return Ok(());
+        }
+        // Units that are built at the same time lack the same.
+        let _lock = self.cache.lock("supply.lock")?;
+        let lacking = heavy.iter().filter(|(name, folder)| !self.kept.has(name) && folder.exists());
+        let lacking: Vec<(&str, &Utf8Path)> = lacking.map(|(name, folder)| (name.as_str(), folder.as_path())).collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let plan = plan::give(&self.image.pinned, &lacking, &nonce(), self.style());
+        self.call(&plan, self.route(), &format!("share {} large folders", lacking.len()))?;
+        log::info!("{} large folders were given to {}", lacking.len(), self.engine.name());
+        lacking.into_iter().try_for_each(|(name, _)| self.kept.add(name))
+    }
+
     /// One call of the engine that is to do `task`; gives its result.
     pub(super) fn call(&self, plan: &Plan, variables: Vec<(String, String)>, task: &str) -> Result<File> {
         let cmd = self.engine.build(plan, variables);
@@ -86,6 +111,7 @@ impl Session<'_> {
 
     /// For a command of the engine that is given no secret: how it gets there.
     pub(super) fn route(&self) -> Vec<(String, String)> {
-        self.engine.route(&self.cache).into_iter().collect()
+        let route = self.engine.route(&self.cache);
+        route.inspect_err(|error| self.slow(CONNECTS_OFTEN, error)).ok().flatten().into_iter().collect()
     }
 }

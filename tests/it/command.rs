@@ -1,12 +1,12 @@
 //! One process: started in a group of its own, waited for, its output made comparable.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
 /// So long that only a process that hangs is ended by it.
@@ -30,13 +30,12 @@ pub struct Finished {
     pub shown: String,
 }
 
-/// Files rather than pipes: a grandchild that outlives its parent must not hold up the test.
+/// Files rather than pipes: a grandchild that outlives its parent must not hold up the test. Files to append to, for what
+/// ours says beside cargo to be seen.
 pub fn start(mut command: Command, shown: &str) -> Running {
     let dir = tempfile::tempdir().unwrap();
-    command
-        .stdout(File::create(dir.path().join("stdout")).unwrap())
-        .stderr(File::create(dir.path().join("stderr")).unwrap())
-        .process_group(0);
+    let file = |name| OpenOptions::new().create_new(true).append(true).open(dir.path().join(name)).unwrap();
+    command.stdout(file("stdout")).stderr(file("stderr")).process_group(0);
     let child = command.spawn().unwrap_or_else(|error| panic!("`{shown}`: {error}"));
     Running { child, dir, shown: shown.to_owned() }
 }
@@ -46,6 +45,12 @@ impl Running {
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).unwrap();
         kill_process_group(pid, signal).unwrap();
+    }
+
+    /// Signals the process alone.
+    pub fn signal_it(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 
     pub fn is_finished(&mut self) -> bool {

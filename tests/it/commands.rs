@@ -1,5 +1,7 @@
 //! The tool's own commands: what they print and how they exit.
 
+use std::path::Path;
+
 use crate::command::{Finished, start};
 use crate::engine::{Engine, WRAPPER, command};
 use crate::project::{By, Project};
@@ -18,6 +20,34 @@ fn help_names_the_commands() {
             assert!(help.stdout.contains(word), "no `{word}` in {help}");
         }
     }
+}
+
+#[test]
+fn green_speaks_of_itself() {
+    let green = |args: &str| {
+        let mut green = command(Path::new(WRAPPER).with_file_name("cargo-green"), &Engine::docker().env);
+        green.arg("green").args(args.split_whitespace());
+        start(green, &format!("cargo green {args}")).finish().succeeds()
+    };
+    for args in ["", "--help", "-h", "help"] {
+        let help = green(args);
+        for word in ["cargo green install", "without a network", "RUSTCBUILDX_RUNNER", "RUSTC_WRAPPER"] {
+            assert!(help.stdout.contains(word), "no `{word}` in {help}");
+        }
+    }
+    green("--version").says(&format!("cargo-green {}", env!("CARGO_PKG_VERSION")));
+    green("build --help").says("--message-format");
+}
+
+#[test]
+fn a_misspelt_setting_is_reported() {
+    let misspelt = [("RUSTCBUILDX_STRCT", "1")];
+    for args in ["env", "pull"] {
+        rustcbuildx(args, &misspelt).succeeds().says("RUSTCBUILDX_STRCT").says("is RUSTCBUILDX_STRICT meant?");
+    }
+    let project = Project::new("workspace").inside("ws").env("RUSTCBUILDX_STRCT", "1");
+    let run = project.ours("build").succeeds();
+    assert_eq!(run.stderr.matches("RUSTCBUILDX_STRCT").count(), 1, "{run}");
 }
 
 #[test]

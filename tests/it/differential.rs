@@ -70,7 +70,8 @@ fn macro_that_asks_cargo() {
 /// A build script that asks git gets the answer that it gets locally, where git knows its package and where not.
 #[test]
 fn build_script_that_asks_git() {
-    let project = Project::new("queries");
+    const HERE: &str = "(build script) ran on this machine, outside of any sandbox: it asks about its git repository";
+    let project = Project::new("queries").allowing(HERE);
     fs::write(project.root.join("app/build.rs"), ASKS_GIT).unwrap();
     project.edit("app/src/main.rs", r#"env!("CARGO")"#, r#"env!("REVISION")"#);
     project.same(&["run"]);
@@ -81,9 +82,21 @@ fn build_script_that_asks_git() {
     project.plain("clean").succeeds();
     project.ours("clean").succeeds();
     project.same(&["run"]);
+    says_so_in_a_file(&project, HERE);
     let strict = project.env("RUSTCBUILDX_STRICT", "1");
     strict.ours("clean").succeeds();
     strict.ours("build").fails().says("asks about its git repository");
+}
+
+/// Cargo hides what a script says, and would write over what others write into its file: the next compile says it.
+fn says_so_in_a_file(project: &Project, notice: &str) {
+    project.ours("clean").succeeds();
+    let said = project.dir().join("said");
+    let mut cargo = project.cargo(By::Ours, "build");
+    cargo.stderr(fs::File::create(&said).unwrap());
+    assert!(cargo.status().unwrap().success());
+    let said = fs::read_to_string(said).unwrap();
+    assert_eq!(said.matches(notice).count(), 1, "{said}");
 }
 
 const ASKS_GIT: &str = r#"

@@ -173,6 +173,24 @@ fn a_program_that_only_the_host_has() {
     project.env("RUSTCBUILDX_LOCAL_SCRIPTS", "broken").same(&["run"]);
 }
 
+/// What a script panics for want of is told by its source; a container has no network either.
+#[test]
+fn the_way_out_for_a_script_is_named() {
+    let here = "RUSTCBUILDX_LOCAL_SCRIPTS=broken";
+    for (code, expected) in [
+        ("std::process::Command::new(\"python3\").arg(\"-V\").output().unwrap();", "the program `python3`"),
+        (
+            "std::process::Command::new(\"python3\").output().expect(\"failed to run python3\");",
+            "the program `python3`",
+        ),
+        ("std::net::TcpStream::connect(\"example.org:80\").unwrap();", "failed to reach the network for broken"),
+    ] {
+        let project = project();
+        project.edit("build.rs", "// HERE", code);
+        project.ours("build").fails().says(expected).says(here);
+    }
+}
+
 #[test]
 fn strictly_nothing_is_compiled_locally() {
     let project = project().env("RUSTFLAGS", "-Ctarget-cpu=native");

@@ -1,6 +1,7 @@
 //! Ctrl-C, `kill -9`, two cargos at once: the engine's work stops, and the next build is right.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::command::{start, wait_until};
 use crate::engine::WRAPPER;
+use crate::planned;
 use crate::project::{By, Project};
 
 /// Far more than anything here takes, far less than what sleeps in the sandbox.
@@ -111,6 +113,61 @@ fn kill_wrappers(project: &Project) {
     assert!(!pids.is_empty(), "no wrapper runs");
     for pid in pids {
         let _it_may_have_ended = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+    }
+}
+
+/// What happens to `cargo green` while the unit of `file` sleeps; it ends as cargo would, and then it all works.
+#[track_caller]
+fn green_case(file: &str, signal: Signal, is_for_all: bool) {
+    let (project, sleeper) = (planned::project("broken"), Sleeper::new());
+    project.edit(file, "// HERE", &sleeper.code());
+    let green = planned::start_green(&project, "build");
+    sleeper.starts();
+    if is_for_all {
+        green.signal(signal);
+    } else {
+        green.signal_it(signal);
+    }
+    let ended = green.finish_within(SOON);
+    assert_eq!(ended.status.signal(), Some(signal.as_raw()), "{ended}");
+    sleeper.is_stopped();
+    assert!(wait_until(SOON, || wrappers(&project).is_empty()), "a wrapper is left");
+    project.edit(file, &sleeper.code(), "// HERE");
+    project.same_in_the_end("run");
+}
+
+#[test]
+fn ctrl_c_of_cargo_green() {
+    green_case("build.rs", Signal::INT, true);
+}
+
+#[test]
+fn kill_9_of_cargo_green_and_all() {
+    green_case("macros/src/lib.rs", Signal::KILL, true);
+}
+
+#[test]
+fn an_end_of_cargo_green_alone_ends_cargo() {
+    green_case("build.rs", Signal::KILL, false);
+    green_case("build.rs", Signal::TERM, false);
+}
+
+/// A program answers Ctrl-C itself, and its status is told to the number.
+#[test]
+fn a_program_under_cargo_green_ends_as_it_likes() {
+    let project = planned::project("broken");
+    for (ends, code, signal) in [
+        ("std::process::exit(130)", Some(130), None),
+        ("std::process::abort()", None, Some(Signal::ABORT)),
+        (
+            "std::process::Command::new(\"sh\").args([\"-c\", \"trap 'exit 7' INT; kill -INT 0; sleep 9\"]).status().unwrap()",
+            None,
+            Some(Signal::INT),
+        ),
+    ] {
+        fs::write(project.root.join("src/main.rs"), format!("fn main() {{ {ends}; }}\n")).unwrap();
+        let ended = planned::green(&project, "run");
+        assert_eq!((ended.status.code(), ended.status.signal()), (code, signal.map(Signal::as_raw)), "{ends}: {ended}");
     }
 }
 

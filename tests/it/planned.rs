@@ -101,6 +101,24 @@ fn a_workspace() {
     project.same(&["test --workspace"]);
 }
 
+/// Here, a disk that takes no outcomes. What was slow is said in one line, when all is done.
+#[test]
+fn what_was_slow_is_said_once_at_the_end() {
+    let project = project("registry").with_own_cache();
+    let cache = project.dir().join("cache/rustcbuildx");
+    fs::create_dir_all(&cache).unwrap();
+    fs::write(cache.join("store"), "no folder").unwrap();
+    let slow = "rustcbuildx: slower than it could be: ";
+    let green = green(&project, "build").succeeds();
+    let lines: Vec<&str> = green.stderr.lines().filter(|line| line.starts_with("rustcbuildx: ")).collect();
+    assert!(lines.len() == 1 && lines[0].starts_with(slow) && lines[0].contains("not planned"), "{green}");
+    assert!(green.stderr.trim_end().ends_with(lines[0]), "{green}");
+    project.edit("src/lib.rs", "pub fn", "\npub fn");
+    fs::remove_dir_all(project.target(By::Ours)).unwrap();
+    let ours = project.ours("build").succeeds();
+    assert_eq!(ours.stderr.matches(slow).count(), 1, "{ours}");
+}
+
 /// A program that uses its path when it runs is planned again, with the host's.
 #[test]
 fn a_path_in_use_is_learned_in_the_plan() {
@@ -133,6 +151,21 @@ fn a_build_script_with_a_path_of_its_own() {
     second.assert_same_tree();
 }
 
+const TAKEN: &str = " units were taken from what the engine keeps";
+
+/// How many units were taken, and of how many that were asked for.
+fn taken(log: &str) -> [usize; 2] {
+    let lines = log.lines().filter(|line| line.ends_with(TAKEN));
+    lines.fold([0, 0], |[taken, asked], line| {
+        [taken + number_before(line, " of ").unwrap(), asked + number_before(line, TAKEN).unwrap()]
+    })
+}
+
+/// The number right before these words.
+fn number_before(line: &str, words: &str) -> Option<usize> {
+    line.split_once(words)?.0.rsplit(' ').next()?.parse().ok()
+}
+
 /// On a new machine, say, whose store is empty: what others had the engine build comes in a few calls, and is not built.
 #[test]
 fn what_the_engine_keeps_is_taken() {
@@ -146,12 +179,14 @@ fn what_the_engine_keeps_is_taken() {
     project.calls.take();
     green(&project, "build").succeeds();
     let (calls, log) = (project.calls.take(), fs::read_to_string(&log).unwrap());
-    let end = " units were taken from what the engine keeps";
-    let taken: Vec<&str> = log.lines().filter_map(|line| line.strip_suffix(end)?.rsplit("] ").next()).collect();
-    let numbers = taken.iter().map(|text| text.split_once(" of ").unwrap());
-    assert!(!taken.is_empty() && numbers.clone().all(|(came, asked)| came == asked), "{log}");
+    let [taken, asked] = taken(&log);
+    // An engine may mislay what it keeps: that, and no more, is made again.
+    assert!(taken * 2 > asked, "{log}");
+    let made: Vec<usize> = log.lines().filter_map(|line| number_before(line, " units in ")).collect();
+    assert!(made.iter().sum::<usize>() <= asked - taken, "{log}");
     let builds = calls.iter().filter(|call| call.contains("rawjson")).count();
-    assert_eq!(builds, taken.len(), "{calls:#?}");
+    let takings = log.matches(TAKEN).count();
+    assert!(takings <= builds && builds <= takings + made.len(), "{calls:#?}");
     project.plain("build").succeeds();
     project.assert_same_tree();
 }

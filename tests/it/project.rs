@@ -28,6 +28,8 @@ pub struct Project {
     cwd: PathBuf,
     env: Env,
     pub calls: Calls,
+    /// What a line of ours says that plain cargo's has not.
+    notice: Option<String>,
 }
 
 impl Project {
@@ -46,7 +48,7 @@ impl Project {
         let root = dir.path().join("source").join(place);
         copy(&fixtures.join(fixture), &root);
         let (env, calls) = engine.logging_to(&dir.path().join("calls.log"));
-        Self { cwd: root.clone(), root, env, calls, dir: Some(dir) }
+        Self { cwd: root.clone(), root, env, calls, dir: Some(dir), notice: None }
     }
 
     /// Runs cargo in this folder of the copy.
@@ -58,6 +60,12 @@ impl Project {
     /// Sets a variable for both cargos; `{target}` stands for the target folder of each.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// Lines of ours with this text are no difference.
+    pub fn allowing(mut self, notice: &str) -> Self {
+        self.notice = Some(notice.to_owned());
         self
     }
 
@@ -181,6 +189,7 @@ impl Project {
         let (mine, yours) = (self.target(By::Plain), self.target(By::Ours));
         for (plain_text, ours_text) in [(&plain.stdout, &ours.stdout), (&plain.stderr, &ours.stderr)] {
             let (mut gone, mut new) = (comparable(plain_text, &mine), comparable(ours_text, &yours));
+            new.retain(|line| self.notice.as_ref().is_none_or(|notice| !line.contains(notice)));
             cancel_out(&mut gone, &mut new);
             let same = gone.is_empty() && new.is_empty();
             assert!(same, "only plain says {gone:#?}\nonly ours says {new:#?}\n{plain}\n{ours}");

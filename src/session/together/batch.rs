@@ -107,6 +107,7 @@ impl Session<'_> {
         let checked = self.engine.check(&finished, &format!("build {} units", units.len()));
         checked.map_err(|error| if missed.is_empty() { error } else { error.context(missed.join("\n")) })?;
         finished.stdout?;
+        self.sweep();
         if *is_taken {
             ends.iter().for_each(|(key, _)| on_event(Event::Done { stage: key.clone(), cached: true }));
         }
@@ -133,7 +134,7 @@ impl Session<'_> {
         if has_succeeded {
             let name = if outcome.is_left { left::stored_as(key) } else { key.to_owned() };
             self.store().put(&name, &mut archive)?;
-            let baked = baked::variables(unit, &dep_info, &self.cargo_home);
+            let baked = baked::variables(unit, &dep_info, &self.homes.cargo);
             let is_known = unit.is_build_script() || baked.is_subset(&prepared.learned.baked);
             return Ok(if is_known { End::Stored } else { End::Bakes(Learned { baked, ..Learned::default() }) });
         }

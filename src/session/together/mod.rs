@@ -6,7 +6,7 @@ mod told;
 
 use std::{collections::HashMap, fs, time::Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use self::{
@@ -14,8 +14,9 @@ use self::{
     take::Taking,
     told::Loss,
 };
-use super::{Prepared, Session, find::Found, is_storable, nonce};
+use super::{APART, Prepared, SENT, Session, find::Found, is_storable, nonce};
 use crate::{
+    disk::OnDisk,
     inputs::Finder,
     jobs::Jobs,
     learned::Learned,
@@ -70,7 +71,7 @@ impl<'a> Together<'a> {
     pub fn new(session: &'a Session<'a>, recording: &'a Recording, target: Utf8PathBuf, jobs: Jobs) -> Result<Self> {
         let stand_in = recording.stand_in();
         let recipes = Recipes::new(&recording.cache, stand_in.clone());
-        let finder = Finder { cache: &session.cache, recipes, cargo_home: session.cargo_home.clone() };
+        let finder = Finder { cache: &session.cache, recipes, reader: session.reader() };
         let units = recording.units()?;
         let schedule = schedule(&units)?;
         let (known, learned, said, told, taking, losses) = Default::default();
@@ -110,7 +111,7 @@ impl<'a> Together<'a> {
         let mut missing = Vec::new();
         while let Some(number) = self.schedule.tellable() {
             let state = self.told_state(number).unwrap_or_else(|error| {
-                log::warn!("{error:#}");
+                self.session.slow(APART, &error);
                 State::Apart
             });
             if let State::Missing(key) = &state {
@@ -140,7 +141,15 @@ impl<'a> Together<'a> {
         if !is_storable(&found.step) {
             return Ok(State::Apart);
         }
-        let is_stored = self.session.store().has(&found.step.key);
+        let mut is_stored = self.session.store().has(&found.step.key);
+        if !is_stored {
+            // What is sent is copied first, and may have become something else.
+            self.finder.reader.copies = true;
+            let copied = self.session.find(&mut self.finder, &prepared, None);
+            self.finder.reader.copies = false;
+            found = copied?;
+            is_stored = self.session.store().has(&found.step.key);
+        }
         let is_incremental = !is_stored && found.go_on(self.session, None);
         let Found { unit, step, .. } = found;
         let mut names = output_names::files(&unit);
@@ -185,7 +194,7 @@ impl<'a> Together<'a> {
         // A unit that searches them finds the folder that its inputs are in, which is no longer the one it was.
         said.own_folders()
             .try_for_each(fs::create_dir_all)
-            .with_context(|| format!("failed to make folders in `{out_dir}` (hint: is the disk full?)"))?;
+            .on_disk(out_dir, || format!("failed to make folders in `{out_dir}`"))?;
         if let Some(recipe) = self.finder.recipes.get(&key).cloned() {
             self.finder.recipes.save(recipe)?;
         }
@@ -208,7 +217,10 @@ impl<'a> Together<'a> {
         let lacking = self.lacking(&numbers);
         // What it is not given now is made again.
         if !lacking.is_empty() {
-            self.session.supply(&lacking).unwrap_or_else(|error| log::warn!("{error:#}"));
+            self.session.supply(&lacking).unwrap_or_else(|error| self.session.slow(SENT, &error));
+        }
+        if self.give_heavy(&numbers) {
+            return self.next(count);
         }
         let keys: Vec<Key> = numbers.iter().map(|number| self.known[number].step.key.clone()).collect();
         let all: Vec<&str> = keys.iter().map(String::as_str).collect();
@@ -237,6 +249,19 @@ impl<'a> Together<'a> {
         let mounts = steps.iter().flat_map(|step| &step.run.mounts);
         let kept = mounts.filter(|mount| mount.as_kept().is_some()).cloned().collect();
         Ok(Some(Batch { units, kept, begun: Instant::now(), is_taken: false, cmd }))
+    }
+
+    /// Gives the engine what is heavy and units read. Gives whether some are to be built by themselves: what the engine was thought to
+    /// have, and lost, has to be copied anew.
+    fn give_heavy(&mut self, numbers: &[usize]) -> bool {
+        let steps = || numbers.iter().map(|number| (*number, &self.known[number].step));
+        let heavy = steps().flat_map(|(_, step)| step.heavy());
+        self.session.given(heavy.filter(|(name, _)| !self.is_distrusted(name)));
+        let is_gone = |(name, folder): (&Key, &Utf8PathBuf)| !self.session.kept.has(name) && !folder.exists();
+        let apart: Vec<usize> =
+            steps().filter(|(_, step)| step.heavy().any(is_gone)).map(|(number, _)| number).collect();
+        apart.iter().for_each(|number| self.schedule.set(*number, State::Apart));
+        !apart.is_empty()
     }
 
     /// The keys of units: of those whose outcomes are to come whole, and of those whose outcomes are left in the engine.
@@ -321,8 +346,12 @@ impl<'a> Together<'a> {
 
 impl Together<'_> {
     fn learn(&mut self, number: usize, more: Learned) {
-        let mut learned = self.known[&number].prepared.learned.clone();
-        learned.extend(more);
+        let Prepared { unit, mut learned, .. } = self.known[&number].prepared.clone();
+        // Known to lack something by now, it reads one file after the other.
+        learned.extend(match self.learned.contains_key(&number) {
+            true => more.wider(&unit, &self.session.homes),
+            false => more,
+        });
         self.learned.insert(number, learned);
     }
 

@@ -9,6 +9,7 @@ use std::{collections::HashSet, time::Instant};
 use anyhow::Result;
 
 use super::{
+    super::ANEW,
     Together,
     batch::{Batch, End},
 };
@@ -84,7 +85,7 @@ impl Together<'_> {
         let count = match ends {
             Ok(ends) => ends.len(),
             Err(error) => {
-                log::warn!("{error:#}");
+                self.session.slow(ANEW, error);
                 0
             }
         };

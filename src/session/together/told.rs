@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Instant};
 
 use anyhow::{Context, Result};
 
-use super::{Together, batch::Batch};
+use super::{super::ANEW, Together, batch::Batch};
 use crate::{
     kept,
     plan::Plan,
@@ -70,13 +70,17 @@ impl Together<'_> {
             // The engine names one at a time.
             match self.session.lost(&stages) {
                 Ok(more) => lost.extend(more),
-                Err(error) => log::warn!("{error:#}"),
+                Err(error) => self.session.slow(ANEW, &error),
             }
         }
         if lost.is_empty() {
             return false;
         }
-        log::warn!("{complaint}: again without what was thought to be kept");
+        if is_all {
+            log::warn!("{complaint}: again without what was thought to be kept");
+        } else {
+            self.session.slow(ANEW, error);
+        }
         let told = Instant::now();
         self.told.retain(|_, step| kept::stages(&step.run.mounts).iter().all(|key| !lost.contains(key)));
         for key in lost {
@@ -105,7 +109,7 @@ impl Together<'_> {
     }
 
     /// What the engine loses though it has it, or was given it anew, it will lose again.
-    fn is_distrusted(&self, key: &str) -> bool {
+    pub(super) fn is_distrusted(&self, key: &str) -> bool {
         self.losses.get(key).is_some_and(|loss| !loss.is_trusted)
     }
 }

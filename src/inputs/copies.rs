@@ -1,0 +1,81 @@
+//! Copies of what is sent as it is, each called by the digest of its own bytes, whatever happens meanwhile to what it is a copy of.
+
+use std::fs::{self, File};
+
+use anyhow::{Context, Result, bail};
+use camino::Utf8Path;
+
+use super::Finder;
+use crate::{
+    baked::{self, Baked},
+    cache::digest,
+    disk::OnDisk,
+    left,
+    recipe::{Output, Recipe},
+    shim::Shim,
+    sources::file_digest,
+};
+
+impl Finder<'_> {
+    /// An artifact as it is.
+    pub(super) fn copy(&mut self, path: &Utf8Path) -> Result<Recipe> {
+        match Shim::open(path)? {
+            Some(shim) => self.copy_program(shim),
+            None if path.is_dir() => self.copy_folder(path),
+            None => self.copy_file(path),
+        }
+    }
+
+    fn copy_folder(&mut self, path: &Utf8Path) -> Result<Recipe> {
+        let copies = std::mem::replace(&mut self.reader.copies, true);
+        let sources = self.reader.everything(path);
+        self.reader.copies = copies;
+        let part = &sources?.parts[0];
+        let outputs = vec![Output { host: path.to_owned(), source: "/p".to_owned() }];
+        Ok(Recipe::of_copy(part.name.clone(), part.context.clone(), outputs))
+    }
+
+    pub(super) fn copy_file(&self, path: &Utf8Path) -> Result<Recipe> {
+        let content = file_digest(path.as_std_path()).with_context(|| format!("failed to read `{path}`"))?;
+        self.copied(path, &content, |to| Ok(fs::copy(path, to).map(drop)?))
+    }
+
+    fn copy_program(&self, mut shim: Shim) -> Result<Recipe> {
+        let content = shim.digest()?;
+        let compiled = shim.compiled.clone();
+        self.copied(&compiled, &content, |to| shim.unpack(to))
+    }
+
+    /// A file in a folder of the cache, under its content's name: if it is no longer the content that it was, under that of the copy.
+    fn copied(&self, path: &Utf8Path, content: &str, copy: impl FnOnce(&Utf8Path) -> Result<()>) -> Result<Recipe> {
+        if left::maker(path).is_some() {
+            bail!("failed to send `{path}`: it was left in the engine (hint: run the command again)");
+        }
+        let name = path.file_name().context("an artifact has a name")?;
+        let key_of = |content: &str| format!("f{}", digest([name, content]));
+        let context = match self.cache.used(&format!("artifacts/{}", key_of(content))) {
+            Some(context) => context,
+            None => self.cache.folder_named_by("artifacts", |new| {
+                let to = new.join("p").join(name);
+                let copied = fs::create_dir(new.join("p")).map_err(Into::into).and_then(|()| copy(&to));
+                copied.on_disk(new, || format!("failed to copy `{path}` into the cache"))?;
+                Ok(key_of(&file_digest(to.as_std_path())?))
+            })?,
+        };
+        let key = context.file_name().unwrap_or_default().to_owned();
+        let outputs = vec![Output { host: path.to_owned(), source: format!("/p/{name}") }];
+        Ok(Recipe::of_copy(key, context, outputs))
+    }
+}
+
+/// What a file of unknown making has baked in.
+pub(super) fn baked_into(path: &Utf8Path) -> Result<Baked> {
+    match Shim::open(path)? {
+        Some(mut shim) => baked::of_unknown(path, shim.program()?),
+        None if path.is_file() => {
+            let file = File::open(path).with_context(|| format!("failed to read `{path}`"))?;
+            baked::of_unknown(path, file)
+        }
+        None => Ok(Baked::default()),
+    }
+}

@@ -1,0 +1,78 @@
+//! A package with a folder of a thousand files beside its sources: the engine is given that once, and each build has what is in
+//! it now.
+
+use std::fs;
+
+use crate::command::{Finished, start};
+use crate::kept::{kept, spoil};
+use crate::planned;
+use crate::project::{By, Project};
+use crate::source_kinds::fill;
+
+fn project() -> Project {
+    let project = planned::project("broken").with_own_cache();
+    let main = "fn main() { println!(\"{} {}\", include_str!(\"../modules/7.js\"), broken::one()) }\n// HERE\n";
+    fs::write(project.root.join("src/main.rs"), main).unwrap();
+    fill(&project.root.join("modules"));
+    // That no engine has from an earlier test.
+    fs::write(project.root.join("modules/new"), format!("{:?}", std::time::SystemTime::now())).unwrap();
+    project
+}
+
+fn run(project: &Project, mode: &str) -> Finished {
+    let mut cargo = project.cargo(By::Ours, &format!("{mode}run -q"));
+    if !mode.is_empty() {
+        cargo.env_remove("RUSTC_WRAPPER");
+    }
+    start(cargo, &format!("cargo {mode}run")).finish()
+}
+
+#[test]
+fn what_is_heavy_is_given_once() {
+    for mode in ["", "green "] {
+        let project = project();
+        assert_eq!(run(&project, mode).succeeds().stdout, "7 1\n");
+        let given = kept(&project).iter().filter(|key| key.starts_with('s')).count();
+        assert_eq!(given, 1, "the folder is not given");
+        let copies = || fs::read_dir(project.dir().join("cache/rustcbuildx/sources")).unwrap().count();
+        let before = copies();
+        project.calls.take();
+        project.edit("src/main.rs", "// HERE", "// HERE 1");
+        assert_eq!(run(&project, mode).succeeds().stdout, "7 1\n");
+        assert_eq!((project.calls.take().len(), copies()), (1, before + 1), "{mode}");
+        // What is in the folder counts like any other source.
+        project.edit("modules/7.js", "7", "seven");
+        assert_eq!(run(&project, mode).succeeds().stdout, "seven 1\n");
+        project.edit("modules/7.js", "seven", "7");
+        assert_eq!(run(&project, mode).succeeds().stdout, "7 1\n");
+    }
+}
+
+#[test]
+fn what_is_heavy_is_given_again_once_the_engine_lost_it() {
+    for mode in ["", "green "] {
+        let project = project();
+        run(&project, mode).succeeds();
+        let given: Vec<String> = kept(&project).into_iter().filter(|key| key.starts_with('s')).collect();
+        spoil(&project, &given, "rm -r /kept/*/p");
+        project.edit("src/main.rs", "// HERE", "// HERE 1");
+        assert_eq!(run(&project, mode).succeeds().stdout, "7 1\n");
+        project.calls.take();
+        project.edit("src/main.rs", "// HERE", "// HERE 2");
+        run(&project, mode).succeeds();
+        assert_eq!(project.calls.take().len(), 1, "it is not remembered");
+    }
+}
+
+/// The engine's copy is for all to read, so a script that writes there gets one of its own.
+#[test]
+fn a_script_may_write_there() {
+    for mode in ["", "green "] {
+        let project = project();
+        let script = "std::fs::write(\"modules/made\", \"made\").unwrap();\n    println!(\"cargo::rustc-env=MADE={}\", std::fs::read_to_string(\"modules/made\").unwrap());";
+        project.edit("build.rs", "// HERE", script);
+        project.edit("src/main.rs", "// HERE", "const _: &str = env!(\"MADE\");");
+        assert_eq!(run(&project, mode).succeeds().stdout, "7 1\n");
+        assert!(!project.root.join("modules/made").exists());
+    }
+}
