@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     env::{Env, VARS, Var},
-    unit::is_secret,
+    secrets::is_secret,
 };
 
 /// What starts the units.

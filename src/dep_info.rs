@@ -4,6 +4,8 @@
 //! `# env-dep:NAME` tells of a variable looked for and not found, `# env-dep:NAME=VALUE` of one read,
 //! with newlines and backslashes of both escaped.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 /// The names of the variables that were looked up, there or not.
@@ -14,6 +16,22 @@ pub fn variables(dep_info: &str) -> Vec<String> {
 /// The values of the variables that were read.
 pub fn values(dep_info: &str) -> Vec<String> {
     entries(dep_info).filter_map(|entry| Some(unescape(entry.split_once('=')?.1))).collect()
+}
+
+/// Dep-info that tells of the variable `other` instead of those `names`, which were looked up and not found.
+pub fn instead(dep_info: &str, names: &BTreeSet<String>, other: &str, value: Option<&str>) -> String {
+    let is_named = |line: &str| line.strip_prefix("# env-dep:").is_some_and(|entry| names.contains(&unescape(entry)));
+    let mut text: String =
+        dep_info.split_inclusive('\n').filter(|line| !is_named(line.trim_end_matches('\n'))).collect();
+    if text.len() < dep_info.len() {
+        let value = value.map(|value| format!("={}", escape(value))).unwrap_or_default();
+        text += &format!("# env-dep:{other}{value}\n");
+    }
+    text
+}
+
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r")
 }
 
 fn entries(dep_info: &str) -> impl Iterator<Item = &str> {
@@ -75,7 +93,7 @@ pub fn complaints_of_macros(diagnostics: &str) -> Vec<String> {
 /// The values of a directive that a build script gave to cargo: `cargo::NAME=VALUE`, with one colon or two.
 pub fn directives(stdout: &str, name: &str) -> Vec<String> {
     let directive = |line: &str| {
-        let line = line.strip_prefix("cargo:")?;
+        let line = line.trim_start().strip_prefix("cargo:")?;
         line.strip_prefix(':').unwrap_or(line).strip_prefix(name)?.strip_prefix('=').map(str::to_owned)
     };
     stdout.lines().filter_map(directive).collect()
@@ -109,6 +127,16 @@ mod tests {
         assert_eq!(variables(text), ["A", "B", "C\\D"]);
         assert_eq!(values(text), ["1=2"]);
         assert!(variables("x: y\n# checksum:blake3=0 file_len:1 src/a.rs\n").is_empty());
+    }
+
+    #[test]
+    fn one_variable_takes_the_place_of_others() {
+        let text = "x: y\n\n# env-dep:A_KEY\n# env-dep:A_KEY=1\n# env-dep:B\n";
+        let names = |name: &str| BTreeSet::from([name.to_owned()]);
+        let rest = "x: y\n\n# env-dep:A_KEY=1\n# env-dep:B\n";
+        assert_eq!(instead(text, &names("A_KEY"), "S", None), format!("{rest}# env-dep:S\n"));
+        assert_eq!(instead(text, &names("A_KEY"), "S", Some("a\\\n")), format!("{rest}# env-dep:S=a\\\\\\n\n"));
+        assert_eq!(instead(text, &names("C"), "S", None), text);
     }
 
     #[test]

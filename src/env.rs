@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, env, ffi::OsString, fs};
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::dep_info;
+
 /// A variable that sets something here.
 pub struct Var {
     pub name: &'static str,
@@ -116,6 +118,15 @@ impl Env {
     pub fn set_by_parent(&self, name: &str) -> Option<bool> {
         let parent = self.parent.as_ref()?;
         Some(self.vars.contains_key(name) && self.vars.get(name) != parent.get(name))
+    }
+
+    /// Whether the build script of the package said that this variable is to have this value: what it said is beside its output
+    /// folder.
+    pub fn has_script_said(&self, name: &str, value: &str) -> bool {
+        let out_dir = self.get("OUT_DIR").and_then(|out_dir| Utf8Path::new(out_dir).parent());
+        let said = out_dir.and_then(|dir| fs::read(dir.join("output")).ok()).unwrap_or_default();
+        let said = dep_info::directives(&String::from_utf8_lossy(&said), "rustc-env");
+        said.iter().any(|said| said.trim_end().split_once('=') == Some((name, value)))
     }
 
     /// The entries of a list such as `PATH` that the calling process added to its own.

@@ -35,22 +35,17 @@ impl Learned {
     /// `dep_info` is the text of its `*.d` files.
     pub fn from(unit: &Unit, outcome: &Outcome, dep_info: &str, env: &Env, homes: &Homes) -> Self {
         let (stdout, stderr) = (String::from_utf8_lossy(&outcome.stdout), String::from_utf8_lossy(&outcome.stderr));
-        let (mut variables, mut paths) = match &unit.work {
-            Work::Compile { .. } => {
-                let mut variables = dep_info::undefined_variables(&stderr);
-                variables.extend(dep_info::variables(dep_info));
-                (variables, dep_info::unreadable_files(&stderr))
-            }
-            Work::BuildScript { .. } => (
-                dep_info::directives(&stdout, "rerun-if-env-changed"),
-                dep_info::directives(&stdout, "rerun-if-changed"),
-            ),
+        let mut variables = variables_asked_for(unit, outcome, dep_info);
+        let mut paths = match &unit.work {
+            Work::Compile { .. } => dep_info::unreadable_files(&stderr),
+            Work::BuildScript { .. } => dep_info::directives(&stdout, "rerun-if-changed"),
         };
         variables
             .retain(|name| may_be_given(name, &unit.work) && !unit.env.contains_key(name) && env.get(name).is_some());
         let tree = homes.tree_of(&unit.package);
         let mut paths: BTreeSet<Utf8PathBuf> = paths.drain(..).map(|path| normalised(&unit.cwd.join(path))).collect();
         paths.retain(|path| may_be_given_of(unit, path, homes) && !are_given(unit, path) && path.exists());
+        // In a plan, there is nothing in what others make.
         paths.retain(|path| !unit.places.stands_in(path));
         if matches!(unit.work, Work::Compile { .. }) {
             paths.extend(quoted_sources(unit, &stderr, &tree, homes));
@@ -86,6 +81,20 @@ impl Learned {
         self.paths.extend(other.paths);
         self.own_places.extend(other.own_places);
         self.baked.extend(other.baked);
+    }
+}
+
+/// The names of the variables that a unit looked for, or announced.
+pub fn variables_asked_for(unit: &Unit, outcome: &Outcome, dep_info: &str) -> Vec<String> {
+    match &unit.work {
+        Work::Compile { .. } => {
+            let mut variables = dep_info::undefined_variables(&String::from_utf8_lossy(&outcome.stderr));
+            variables.extend(dep_info::variables(dep_info));
+            variables
+        }
+        Work::BuildScript { .. } => {
+            dep_info::directives(&String::from_utf8_lossy(&outcome.stdout), "rerun-if-env-changed")
+        }
     }
 }
 

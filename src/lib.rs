@@ -86,6 +86,7 @@ pub mod output_names;
 pub mod placeholder;
 pub mod quote;
 pub mod schedule;
+pub mod secrets;
 pub mod tool;
 pub mod unit;
 // Stages and files: pure.

@@ -11,6 +11,7 @@ use crate::{
     emit::EmitKind,
     env::Env,
     places::Places,
+    secrets::is_secret,
     tool::Tool,
 };
 
@@ -226,6 +227,7 @@ const ARTIFACT_FILES: &[&str] = &["CARGO_BIN_FILE_", "CARGO_CDYLIB_FILE_", "CARG
 
 /// Which variables of the environment a kind of unit gets.
 struct Declared {
+    is_of_compiles: bool,
     names: &'static [&'static str],
     prefixes: &'static [&'static str],
 }
@@ -233,6 +235,7 @@ struct Declared {
 /// Source: cargo docs, "Environment variables Cargo sets for crates"; rustc and clippy docs for those
 /// that change what they print or accept.
 const COMPILE: Declared = Declared {
+    is_of_compiles: true,
     names: &[
         "CARGO_CRATE_NAME",
         "CARGO_MANIFEST_DIR",
@@ -259,6 +262,7 @@ const COMPILE: Declared = Declared {
 /// Source: cargo docs, "Environment variables Cargo sets for build scripts"; the `cc`, `pkg-config`
 /// and `cmake` crates' docs for what a user sets to steer them.
 const BUILD_SCRIPT: Declared = Declared {
+    is_of_compiles: false,
     names: &[
         "CARGO_ENCODED_RUSTFLAGS",
         "CARGO_MANIFEST_DIR",
@@ -323,7 +327,9 @@ const NEVER: &[&str] = &[
 
 fn declared_variables(env: &Env, declared: &Declared) -> BTreeMap<String, String> {
     env.iter()
-        .filter(|(name, _)| !NEVER.contains(name) && !is_secret(name))
+        .filter(|(name, value)| {
+            !NEVER.contains(name) && (!is_secret(name) || is_of_package(name, value, env, declared))
+        })
         .filter(|(name, _)| {
             declared.names.contains(name)
                 || declared.prefixes.iter().any(|prefix| name.starts_with(prefix))
@@ -331,6 +337,15 @@ fn declared_variables(env: &Env, declared: &Declared) -> BTreeMap<String, String
         })
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
+}
+
+/// Whether a variable is what a package's build script said, for the compilers of that package or for a dependent's script. What
+/// the user's environment has under such a name is not.
+fn is_of_package(name: &str, value: &str, env: &Env, declared: &Declared) -> bool {
+    match declared.is_of_compiles {
+        true => env.has_script_said(name, value),
+        false => name.starts_with("DEP_") && env.set_by_parent(name) == Some(true),
+    }
 }
 
 /// Whether a variable may be given to a unit on the word of the unit alone.
@@ -342,18 +357,6 @@ pub fn may_be_given(name: &str, work: &Work) -> bool {
         Work::BuildScript { .. } => NEVER,
     };
     !needed_there.contains(&name) && !is_secret(name)
-}
-
-/// What cargo's variables begin with that tell of manifests and of what it made: names of features, programs and packages follow.
-const PACKAGE_DATA: &[&str] =
-    &["CARGO_BIN_", "CARGO_CDYLIB_", "CARGO_CFG_", "CARGO_FEATURE_", "CARGO_PKG_", "CARGO_STATICLIB_"];
-
-/// Whether a variable's name says that its value is a secret.
-pub fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    let ends = ["_TOKEN", "_KEY", "_SECRET", "_PASSWORD", "_PASSWD", "_CREDENTIALS", "_CREDENTIAL"];
-    !PACKAGE_DATA.iter().any(|prefix| name.starts_with(prefix))
-        && (ends.iter().any(|end| name.ends_with(end)) || matches!(&name[..], "TOKEN" | "PASSWORD" | "SECRET"))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ const PURE: &[&str] = &[
     "quote",
     "role",
     "schedule",
+    "secrets",
     "stage",
     "tool",
     "unit",

@@ -7,6 +7,7 @@ mod find;
 mod left;
 mod supply;
 pub mod together;
+mod withheld;
 
 use std::{
     borrow::Cow,
@@ -39,12 +40,13 @@ use crate::{
     program,
     recipe::{Key, Recipes, Step},
     retention,
+    secrets::is_secret,
     sources::{Homes, Reader},
     stage::{self, BUILD_SECRET, SLOTS_ID},
     store::{LocalStore, Store},
     timings::{Phase, Timings},
     toolchain::Version,
-    unit::{NUM_JOBS, Unit, Work, is_secret},
+    unit::{NUM_JOBS, Unit, Work, may_be_given},
 };
 
 /// How often a unit is built again with what it was seen to lack.
@@ -151,6 +153,7 @@ impl<'a> Session<'a> {
             built = first;
         }
         self.note_baked(&mut prepared, &mut built)?;
+        self.tell_of_withheld(&prepared.unit, &mut built)?;
         let Prepared { unit, learned_name, learned } = prepared;
         // A failure may have looked for what no unit needs.
         if built.outcome.status == 0 && learned != known {
@@ -288,7 +291,7 @@ impl<'a> Session<'a> {
 
     /// Adds the variables asked for, and what the unit was seen to read.
     fn add_learned(&self, Prepared { unit, learned, .. }: &mut Prepared) -> Result<()> {
-        for name in &learned.variables {
+        for name in learned.variables.iter().filter(|name| may_be_given(name, &unit.work)) {
             unit.env.extend(self.env.get(name).map(|value| (name.clone(), value.to_owned())));
         }
         let package = unit.package_name().to_owned();
@@ -296,6 +299,7 @@ impl<'a> Session<'a> {
         for SetEnv { name, .. } in self.config.set_envs.iter().filter(is_meant) {
             let Some(value) = self.env.get(name) else { continue };
             if is_secret(name) {
+                unit.env.remove(name);
                 unit.hidden.insert(name.clone(), Some(self.cache.keyed_digest(value)?));
             } else {
                 unit.env.insert(name.clone(), value.to_owned());

@@ -32,6 +32,7 @@ mod planned;
 mod planned_losses;
 mod properties;
 mod sandbox;
+mod secrets;
 mod sharing;
 mod source_kinds;
 mod sources;
