@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use crate::{artifacts::Outcome, dep_info, learned::normalised, unit::Unit};
 
-/// Whether a later attempt that failed, too, got further than the first: it no longer complains of all that the first complained
-/// of, and of no file that is there and that the first had.
-pub(super) fn is_further(later: &Outcome, first: &Outcome, unit: &Unit) -> bool {
+/// Whether a later attempt tells no less than the first, which failed: it may fail, too, but not for want of a file that is there
+/// and that the first had, nor with more complaints on top of the same. With the same ones it may quote more sources.
+pub(super) fn is_as_good(later: &Outcome, first: &Outcome, unit: &Unit) -> bool {
     if later.status == 0 {
         return true;
     }
     let is_lost = |file: &String| normalised(&unit.cwd.join(file)).exists();
     let lost = &unreadable(later) - &unreadable(first);
-    !lost.iter().any(is_lost) && !complaints(first).is_subset(&complaints(later))
+    let (before, now) = (complaints(first), complaints(later));
+    !lost.iter().any(is_lost) && (before == now || !before.is_subset(&now))
 }
 
 fn unreadable(outcome: &Outcome) -> BTreeSet<String> {
@@ -48,7 +49,7 @@ mod tests {
             is_left: false,
         };
         let unit = Unit::new(work, cwd.into(), cwd.into());
-        assert_eq!(is_further(&outcome(later), &outcome(first), &unit), expected, "{first} {later}");
+        assert_eq!(is_as_good(&outcome(later), &outcome(first), &unit), expected, "{first} {later}");
     }
 
     #[test]
@@ -56,12 +57,13 @@ mod tests {
         let missing = "error: couldn't read `a.rs`: No such file";
         case(missing, "error: couldn't read `b.rs`: No such file", true);
         case(missing, "error[E0308]: mismatched types", true);
-        case(missing, missing, false);
+        case(missing, missing, true);
         case(missing, &format!("{missing}\nerror: another"), false);
         case(missing, "error: couldn't read `main.rs`: No such file", false);
-        case("thread 'main' (12) panicked", "thread 'main' (13) panicked", false);
+        case("thread 'main' (12) panicked", "thread 'main' (13) panicked", true);
         let linker = r#"{"message":"linker `x` not found","level":"error","code":null}"#;
         case(linker, "error: couldn't read `main.rs`: No such file", false);
-        case(linker, linker, false);
+        case(linker, linker, true);
+        case(linker, &format!("{linker}\nerror: couldn't read `c.rs`: No such file"), false);
     }
 }

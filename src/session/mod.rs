@@ -148,7 +148,7 @@ impl<'a> Session<'a> {
             let last = std::mem::replace(&mut built, again);
             first = first.or(Some(last).filter(|last| last.outcome.status != 0));
         }
-        if let Some(first) = first.filter(|first| !attempts::is_further(&built.outcome, &first.outcome, &prepared.unit))
+        if let Some(first) = first.filter(|first| !attempts::is_as_good(&built.outcome, &first.outcome, &prepared.unit))
         {
             built = first;
         }
