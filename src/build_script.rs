@@ -80,7 +80,7 @@ pub fn run(program: &str) -> Result<ExitCode> {
     }
     let session = session()?;
     let built = session.build(unit.clone())?;
-    if repository::is_missed(&unit, &built.outcome, &env) {
+    if repository::is_missed(&unit, &built.outcome, &session.homes) {
         if config.strict {
             bail!(
                 "failed to run {} in a container: it asks about its git repository (hint: RUSTCBUILDX_STRICT=0 runs it here)",

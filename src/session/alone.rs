@@ -36,16 +36,13 @@ impl Session<'_> {
                 }
                 Ok(built) if !built.heavy.is_empty() && missing::is_of_writing(&built.outcome) => {
                     log::info!("{} writes into its package: again with all of it sent", prepared.unit.name());
-                    given.lost.extend(built.heavy);
+                    self.distrust(built.heavy, &mut given);
                 }
-                Ok(built) if built.stages.is_empty() || !missing::is_of_crates(&built.outcome) => {
-                    given.lost.iter().for_each(|key| self.kept.remove(key));
-                    return Ok(built);
-                }
+                Ok(built) if built.stages.is_empty() || !missing::is_of_crates(&built.outcome) => return Ok(built),
                 Ok(built) => {
                     let why = anyhow!("{} found crates that do not fit", prepared.unit.name());
                     self.slow(ANEW, &why);
-                    given.lost.extend(built.stages);
+                    self.distrust(built.stages, &mut given);
                 }
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::WithKept { error, stages, blamed }) => {
@@ -59,11 +56,17 @@ impl Session<'_> {
                     match failures {
                         1 => self.supply_anew(&blamed),
                         2 => self.supply_anew(&stages),
-                        _ => given.lost.extend(stages),
+                        _ => self.distrust(stages, &mut given),
                     }
                 }
             }
         }
+    }
+
+    /// Has the next attempt be sent what the engine was thought to keep, and be given a copy of it.
+    fn distrust(&self, keys: Vec<Key>, given: &mut Given) {
+        keys.iter().for_each(|key| self.kept.remove(key));
+        given.lost.extend(keys);
     }
 
     /// Looks into the store, and if need be calls the engine once. `salt` makes the step one that no cache holds.

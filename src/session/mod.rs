@@ -59,7 +59,7 @@ pub struct Session<'a> {
     env: &'a Env,
     config: &'a Config,
     pub cache: Cache,
-    homes: Homes,
+    pub homes: Homes,
     engine: Engine,
     kept: Kept,
     image: Image,

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::{env::Env, repository};
+use crate::env::Env;
 
 /// Folders that no tree goes beyond.
 #[derive(Clone)]
@@ -18,8 +18,14 @@ impl Homes {
         Ok(Self { user: env.get("HOME").map(Utf8PathBuf::from), cargo: env.cargo_home()? })
     }
 
-    fn user(&self) -> Option<&str> {
-        self.user.as_ref().map(|home| home.as_str())
+    /// The folder under version control that a package is in; never the home folder, which some keep so.
+    pub fn repository_of<'a>(&self, package: &'a Utf8Path) -> Option<&'a Utf8Path> {
+        self.folders_around(package).find(|dir| dir.join(".git").exists())
+    }
+
+    /// A package's folder and those that it is in, up to the home folder or the root, which do not count.
+    fn folders_around<'a>(&self, package: &'a Utf8Path) -> impl Iterator<Item = &'a Utf8Path> {
+        package.ancestors().take_while(|dir| dir.parent().is_some() && Some(*dir) != self.user.as_deref())
     }
 
     /// The tree a package belongs to: a repository or that of the topmost manifest, but of what cargo downloaded or vendored no more
@@ -33,9 +39,8 @@ impl Homes {
         if self.is_from_elsewhere(package) {
             return package.to_owned();
         }
-        let topmost =
-            || repository::folders_around(package, self.user()).filter(|dir| dir.join("Cargo.toml").exists()).last();
-        repository::around(package, self.user()).or_else(topmost).unwrap_or(package).to_owned()
+        let topmost = || self.folders_around(package).filter(|dir| dir.join("Cargo.toml").exists()).last();
+        self.repository_of(package).or_else(topmost).unwrap_or(package).to_owned()
     }
 
     /// Whether cargo downloaded a package, or `cargo vendor` did.
@@ -47,7 +52,7 @@ impl Homes {
     pub fn reach_of(&self, package: &Utf8Path) -> Utf8PathBuf {
         let tree = self.tree_of(package);
         let is_alone = tree == package && !self.is_from_elsewhere(package);
-        let beside = repository::folders_around(package, self.user()).nth(1).filter(|_| is_alone);
+        let beside = self.folders_around(package).nth(1).filter(|_| is_alone);
         beside.map(Utf8Path::to_owned).unwrap_or(tree)
     }
 }
@@ -85,6 +90,24 @@ mod tests {
         // The home folder is no tree, even where it is under version control or has a manifest.
         case("w", "w/member", "w/member", "w/member");
         case("repository", "repository/a", "repository/a", "repository/a");
+    }
+
+    #[test]
+    fn what_was_downloaded_is_from_elsewhere() {
+        let (_dir, root) = tree();
+        let homes = Homes { user: None, cargo: root.join("w/.cargo") };
+        assert!(homes.is_from_elsewhere(&root.join("w/.cargo/git/checkouts/r/1a")));
+        assert!(homes.is_from_elsewhere(&root.join("w/vendor/a")));
+        assert!(!homes.is_from_elsewhere(&root.join("w/member")));
+    }
+
+    #[test]
+    fn the_home_folder_is_no_repository() {
+        let (_dir, root) = tree();
+        let package = root.join("repository/a");
+        let homes = |home: &str| Homes { user: Some(root.join(home)), cargo: root.join("cargo") };
+        assert_eq!(homes("none").repository_of(&package), Some(root.join("repository").as_path()));
+        assert_eq!(homes("repository").repository_of(&package), None);
     }
 
     #[test]

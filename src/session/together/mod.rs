@@ -186,7 +186,7 @@ impl<'a> Together<'a> {
         }
         let Work::BuildScript { out_dir, .. } = &self.units[number].work else { return Ok(Some(State::Done(key))) };
         let Some(outcome) = self.session.store().outcome(&key) else { return Ok(None) };
-        if repository::is_missed(&self.units[number], &outcome, self.session.env) {
+        if repository::is_missed(&self.units[number], &outcome, &self.session.homes) {
             return Ok(Some(State::Apart));
         }
         let stdout = self.known[&number].prepared.unit.places.restored(&outcome.stdout);
