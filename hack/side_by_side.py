@@ -88,7 +88,7 @@ def others(files, expected):
 
 
 def program(path):
-    """A file's bytes; those of the real program if it is a shim, whose end src/shim.rs describes."""
+    """A file's bytes; those of the real program if it is a shim, whose end src/target/shim.rs describes."""
     content = path.read_bytes()
     if not content.endswith(b"rustcbuildx-shim"):
         return content

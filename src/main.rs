@@ -2,7 +2,12 @@
 
 use std::process::ExitCode;
 
-use rustcbuildx::{build_script, cmd, compile, env, identity, role::Role, shim::Shim};
+use rustcbuildx::{
+    cli,
+    config::env,
+    target::shim::Shim,
+    wrapper::{build_script, compile, identity, role::Role},
+};
 
 fn main() -> ExitCode {
     match run() {
@@ -26,6 +31,6 @@ fn run() -> anyhow::Result<ExitCode> {
     match Role::of(env::arguments()) {
         Role::Compiler(words) => compile::run(words),
         Role::BuildScript(program) => build_script::run(&program),
-        Role::Command(args) => cmd::run(args),
+        Role::Command(args) => cli::run(args),
     }
 }

@@ -4,15 +4,15 @@
 use std::{fs, path::Path};
 
 use rustcbuildx::{
-    argv::RustcArgs,
-    dockerfile::{Mount, Style},
-    env::Env,
-    image::Image,
-    plan,
-    recipe::Step,
-    stage,
-    tool::Tool,
-    unit::{self, Invocation, Unit},
+    config::env::Env,
+    rustc::{args::RustcArgs, tool::Tool},
+    step::{
+        dockerfile::{Mount, Style},
+        image::Image,
+        plan, stage,
+    },
+    store::provenance::Step,
+    unit::work::{self, Invocation, Unit},
 };
 
 const STYLE: Style<'_> = Style { syntax: None, words_in_variables: true };
@@ -31,10 +31,10 @@ fn unit(dir: &Path) -> Unit {
     let cwd = "/home/me/project".into();
     let Some(tool) = Path::new(&words[0]).file_name().and_then(|name| Tool::named(name.to_str()?)) else {
         let target = Some("/home/me/project/target".into());
-        return unit::build_script(words[0].as_str().into(), cwd, target, &env)
+        return work::build_script(words[0].as_str().into(), cwd, target, &env)
             .expect("cargo's variables are in `env`");
     };
-    match unit::invocation(tool, RustcArgs::parse(words[Tool::programs(&words)..].to_vec()), cwd, &env) {
+    match work::invocation(tool, RustcArgs::parse(words[Tool::programs(&words)..].to_vec()), cwd, &env) {
         Invocation::Compile(unit) => *unit,
         other => panic!("{}: {other:?}", dir.display()),
     }

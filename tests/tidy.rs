@@ -11,21 +11,21 @@ use walkdir::WalkDir;
 
 /// No I/O, no processes, no clock, no engine: from what they are given they make what they give.
 const PURE: &[&str] = &[
-    "argv",
-    "crate_type",
-    "dep_info",
-    "dockerfile",
-    "emit",
-    "output_names",
-    "placeholder",
-    "plan",
-    "quote",
-    "role",
-    "schedule",
-    "secrets",
-    "stage",
-    "tool",
-    "unit",
+    "rustc/args",
+    "rustc/crate_type",
+    "rustc/dep_info",
+    "step/dockerfile",
+    "rustc/emit",
+    "unit/outputs",
+    "planning/directives",
+    "step/plan",
+    "util/quote",
+    "wrapper/role",
+    "planning/schedule",
+    "config/secrets",
+    "step/stage",
+    "rustc/tool",
+    "unit/work",
 ];
 
 /// What a pure file does not name.
@@ -43,14 +43,14 @@ const IMPURE: &[&str] = &[
     "tokio",
     "walkdir",
     "which",
-    "crate::artifacts",
-    "crate::cache",
-    "crate::config",
+    "crate::store::archive",
+    "crate::util::state_dir",
+    "crate::config::settings",
     "crate::engine",
     "crate::inputs",
-    "crate::runner",
-    "crate::session",
-    "crate::sources",
+    "crate::util::process",
+    "crate::build",
+    "crate::inputs::sources",
 ];
 
 /// Methods of paths that ask the disk.
@@ -68,11 +68,38 @@ const DISK: &[&str] = &[
 
 /// Who does not know of whom.
 const STRANGERS: &[(&str, &[&str])] = &[
-    ("argv", &["crate::dockerfile", "crate::engine", "crate::image", "crate::plan", "crate::stage"]),
-    ("artifacts", &["crate::dockerfile", "crate::engine", "crate::plan"]),
-    ("dockerfile", &["crate::argv", "crate::compile", "crate::crate_type", "crate::emit", "crate::unit"]),
-    ("stage", &["crate::config", "crate::engine"]),
-    ("unit", &["crate::dockerfile", "crate::engine", "crate::image", "crate::plan", "crate::stage"]),
+    (
+        "rustc/args",
+        &[
+            "crate::step::dockerfile",
+            "crate::engine",
+            "crate::engine::image",
+            "crate::step::plan",
+            "crate::step::stage",
+        ],
+    ),
+    ("store/archive", &["crate::step::dockerfile", "crate::engine", "crate::step::plan"]),
+    (
+        "step/dockerfile",
+        &[
+            "crate::rustc::args",
+            "crate::wrapper::compile",
+            "crate::rustc::crate_type",
+            "crate::rustc::emit",
+            "crate::unit::work",
+        ],
+    ),
+    ("step/stage", &["crate::config::settings", "crate::engine"]),
+    (
+        "unit/work",
+        &[
+            "crate::step::dockerfile",
+            "crate::engine",
+            "crate::engine::image",
+            "crate::step::plan",
+            "crate::step::stage",
+        ],
+    ),
 ];
 
 #[test]
@@ -95,23 +122,23 @@ fn strangers_do_not_know_each_other() {
 
 #[test]
 fn only_env_reads_the_environment() {
-    for source in sources().iter().filter(|source| !source.is("env")) {
+    for source in sources().iter().filter(|source| !source.is("config/env")) {
         source.names_none_of(&["std::env"]);
     }
 }
 
 #[test]
 fn only_runner_starts_processes() {
-    for source in sources().iter().filter(|source| !source.is("runner")) {
+    for source in sources().iter().filter(|source| !source.is("util/process")) {
         source.names_none_of(&["std::process::Command", "std::os::unix::process::CommandExt", "tokio"]);
     }
 }
 
 #[test]
 fn only_lib_and_the_program_import_a_command() {
-    let may = |source: &Source| ["lib", "main", "role"].iter().any(|name| source.is(name));
-    for source in sources().iter().filter(|source| !may(source) && !source.shown().starts_with("src/cmd/")) {
-        source.names_none_of(&["crate::cmd"]);
+    let may = |source: &Source| ["lib", "main", "wrapper/role"].iter().any(|name| source.is(name));
+    for source in sources().iter().filter(|source| !may(source) && !source.shown().starts_with("src/cli/")) {
+        source.names_none_of(&["crate::cli"]);
     }
 }
 

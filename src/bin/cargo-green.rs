@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use rustcbuildx::{env, green};
+use rustcbuildx::{config::env, green};
 
 fn main() -> ExitCode {
     green::run(env::arguments()).unwrap_or_else(|error| {

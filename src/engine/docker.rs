@@ -10,7 +10,7 @@ use data_encoding::BASE64;
 use serde::Deserialize;
 
 use super::{Engine, Event, Kind, hint, text};
-use crate::{env::Env, stage::MISSED};
+use crate::{config::env::Env, step::layout::MISSED};
 
 /// Where the docker CLI looks for plugins, after its configuration folder.
 /// Source: `cli-plugins/manager` of the docker CLI.

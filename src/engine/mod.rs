@@ -2,7 +2,9 @@
 
 mod docker;
 mod hint;
+pub mod kept;
 mod podman;
+pub mod probe;
 mod tunnel;
 
 use std::{borrow::Cow, io::Read};
@@ -13,12 +15,16 @@ use serde::{Deserialize, Serialize};
 use tunnel::Tunnel;
 
 use crate::{
-    cache::{Cache, digest},
-    config::{Config, RunnerChoice},
-    env::Env,
-    jobs,
-    plan::Plan,
-    runner::{self, Cmd, Finished},
+    config::{
+        env::Env,
+        jobs,
+        settings::{Config, RunnerChoice},
+    },
+    step::plan::Plan,
+    util::{
+        process::{self, Cmd, Finished},
+        state_dir::{Cache, digest},
+    },
 };
 
 /// An engine that was seen to be there.
@@ -110,7 +116,7 @@ impl Engine {
 
     fn told_processors(&self, cache: &Cache) -> Option<usize> {
         let env = self.route(cache).ok()?.into_iter().collect();
-        let mut finished = runner::run(&Cmd { env, ..Cmd::new(&self.cli, ["info", "--format={{.NCPU}}"]) }).ok()?;
+        let mut finished = process::run(&Cmd { env, ..Cmd::new(&self.cli, ["info", "--format={{.NCPU}}"]) }).ok()?;
         text(&mut finished).ok()?.parse().ok().filter(|count| *count > 0 && finished.status.success())
     }
 
@@ -194,7 +200,7 @@ impl Engine {
     pub fn pull(&self, image: &str) -> Result<()> {
         let cmd = Cmd::new(&self.cli, ["pull", image]);
         log::debug!("{cmd}");
-        match runner::run_visibly(&cmd)?.success() {
+        match process::run_visibly(&cmd)?.success() {
             true => Ok(()),
             false => bail!(
                 "failed to pull `{image}` with {} (hint: is the name right, and the registry within reach of the engine? \
@@ -241,7 +247,7 @@ impl Engine {
     fn ask<const N: usize>(&self, program: &str, args: [&str; N]) -> Result<Finished> {
         let cmd = Cmd::new(program, args);
         log::debug!("{cmd}");
-        runner::run(&cmd)
+        process::run(&cmd)
     }
 }
 

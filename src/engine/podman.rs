@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 
 use super::{Engine, Kind, text};
-use crate::env::Env;
+use crate::config::env::Env;
 
 /// Older versions reuse a step although what it mounts has changed.
 const OLDEST: (u32, u32) = (5, 4);

@@ -10,9 +10,9 @@ use anyhow::{Result, bail};
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    cache::{Cache, digest, is_older},
-    runner::{self, Cmd},
+use crate::util::{
+    process::{self, Cmd},
+    state_dir::{Cache, digest, is_older},
 };
 
 const LIFE: Duration = Duration::from_secs(600);
@@ -77,7 +77,7 @@ impl Tunnel {
         args.push(format!("sleep {}", LIFE.as_secs()));
         let cmd = Cmd::new("ssh", args);
         log::debug!("{cmd}");
-        let (status, said) = runner::run_detaching(&cmd)?;
+        let (status, said) = process::run_detaching(&cmd)?;
         if !status.success() {
             bail!("`ssh {}` ended with {status}: {}", self.to.join(" "), said.trim());
         }

@@ -7,13 +7,11 @@ use camino::Utf8Path;
 
 use super::Finder;
 use crate::{
-    baked::{self, Baked},
-    cache::digest,
-    disk::OnDisk,
-    left,
-    recipe::{Output, Recipe},
-    shim::Shim,
-    sources::file_digest,
+    inputs::sources::file_digest,
+    store::provenance::{Output, Recipe},
+    target::{left, shim::Shim},
+    unit::baked_paths::{self, Baked},
+    util::{disk::OnDisk, state_dir::digest},
 };
 
 impl Finder<'_> {
@@ -71,10 +69,10 @@ impl Finder<'_> {
 /// What a file of unknown making has baked in.
 pub(super) fn baked_into(path: &Utf8Path) -> Result<Baked> {
     match Shim::open(path)? {
-        Some(mut shim) => baked::of_unknown(path, shim.program()?),
+        Some(mut shim) => baked_paths::of_unknown(path, shim.program()?),
         None if path.is_file() => {
             let file = File::open(path).with_context(|| format!("failed to read `{path}`"))?;
-            baked::of_unknown(path, file)
+            baked_paths::of_unknown(path, file)
         }
         None => Ok(Baked::default()),
     }

@@ -1,7 +1,11 @@
 //! What a unit reads, found on the host, as mounts of stages and contexts.
 
+pub mod canonical_program;
 mod copies;
+pub mod discovered;
 mod named;
+pub mod sources;
+pub mod version_control;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,16 +13,19 @@ use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    argv::{Flag, RustcArgs},
-    cache::Cache,
-    dockerfile::Mount,
-    learned::normalised,
-    program,
-    recipe::{Key, Origin, Output, Recipe, Recipes},
-    shim,
-    sources::{Reader, Sources, are_given},
-    tool::Tool,
-    unit::{Unit, Work},
+    inputs::{
+        discovered::normalised,
+        sources::{Reader, Sources, are_given},
+    },
+    rustc::{
+        args::{Flag, RustcArgs},
+        tool::Tool,
+    },
+    step::dockerfile::Mount,
+    store::provenance::{Key, Origin, Output, Recipe, Recipes},
+    target::shim,
+    unit::work::{Unit, Work},
+    util::state_dir::Cache,
 };
 
 /// The mounts of a unit, and where they come from.
@@ -35,7 +42,7 @@ pub struct Inputs {
     pub crates: Vec<Key>,
     /// See [`Recipe::macros`].
     pub macros: Option<Utf8PathBuf>,
-    /// What the code of those crates may open when it runs; see [`crate::baked`].
+    /// What the code of those crates may open when it runs; see [`crate::unit::baked_paths`].
     pub baked: BTreeSet<Utf8PathBuf>,
     /// Files and folders to mount once it is known what else lies below them.
     roots: Vec<Utf8PathBuf>,
@@ -208,17 +215,15 @@ impl Finder<'_> {
     pub fn is_at_home_anywhere(&mut self, program: &Utf8Path) -> Result<bool> {
         let (key, is_known) = self.key_of(program)?;
         let common = self.recipes.get(&key).and_then(|recipe| recipe.common.as_deref());
-        Ok(is_known && common.is_none_or(|common| program::is_kept(self.cache, common)))
+        Ok(is_known && common.is_none_or(|common| canonical_program::is_kept(self.cache, common)))
     }
 
     /// Mounts the program of a build script: at common places, the one that was made there.
     fn program(&mut self, path: &Utf8Path, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
         let (key, _) = self.key_of(path)?;
-        let common = self
-            .recipes
-            .get(&key)
-            .filter(|_| unit.places.are_common())
-            .and_then(|recipe| program::recipe(self.cache, recipe.common.as_deref()?, output_at(recipe, path)));
+        let common = self.recipes.get(&key).filter(|_| unit.places.are_common()).and_then(|recipe| {
+            canonical_program::recipe(self.cache, recipe.common.as_deref()?, output_at(recipe, path))
+        });
         match common {
             Some(recipe) => inputs.mount(&recipe, &recipe.outputs[0], false),
             None => self.artifact(path, inputs)?,

@@ -5,11 +5,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Finder, Inputs};
 use crate::{
-    argv::{Flag, RustcArgs},
-    baked::absolute_paths,
-    learned::normalised,
-    sources::are_given,
-    unit::Unit,
+    inputs::{discovered::normalised, sources::are_given},
+    rustc::args::{Flag, RustcArgs},
+    unit::{baked_paths::absolute_paths, work::Unit},
 };
 
 impl Finder<'_> {

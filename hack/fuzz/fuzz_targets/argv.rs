@@ -3,10 +3,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use rustcbuildx::{
-    argv::RustcArgs,
-    env::Env,
-    output_names,
-    unit::{self, Tool},
+    config::env::Env,
+    rustc::args::RustcArgs,
+    rustc::tool::Tool,
+    unit::{outputs, work},
 };
 
 fuzz_target!(|text: &str| {
@@ -14,7 +14,7 @@ fuzz_target!(|text: &str| {
     let _ = Tool::of(&words);
     let args = RustcArgs::parse(words.clone());
     assert_eq!(args.words(), words);
-    let _ = (output_names::of(&args), args.externs().count(), args.library_paths().count(), args.to_string());
+    let _ = (outputs::of(&args), args.externs().count(), args.library_paths().count(), args.to_string());
     let env = Env::with(&[("CARGO_MANIFEST_DIR", "/w/p")]);
-    let _ = unit::invocation(Tool::Rustc, args, "/w".into(), &env);
+    let _ = work::invocation(Tool::Rustc, args, "/w".into(), &env);
 });

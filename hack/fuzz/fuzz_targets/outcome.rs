@@ -3,7 +3,7 @@
 
 use camino::Utf8Path;
 use libfuzzer_sys::fuzz_target;
-use rustcbuildx::artifacts::Archive;
+use rustcbuildx::store::archive::Archive;
 
 fuzz_target!(|bytes: &[u8]| {
     let dir = tempfile::tempdir().unwrap();

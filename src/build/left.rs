@@ -1,0 +1,146 @@
+//! Artifacts that were left in the engine: stand-ins for them, and the way back.
+
+use std::fs::{self, File};
+
+use anyhow::{Context, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::{ANEW, Session, nonce, target_folder};
+use crate::{
+    config::jobs::Jobs,
+    step::plan,
+    store::{
+        archive::{self, Archive, Received},
+        local::Store,
+        provenance::{Key, Recipes},
+    },
+    target::{
+        install, left,
+        shim::{self, Shim},
+    },
+    unit::{
+        path_map,
+        work::{Unit, Work},
+    },
+};
+
+impl Session<'_> {
+    /// Whether what a unit makes for a target or build folder may stay in the engine. From a build folder, cargo links
+    /// what the user asked for, or may ask for, to the target folder.
+    pub(super) fn may_leave(&self, unit: &Unit, target: &Utf8Path) -> bool {
+        let is_asked_for = unit.env.contains_key("CARGO_PRIMARY_PACKAGE");
+        let is_dependency = !is_asked_for && path_map::is_dependency(unit, &self.homes.cargo);
+        let may_leave = left::is_passing(target, self.env) || left::is_build_folder(target, self.env) && is_dependency;
+        left::may_be(unit) && may_leave
+    }
+
+    /// Whether the engine keeps the artifacts of such a unit, and the store has the rest.
+    pub(super) fn has_left(&self, unit: &Unit, target: &Utf8Path, key: &str) -> bool {
+        self.may_leave(unit, target) && self.kept.has(key) && self.store().has(&left::stored_as(key))
+    }
+
+    /// What the store has of a unit with this key whose artifacts the engine keeps, with stand-ins for them.
+    pub(super) fn left(&self, unit: &Unit, key: &str) -> Result<Option<Received>> {
+        let is_left = self.has_left(unit, &target_folder(unit), key);
+        let received = is_left.then(|| self.store().get(&left::stored_as(key), unit.out_dir())).flatten();
+        if let Some(received) = &received {
+            left::put_stand_ins(unit, key, &received.files.root)?;
+        }
+        Ok(received)
+    }
+
+    /// Brings the artifacts of steps that a unit is to be sent and for which there are only stand-ins.
+    pub fn fetch_for(&self, unit: &Unit, is_sent: impl Fn(&Key) -> bool) -> Result<()> {
+        let folders = match &unit.work {
+            Work::Compile { args, .. } => args.crate_folders(&unit.cwd),
+            Work::BuildScript { program, .. } => {
+                shim::compiled(program)?.parent().map(Into::into).into_iter().collect()
+            }
+        };
+        self.fetch(target_folder(unit), &folders, is_sent)
+    }
+
+    /// Brings the artifacts of steps that are wanted and for which there are stand-ins in these folders of a target folder.
+    pub fn fetch(&self, target: Utf8PathBuf, folders: &[Utf8PathBuf], is_wanted: impl Fn(&Key) -> bool) -> Result<()> {
+        if !left::may_be_in(&target, self.env) {
+            return Ok(());
+        }
+        // Units that are built at the same time need the same.
+        let _lock = self.cache.lock("fetch.lock")?;
+        let mut wanted: Vec<(Key, &Utf8Path)> = Vec::new();
+        for folder in folders {
+            let entries = folder.read_dir_utf8().with_context(|| format!("failed to read `{folder}`"))?;
+            let paths = entries.flatten().map(camino::Utf8DirEntry::into_path);
+            let makers = paths.filter_map(|path| left::maker(&path)).filter(&is_wanted);
+            wanted.extend(makers.map(|key| (key, folder.as_path())));
+        }
+        wanted.sort();
+        wanted.dedup();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mut recipes = Recipes::new(&self.cache, target);
+        let keys: Vec<&str> = wanted.iter().map(|(key, _)| key.as_str()).collect();
+        // Where a stage was thought to be lost, and all below it, to make them is more than one message may hold.
+        let placed = self.take(&keys).and_then(|taken| place(taken, &wanted, &mut recipes));
+        let placed = placed.unwrap_or_else(|error| {
+            self.slow(ANEW, &error);
+            vec![]
+        });
+        let keys: Vec<&str> = keys.into_iter().filter(|key| !placed.iter().any(|placed| placed == key)).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let made = self.make(&keys, &recipes, &|key| self.kept.has(key) && !keys.contains(&key)).or_else(|error| {
+            self.slow(ANEW, &error);
+            self.make(&keys, &recipes, &|_| false)
+        })?;
+        place(made, &wanted, &mut recipes).map(drop)
+    }
+
+    /// What the engine keeps of the outcomes of steps.
+    fn take(&self, keys: &[&str]) -> Result<File> {
+        let plan = plan::take(&self.image.pinned, keys, &[], &nonce(), self.style());
+        self.call(&plan, self.route(), &format!("fetch {} units", keys.len()))
+    }
+
+    /// The outcomes of known steps, made by the engine, which has `is_kept` of what they are made from.
+    fn make(&self, keys: &[&str], recipes: &Recipes<'_>, is_kept: &dyn Fn(&str) -> bool) -> Result<File> {
+        let steps = plan::in_order(keys, |key| Ok(recipes.step(key)?.with_kept(is_kept, true)))?;
+        if let Some(gone) = steps.iter().flat_map(|step| step.contexts.values()).find(|folder| !folder.exists()) {
+            bail!("failed to make anew what was left in the engine: `{gone}` is gone (hint: `cargo green clean`)");
+        }
+        let plan = plan::units(&steps, keys, &[], self.style());
+        // Made anew, if need be: not all at once.
+        self.call(
+            &plan,
+            self.variables(&nonce(), Some((Jobs::All, self.processors()))),
+            &format!("fetch {} units", keys.len()),
+        )
+    }
+}
+
+/// Puts what was fetched in the place of its stand-ins, in the folder of each unit `wanted`; gives the units' keys.
+fn place(fetched: File, wanted: &[(Key, &Utf8Path)], recipes: &mut Recipes<'_>) -> Result<Vec<Key>> {
+    let mut placed = Vec::new();
+    archive::split(fetched, |key, mut archive| {
+        let Some((_, folder)) = wanted.iter().find(|(wanted, _)| wanted == key) else { return Ok(()) };
+        let received = Archive::new(&mut archive).receive(folder)?;
+        if received.outcome.status != 0 {
+            bail!("failed to fetch {key}: made anew, it ended with {}", received.outcome.status);
+        }
+        for name in received.files.names()? {
+            let (from, to) = (received.files.root.join(&name), folder.join(&name));
+            if left::maker(&to).is_some() {
+                if Shim::open(&to)?.is_some() {
+                    install::wrap_program(&from, &to)?;
+                }
+                fs::rename(from, &to).with_context(|| format!("failed to write `{to}`"))?;
+            }
+        }
+        placed.push(key.to_owned());
+        let recipe = recipes.get(key).cloned();
+        recipe.map_or(Ok(()), |recipe| recipes.save(recipe))
+    })?;
+    Ok(placed)
+}

@@ -1,0 +1,87 @@
+//! A unit at the places that what is known of it asks for, with all that it reads.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+
+use super::{Built, Prepared, Session, dep_info_of};
+use crate::{
+    inputs::{Finder, Inputs, canonical_program},
+    store::provenance::Step,
+    unit::{
+        baked_paths,
+        path_map::all_marks,
+        work::{Unit, Work},
+    },
+};
+
+/// A unit, its inputs and how it is made of them.
+pub(super) struct Found {
+    pub unit: Unit,
+    pub inputs: Inputs,
+    pub step: Step,
+}
+
+impl Found {
+    /// With what rustc keeps from one compile of the unit to the next, where cargo asks it to and the engine may keep it; gives
+    /// whether it is so. What is made with it has a key of its own; what is made without serves as well.
+    pub(super) fn go_on(&mut self, session: &Session<'_>, salt: Option<&str>) -> bool {
+        let Some(state) = session.incremental_state(&self.unit) else { return false };
+        self.inputs.mounts.push(state);
+        let (common, baked) = (self.step.common.take(), std::mem::take(&mut self.step.baked));
+        self.step = Step { common, baked, ..session.step(&self.unit, &self.inputs, salt) };
+        true
+    }
+}
+
+impl Session<'_> {
+    /// Finds what a unit reads: at the host's places, if a path of its own is in its output or in the program that it runs.
+    /// A build script's program is made at common places first, for containers to run it ([`program`]).
+    pub(super) fn find(&self, finder: &mut Finder<'_>, prepared: &Prepared, salt: Option<&str>) -> Result<Found> {
+        let mut unit = prepared.unit.clone();
+        let mut common = None;
+        let own = if unit.places.are_common() { own_places(prepared, finder)? } else { BTreeSet::new() };
+        if !own.is_empty() {
+            if unit.makes_build_script() {
+                let inputs = finder.inputs(&mut unit)?;
+                let step = self.step(&unit, &inputs, None);
+                if !canonical_program::is_kept(&self.cache, &step.key) {
+                    return Ok(Found { unit, inputs, step });
+                }
+                common = Some(step.key);
+            }
+            unit.places = unit.places.with_own(&own);
+        }
+        let inputs = finder.inputs(&mut unit)?;
+        let mut step = Step { common, ..self.step(&unit, &inputs, salt) };
+        step.baked.add(&unit, &prepared.learned.baked);
+        Ok(Found { unit, inputs, step })
+    }
+}
+
+impl Session<'_> {
+    /// Takes note of what a unit that was built has baked in, for those that run its code.
+    pub(super) fn note_baked(&self, prepared: &mut Prepared, built: &mut Built) -> Result<()> {
+        if !matches!(prepared.unit.work, Work::Compile { .. }) {
+            return Ok(());
+        }
+        let places = prepared.unit.places.clone().with_own(&prepared.learned.own_places);
+        let unit = Unit { places, ..prepared.unit.clone() };
+        let names = baked_paths::variables(&unit, &dep_info_of(&built.files)?, &self.homes.cargo);
+        built.step.baked.add(&unit, &names);
+        prepared.learned.baked.extend(names);
+        Ok(())
+    }
+}
+
+/// The marks of the places that a unit must see where the host has them: a build script, which may put paths together from
+/// several, all or none.
+fn own_places(Prepared { unit, learned, .. }: &Prepared, finder: &mut Finder<'_>) -> Result<BTreeSet<String>> {
+    match &unit.work {
+        Work::Compile { .. } => Ok(learned.own_places.clone()),
+        Work::BuildScript { program, .. } => {
+            let is_at_home = learned.own_places.is_empty() && finder.is_at_home_anywhere(program)?;
+            Ok(if is_at_home { BTreeSet::new() } else { all_marks().into() })
+        }
+    }
+}

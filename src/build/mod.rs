@@ -1,0 +1,423 @@
+//! One unit's way through the engine: inputs, stage, build, outcome, and again where the first answer is
+//! not to be trusted.
+
+mod attempts;
+pub mod embedded_paths;
+mod left;
+mod lookup;
+pub mod missing_tools;
+mod run;
+mod supply;
+pub mod together;
+mod withheld;
+
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    fs,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Error, Result, anyhow};
+use camino::Utf8PathBuf;
+
+use crate::{
+    config::{
+        env::Env,
+        jobs::Jobs,
+        secrets::is_secret,
+        settings::{Config, SetEnv},
+    },
+    engine::{Engine, kept::Kept, probe},
+    inputs::{
+        Finder, Inputs, canonical_program,
+        discovered::Learned,
+        sources::{Homes, Reader},
+    },
+    planning::barrier::Place,
+    report::{
+        notice,
+        timings::{Phase, Timings},
+    },
+    rustc::{dep_info, toolchain::Version},
+    step::{
+        dockerfile::{Mount, Style},
+        image::Image,
+        layout::{BUILD_SECRET, SLOTS_ID},
+        stage,
+    },
+    store::{
+        archive::{Outcome, Received, Unpacked},
+        local::{LocalStore, Store},
+        provenance::{Key, Recipes, Step},
+        retention,
+    },
+    unit::{
+        baked_paths::Baked,
+        outputs,
+        path_map::{self, Places},
+        work::{NUM_JOBS, Unit, Work, may_be_given},
+    },
+    util::{
+        disk::OnDisk,
+        state_dir::{Cache, digest},
+    },
+};
+
+/// How often a unit is built again with what it was seen to lack.
+const ROUNDS: usize = 6;
+/// From which round on a file stands for all of its folder: one module leads to the next.
+const WIDER: usize = 3;
+
+/// What all units of one process share.
+pub struct Session<'a> {
+    env: &'a Env,
+    config: &'a Config,
+    pub cache: Cache,
+    pub homes: Homes,
+    engine: Engine,
+    kept: Kept,
+    image: Image,
+    pub timings: Timings,
+}
+
+/// A unit at its places, with what was learned of it.
+#[derive(Clone)]
+struct Prepared {
+    unit: Unit,
+    /// Where what is learned of it belongs, and that.
+    learned_name: String,
+    learned: Learned,
+}
+
+/// A unit's outcome, its files still to be put in their place.
+pub struct Built {
+    pub outcome: Outcome,
+    pub files: Unpacked,
+    /// How it was made.
+    pub step: Step,
+    /// Whether it ran in this very build, and not in one the engine remembers.
+    is_fresh: bool,
+    /// The marks of places that only its container had, and files name.
+    leaks: BTreeSet<String>,
+    /// The stages whose outcomes it took from what the engine kept.
+    stages: Vec<Key>,
+    /// The heavy contexts that it took from there.
+    heavy: Vec<Key>,
+    /// Why it failed although the local compiler might not.
+    pub complaint: Option<String>,
+}
+
+impl Built {
+    /// What no engine was asked for.
+    fn told(Received { outcome, files }: Received, step: Step) -> Self {
+        Self {
+            outcome,
+            files,
+            step,
+            is_fresh: false,
+            leaks: BTreeSet::new(),
+            stages: vec![],
+            heavy: vec![],
+            complaint: None,
+        }
+    }
+}
+
+impl<'a> Session<'a> {
+    /// Finds the engine and the image for units of the compiler `rustc`.
+    pub fn open(env: &'a Env, config: &'a Config, rustc: &str) -> Result<Self> {
+        let cache = Cache::open(env.cache_dir()?)?;
+        let engine = Engine::choose(config, env, &cache)?;
+        let local = Version::of(rustc, env, &cache)?;
+        let image = probe::resolve(config, &engine, &local, &cache)?;
+        // The build is right without it.
+        cache.sweep().unwrap_or_else(|error| log::warn!("{error:#}"));
+        let kept = Kept::by(&engine, &cache);
+        let timings = Timings::to(config.timings.as_deref());
+        if engine.connects_often() {
+            let why = anyhow!("no ssh connection could be kept (hint: may ssh forward a socket to docker's there?)");
+            notice::say_slow(env, CONNECTS_OFTEN, &why);
+        }
+        Ok(Self { env, config, cache, homes: Homes::of(env)?, engine, kept, image, timings })
+    }
+
+    /// Does a unit's work. Fails only if the engine does: how the unit's process ended is in the outcome.
+    pub fn build(&self, unit: Unit) -> Result<Built> {
+        let begun = SystemTime::now();
+        let mut prepared = self.prepare(unit)?;
+        let mut built = self.build_trusted(&mut prepared)?;
+        let known = prepared.learned.clone();
+        let mut first = None;
+        // A few rounds: what the first finds may lead to code that reads more.
+        for round in 1..=ROUNDS {
+            let dep_info = dep_info_of(&built.files)?;
+            let more = self.read_beyond(&prepared.unit, &built.outcome, &dep_info, &built.leaks);
+            let Some(more) = more else { break };
+            prepared.learned.extend(match round < WIDER {
+                true => more,
+                false => more.wider(&prepared.unit, &self.homes),
+            });
+            self.add_learned(&mut prepared)?;
+            let again = self.build_trusted(&mut prepared)?;
+            let last = std::mem::replace(&mut built, again);
+            first = first.or(Some(last).filter(|last| last.outcome.status != 0));
+        }
+        if let Some(first) = first.filter(|first| !attempts::is_as_good(&built.outcome, &first.outcome, &prepared.unit))
+        {
+            built = first;
+        }
+        self.note_baked(&mut prepared, &mut built)?;
+        self.tell_of_withheld(&prepared.unit, &mut built)?;
+        let Prepared { unit, learned_name, learned } = prepared;
+        // A failure may have looked for what no unit needs.
+        if built.outcome.status == 0 && learned != known {
+            self.cache.write(&learned_name, &learned)?;
+        }
+        if built.outcome.status != 0 {
+            built.complaint = missing_tools::complaint(&unit, &built.outcome, &self.image.name);
+        }
+        log::info!("{} ended with {} after {} ms", unit.name(), built.outcome.status, millis_since(begun));
+        Ok(built)
+    }
+
+    /// Decides a unit's places and adds what was learned of it before.
+    fn prepare(&self, mut unit: Unit) -> Result<Prepared> {
+        unit.places = Places::of(&unit, self.config.canonical_paths, &self.homes.cargo);
+        let learned_name = learned_name(&unit);
+        let mut prepared = Prepared { unit, learned_name, learned: Learned::default() };
+        self.recall(&mut prepared)?;
+        Ok(prepared)
+    }
+
+    /// Adds what is remembered of a unit by now.
+    fn recall(&self, prepared: &mut Prepared) -> Result<()> {
+        prepared.learned = self.cache.read(&prepared.learned_name).unwrap_or_default();
+        self.add_learned(prepared)
+    }
+
+    /// What a unit read, or would have, that it was not given, and the places that its output uses when it runs (`leaks`).
+    fn read_beyond(&self, unit: &Unit, outcome: &Outcome, dep_info: &str, leaks: &BTreeSet<String>) -> Option<Learned> {
+        let more =
+            Learned { own_places: leaks.clone(), ..Learned::from(unit, outcome, dep_info, self.env, &self.homes) };
+        if more.is_empty() {
+            return None;
+        }
+        log::info!("{} reads more than cargo declares: again with {more:?}", unit.name());
+        Some(more)
+    }
+
+    /// Whether the engine runs a step once that two builds at the same time have in common.
+    pub fn shares_steps(&self) -> bool {
+        self.engine.shares_steps()
+    }
+
+    /// How many processes the engine can run at once.
+    pub fn processors(&self) -> usize {
+        self.engine.processors()
+    }
+
+    /// What the store has of a unit with this key.
+    fn stored(&self, unit: &Unit, key: &str) -> Result<Option<Received>> {
+        let begun = SystemTime::now();
+        let whole = self.store().get(key, unit.out_dir());
+        let Some(received) = whole.map_or_else(|| self.left(unit, key), |whole| Ok(Some(whole)))? else {
+            return Ok(None);
+        };
+        let received = restored(unit, received)?;
+        log::info!("{} was taken from the store in {} ms", unit.name(), millis_since(begun));
+        self.timings.add(&unit.name(), Phase::Restore, begun, SystemTime::now());
+        Ok(Some(received))
+    }
+
+    /// Tells the user, once in a build, of a failure that makes it slower, and the log each time.
+    fn slow(&self, kind: &str, why: &Error) {
+        match kind {
+            ANEW => log::warn!("{why:#}: again without what was thought to be kept"),
+            _ => log::warn!("{why:#}"),
+        }
+        notice::say_slow(self.env, kind, why);
+    }
+
+    /// The recipes of the target folder that a unit writes to.
+    pub fn recipes(&self, unit: &Unit) -> Recipes<'_> {
+        Recipes::new(&self.cache, target_folder(unit))
+    }
+
+    fn finder(&self, unit: &Unit) -> Finder<'_> {
+        Finder { cache: &self.cache, recipes: self.recipes(unit), reader: self.reader() }
+    }
+
+    /// Reads sources for the engine.
+    fn reader(&self) -> Reader<'_> {
+        Reader::new(&self.cache, self.homes.clone(), |part| self.kept.has(part))
+    }
+
+    /// For the engine's command: the secrets of a build of this number, and how it gets to the engine. Where it is of more than one
+    /// unit, so many `jobs` run at once, and each of their compilers has so many threads.
+    fn variables(&self, number: &str, bounds: Option<(Jobs, usize)>) -> Vec<(String, String)> {
+        let processors = self.processors();
+        let (jobs, bound, threads) = match bounds {
+            Some((jobs, threads)) => (jobs.number(processors).to_string(), jobs.to_string(), threads),
+            None => (self.env.get(NUM_JOBS).map_or(processors.to_string(), str::to_owned), String::new(), processors),
+        };
+        let build = (BUILD_SECRET.to_owned(), format!("{number} {threads} {bound}"));
+        let told = (NUM_JOBS.to_owned(), jobs);
+        [build, told].into_iter().chain(self.route()).collect()
+    }
+
+    /// How Dockerfiles are written.
+    fn style(&self) -> Style<'_> {
+        Style { syntax: self.config.syntax.as_deref(), words_in_variables: self.engine.repeats_words() }
+    }
+
+    /// Sees that what is kept stays within its bound.
+    fn sweep(&self) {
+        // The build is right without it.
+        retention::sweep(&self.cache, self.config.store_size).unwrap_or_else(|error| log::warn!("{error:#}"));
+    }
+
+    fn store(&self) -> LocalStore<'_> {
+        LocalStore::new(&self.cache, self.config.store_size)
+    }
+
+    /// How a unit is made of these inputs.
+    fn step(&self, unit: &Unit, inputs: &Inputs, salt: Option<&str>) -> Step {
+        let run = stage::run(unit, &self.image, umask(), &inputs.mounts, salt);
+        let base = self.image.pinned.clone();
+        let text = serde_json::to_string(&canonical_program::as_made(&run)).expect("a step is plain text");
+        let key = format!("u{}", digest([&base, &text]));
+        let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates.clone() };
+        let (stages, contexts, macros) = (inputs.stages.clone(), inputs.contexts.clone(), inputs.macros.clone());
+        let baked = Baked::of_macro(if unit.is_proc_macro() { inputs.baked.clone() } else { BTreeSet::new() });
+        let (heavy, common) = (inputs.heavy.clone(), None);
+        Step { key: String::new(), base, run, stages, contexts, heavy, crates, macros, common, baked }.called(key)
+    }
+
+    /// A folder of the engine's for what rustc keeps from one compile of a unit to the next. What is made with
+    /// it depends on what was compiled before: it is stored for the rest of a command at most.
+    fn incremental_state(&self, unit: &Unit) -> Option<Mount> {
+        let Work::Compile { args, .. } = &unit.work else { return None };
+        let dir = args.codegen("incremental").filter(|_| self.config.incremental)?;
+        let target = unit.places.meant(&unit.cwd.join(dir)).into_string();
+        let id = format!("rustcbuildx-{}", digest([target.as_str(), &unit.name()]));
+        Some(Mount::Cache { id, source: "/".to_owned(), target, writable: true })
+    }
+
+    /// Adds the variables asked for, and what the unit was seen to read.
+    fn add_learned(&self, Prepared { unit, learned, .. }: &mut Prepared) -> Result<()> {
+        for name in learned.variables.iter().filter(|name| may_be_given(name, &unit.work)) {
+            unit.env.extend(self.env.get(name).map(|value| (name.clone(), value.to_owned())));
+        }
+        let package = unit.package_name().to_owned();
+        let is_meant = |asked: &&SetEnv| asked.package.as_ref().is_none_or(|meant| *meant == package);
+        for SetEnv { name, .. } in self.config.set_envs.iter().filter(is_meant) {
+            let Some(value) = self.env.get(name) else { continue };
+            if is_secret(name) {
+                unit.env.remove(name);
+                unit.hidden.insert(name.clone(), Some(self.cache.keyed_digest(value)?));
+            } else {
+                unit.env.insert(name.clone(), value.to_owned());
+            }
+        }
+        unit.paths = learned.paths.iter().filter(|path| path.exists()).cloned().collect();
+        Ok(())
+    }
+}
+
+/// Ways to go that are slower than the usual one, for [`notice::say_slow`].
+const CONNECTS_OFTEN: &str = "the engine's command opens many ssh connections";
+const ANEW: &str = "what the engine was thought to keep is given to it or made again";
+const SENT: &str = "what the engine lacks is sent or made in each call";
+const APART: &str = "some units were built by themselves";
+const NOT_STORED: &str = "outcomes were not stored";
+
+/// The target folder that a unit writes to; no path at all, if cargo left none of its notes there.
+fn target_folder(unit: &Unit) -> Utf8PathBuf {
+    path_map::target_folder(unit).unwrap_or_default()
+}
+
+/// Where a unit belongs that the store lacks. Of a program, cargo compiled all that is below, so it may well be the only one that
+/// is lacking, where tests are many; but the engine may lack what was left there.
+fn place(unit: &Unit, is_incremental: bool, env: &Env) -> Place {
+    let target = target_folder(unit);
+    let is_worth_a_plan = unit.serves_units() || unit.is_test() || crate::target::left::may_be_in(&target, env);
+    let output = outputs::paths(unit).into_iter().next().unwrap_or_default();
+    Place { target, output, is_worth_a_plan, is_incremental }
+}
+
+/// The text of the dep-info files a unit wrote.
+fn dep_info_of(files: &Unpacked) -> Result<String> {
+    let mut text = String::new();
+    for path in dep_infos(files)? {
+        text += &fs::read_to_string(&path).with_context(|| format!("failed to read `{path}`"))?;
+    }
+    Ok(text)
+}
+
+fn dep_infos(files: &Unpacked) -> Result<Vec<Utf8PathBuf>> {
+    Ok(files.names()?.iter().filter(|name| name.ends_with(".d")).map(|name| files.root.join(name)).collect())
+}
+
+/// What came back, with the host's paths in what a unit said and in the dep-info it wrote.
+fn restored(unit: &Unit, mut received: Received) -> Result<Received> {
+    restore_said(unit, &mut received.outcome);
+    if unit.places.are_common() && matches!(unit.work, Work::Compile { .. }) {
+        for path in dep_infos(&received.files)? {
+            fs::read(&path)
+                .and_then(|text| fs::write(&path, unit.places.restored(&text)))
+                .on_disk(&path, || format!("failed to write `{path}`"))?;
+        }
+    }
+    Ok(received)
+}
+
+/// Puts the host's paths into what a unit said.
+fn restore_said(unit: &Unit, outcome: &mut Outcome) {
+    for text in [&mut outcome.stdout, &mut outcome.stderr] {
+        if let Cow::Owned(restored) = unit.places.restored(text) {
+            *text = restored;
+        }
+    }
+}
+
+/// Whether cargo takes an outcome for a success: a build script may end well and still report an error.
+fn is_success(is_build_script: bool, outcome: &Outcome) -> bool {
+    let reports_error = || !dep_info::directives(&String::from_utf8_lossy(&outcome.stdout), "error").is_empty();
+    outcome.status == 0 && !(is_build_script && reports_error())
+}
+
+/// Whether a step says all that its outcome depends on: a base without a digest may change under its name,
+/// and a cache mount holds what earlier builds left.
+fn is_storable(step: &Step) -> bool {
+    step.base.contains("@sha256:")
+        && !step.run.mounts.iter().any(|mount| matches!(mount, Mount::Cache { id, .. } if id != SLOTS_ID))
+}
+
+/// Where what is learned of a unit belongs: a library, a program and a test of one name are three.
+fn learned_name(unit: &Unit) -> String {
+    let input = match &unit.work {
+        Work::Compile { args, .. } => args.inputs().next().unwrap_or_default(),
+        Work::BuildScript { .. } => "",
+    };
+    let package = unit.places.shown(unit.package.as_str());
+    let (input, is_test) = (unit.places.shown(input), unit.is_test().to_string());
+    format!("learned/{}", digest([package, unit.name(), input, is_test]))
+}
+
+fn millis_since(time: SystemTime) -> u128 {
+    time.elapsed().unwrap_or_default().as_millis()
+}
+
+/// A number that no other build has.
+pub fn nonce() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}-{}", now.as_nanos(), std::process::id())
+}
+
+/// The mode bits this process takes from new files.
+fn umask() -> u32 {
+    let mask = rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::umask(mask);
+    mask.bits()
+}

@@ -1,0 +1,206 @@
+//! A unit built by itself, in a call of its own: as often as it takes to get an answer that is to be trusted.
+
+use std::time::SystemTime;
+
+use anyhow::{Result, anyhow};
+
+use super::{
+    ANEW, Built, NOT_STORED, Prepared, Session, is_storable, is_success, lookup::Found, millis_since, nonce, place,
+    restored,
+};
+use crate::{
+    build::{embedded_paths, missing_tools},
+    engine::kept,
+    inputs::{Finder, canonical_program},
+    planning::barrier,
+    report::timings::Phase,
+    step::{layout::CRATES, plan},
+    store::{archive::Archive, local::Store, provenance::Key},
+    util::process,
+};
+
+impl Session<'_> {
+    /// Builds, and again if the engine remembers a failure: it may be one that would not happen now.
+    pub(super) fn build_trusted(&self, prepared: &mut Prepared) -> Result<Built> {
+        let built = self.build_somehow(prepared, None)?;
+        if is_success(prepared.unit.is_build_script(), &built.outcome) || built.is_fresh {
+            return Ok(built);
+        }
+        log::info!("{} failed in an earlier build: again", prepared.unit.name());
+        self.build_somehow(prepared, Some(&nonce()))
+    }
+
+    /// Builds, and again if what the engine was thought to have kept is in the way: with what it lost given to it anew, or
+    /// all of it, so that the step stays the same; and if that does not help, with all sent.
+    fn build_somehow(&self, prepared: &mut Prepared, salt: Option<&str>) -> Result<Built> {
+        let (mut given, mut failures) = (Given { lost: vec![], may_be_links: true }, 0);
+        loop {
+            match self.build_once(prepared, salt, &given) {
+                Ok(built) if given.may_be_links && built.outcome.names(CRATES) => {
+                    log::info!("{} speaks of links: again with all in its place", prepared.unit.name());
+                    given.may_be_links = false;
+                }
+                Ok(built) if !built.heavy.is_empty() && missing_tools::is_of_writing(&built.outcome) => {
+                    log::info!("{} writes into its package: again with all of it sent", prepared.unit.name());
+                    self.distrust(built.heavy, &mut given);
+                }
+                Ok(built) if built.stages.is_empty() || !missing_tools::is_of_crates(&built.outcome) => {
+                    return Ok(built);
+                }
+                Ok(built) => {
+                    let why = anyhow!("{} found crates that do not fit", prepared.unit.name());
+                    self.slow(ANEW, &why);
+                    self.distrust(built.stages, &mut given);
+                }
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::WithKept { error, stages, blamed }) => {
+                    failures += 1;
+                    // The engine loses one thing or another for a moment, which costs little.
+                    if failures > 1 {
+                        self.slow(ANEW, &error);
+                    } else {
+                        log::warn!("{error:#}: again without what was thought to be kept");
+                    }
+                    match failures {
+                        1 => self.supply_anew(&blamed),
+                        2 => self.supply_anew(&stages),
+                        _ => self.distrust(stages, &mut given),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Has the next attempt be sent what the engine was thought to keep, and be given a copy of it.
+    fn distrust(&self, keys: Vec<Key>, given: &mut Given) {
+        keys.iter().for_each(|key| self.kept.remove(key));
+        given.lost.extend(keys);
+    }
+
+    /// Looks into the store, and if need be calls the engine once. `salt` makes the step one that no cache holds.
+    fn build_once(&self, prepared: &mut Prepared, salt: Option<&str>, given: &Given) -> Result<Built, Failure> {
+        let begun = SystemTime::now();
+        let mut finder = self.finder(&prepared.unit);
+        let missing = match self.look_up(&mut finder, prepared, salt)? {
+            Look::Hit(built) => return Ok(*built),
+            Look::Miss(missing) => missing,
+        };
+        if barrier::pass(self.env, || place(&missing.found.unit, missing.is_incremental, self.env)) {
+            // The plan may have learned what the unit reads.
+            self.recall(prepared)?;
+            return self.build_once(prepared, salt, given);
+        }
+        // What is sent is copied first, and may have become something else.
+        finder.reader.copies = true;
+        let missing = match self.look_up(&mut finder, prepared, salt)? {
+            Look::Hit(built) => return Ok(*built),
+            Look::Miss(missing) => missing,
+        };
+        let Missing { found: Found { unit, inputs, step }, key, .. } = *missing;
+        let unit = &unit;
+        let is_trusted = |key: &&Key| !given.lost.contains(key);
+        let stages = self.supplied(inputs.stages.iter().filter(is_trusted));
+        let heavy = self.given(inputs.heavy().filter(|(name, _)| is_trusted(name)));
+        if stages.len() < inputs.stages.len() {
+            self.fetch_for(unit, |key| inputs.stages.contains(key) && !stages.contains(key))?;
+        }
+        let alone = finder.without_stages(&inputs, &stages)?;
+        // All stages that it still names are kept.
+        let is_kept = |key: &str| stages.iter().chain(&heavy).any(|kept| kept == key);
+        let alone = self.step(unit, &alone, salt).called(step.key.clone()).with_kept(is_kept, given.may_be_links);
+        let plan = plan::unit(&alone, self.style());
+        let nonce = nonce();
+        let cmd = self.engine.build(&plan, self.variables(&nonce, None));
+        log::debug!("{}: inputs found in {} ms\n{cmd}", unit.name(), millis_since(begun));
+
+        let called = SystemTime::now();
+        self.timings.add(&unit.name(), Phase::Inputs, begun, called);
+        let mut finished = process::run(&cmd)?;
+        log::debug!("{}: engine done in {} ms\n{}", unit.name(), millis_since(called), finished.stderr);
+        if let Err(error) = self.engine.check(&finished, &format!("build {}", unit.name())) {
+            let stages = [stages, heavy].concat();
+            return Err(match stages.is_empty() {
+                true => Failure::Final(error),
+                false => Failure::WithKept { error, stages, blamed: kept::blamed(&alone.run.mounts, &finished.stderr) },
+            });
+        }
+        let came = SystemTime::now();
+        let received = Archive::new(&mut finished.stdout).receive(unit.out_dir())?;
+        let leaks = embedded_paths::find(&received.files.root, &unit.places.marks())?;
+        let received = restored(unit, received)?;
+        log::debug!("{}: {} received in {} ms", unit.name(), received.outcome.status, millis_since(came));
+        let is_fresh = received.outcome.nonce == nonce;
+        let from = if is_fresh { "run now" } else { "taken from the engine's cache" };
+        log::info!("{} was {from} by {}", unit.name(), self.engine.name());
+        self.timings.add(&unit.name(), if is_fresh { Phase::Engine } else { Phase::Cached }, called, came);
+        self.timings.add(&unit.name(), Phase::Transfer, came, SystemTime::now());
+        if !leaks.is_empty() && unit.makes_build_script() && received.outcome.status == 0 {
+            canonical_program::keep(&self.cache, &key, unit, &received.files.root)?;
+        }
+        if is_success(unit.is_build_script(), &received.outcome)
+            && is_storable(&step)
+            && leaks.is_empty()
+            && !received.outcome.names(CRATES)
+        {
+            // The build is right without it.
+            let kept = self.store().put(&step.key, &mut finished.stdout);
+            kept.unwrap_or_else(|error| self.slow(NOT_STORED, &error));
+        }
+        self.sweep();
+        if received.outcome.status == 0 && step.keeps() {
+            self.kept.add(&step.key)?;
+        }
+        Ok(Built { is_fresh, leaks, stages, heavy, ..Built::told(received, step) })
+    }
+
+    /// Finds what decides a unit, and what is stored of it.
+    fn look_up(&self, finder: &mut Finder<'_>, prepared: &Prepared, salt: Option<&str>) -> Result<Look> {
+        let mut found = self.find(finder, prepared, salt)?;
+        let key = found.step.key.clone();
+        if let Some(received) = self.stored(&found.unit, &key)? {
+            return Ok(Look::Hit(Box::new(Built::told(received, found.step))));
+        }
+        let is_incremental = found.go_on(self, salt);
+        if is_incremental && let Some(received) = self.stored(&found.unit, &found.step.key)? {
+            // By a plan, for this command.
+            self.store().remove(&found.step.key);
+            return Ok(Look::Hit(Box::new(Built::told(received, found.step))));
+        }
+        Ok(Look::Miss(Box::new(Missing { found, key, is_incremental })))
+    }
+}
+
+/// What the store has of a unit.
+enum Look {
+    Hit(Box<Built>),
+    Miss(Box<Missing>),
+}
+
+/// A unit that is to be built.
+struct Missing {
+    found: Found,
+    /// Its key where nothing is left of its last compile.
+    key: Key,
+    is_incremental: bool,
+}
+
+/// What an attempt is given in what way.
+struct Given {
+    /// What the engine is not to take from what it keeps: it is sent.
+    lost: Vec<Key>,
+    may_be_links: bool,
+}
+
+/// Why an attempt came to nothing.
+enum Failure {
+    /// Another attempt would end no better.
+    Final(anyhow::Error),
+    /// The engine's, which was to take these stages' outcomes from what it keeps, and seems not to have some of them.
+    WithKept { error: anyhow::Error, stages: Vec<Key>, blamed: Vec<Key> },
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Final(error)
+    }
+}

@@ -1,0 +1,396 @@
+//! Many units in one call of the engine: those of a rehearsal, as they become known, in one build after the other.
+
+mod batch;
+mod take;
+mod told;
+
+use std::{collections::HashMap, fs, time::Instant};
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use self::{
+    batch::{Batch, End, Ended},
+    take::Taking,
+    told::Loss,
+};
+use super::{APART, Prepared, SENT, Session, is_storable, lookup::Found, nonce};
+use crate::{
+    config::jobs::Jobs,
+    inputs::{Finder, discovered::Learned, version_control},
+    planning::{
+        directives::{self, Said},
+        recorder::Recording,
+        schedule::{Schedule, State},
+    },
+    step::{plan, stage},
+    store::{
+        local::Store,
+        provenance::{Key, Output, Recipes, Step},
+    },
+    target::shim,
+    unit::{
+        outputs,
+        work::{Unit, Work},
+    },
+    util::disk::OnDisk,
+};
+
+/// How many units can be compiled at the same time at least, as long as there are more than those of a call: there, a compiler's
+/// second thread would be in the way of another one's first.
+const WIDTH: usize = 4;
+
+/// The units of a rehearsal.
+pub struct Together<'a> {
+    session: &'a Session<'a>,
+    finder: Finder<'a>,
+    /// The target folder of the real run, for which the rehearsal's stands in.
+    target: Utf8PathBuf,
+    stand_in: Utf8PathBuf,
+    /// As cargo told them, with placeholders.
+    units: Vec<Unit>,
+    schedule: Schedule,
+    known: HashMap<usize, Known>,
+    /// What units of this plan were seen to read, to be remembered once they are built with it.
+    learned: HashMap<usize, Learned>,
+    /// What build scripts said, by their output folders.
+    said: HashMap<String, Said>,
+    /// Steps as the engine has been told of them, for it to see that two calls mean the same.
+    told: HashMap<Key, Step>,
+    taking: Taking,
+    losses: HashMap<Key, Loss>,
+    /// The number that all calls have in common, and with it the slots.
+    number: String,
+    jobs: Jobs,
+}
+
+/// What is known of a unit as soon as its key is.
+#[derive(Clone)]
+struct Known {
+    prepared: Prepared,
+    step: Step,
+}
+
+impl<'a> Together<'a> {
+    pub fn new(session: &'a Session<'a>, recording: &'a Recording, target: Utf8PathBuf, jobs: Jobs) -> Result<Self> {
+        let stand_in = recording.stand_in();
+        let recipes = Recipes::new(&recording.cache, stand_in.clone());
+        let finder = Finder { cache: &session.cache, recipes, reader: session.reader() };
+        let units = recording.units()?;
+        let schedule = schedule(&units)?;
+        let (known, learned, said, told, taking, losses) = Default::default();
+        Ok(Self {
+            session,
+            finder,
+            target,
+            stand_in,
+            units,
+            schedule,
+            known,
+            learned,
+            said,
+            told,
+            taking,
+            losses,
+            number: nonce(),
+            jobs,
+        })
+    }
+
+    /// Whether a plan is of use to the unit that writes to `output` in the real run: not where cargo takes for fresh what
+    /// the plan would make anew, unless that was left in an engine which does not have it.
+    pub fn is_of_use(&self, output: &Utf8Path) -> bool {
+        let Ok(output) = output.strip_prefix(&self.target) else { return true };
+        let output = self.stand_in.join(output);
+        let Some(number) = self.units.iter().position(|unit| outputs::paths(unit).contains(&output)) else {
+            return true;
+        };
+        let lacking = self.schedule.lacking_below(number);
+        lacking.is_empty() || lacking.iter().any(|unit| self.session.may_leave(&self.units[*unit], &self.target))
+    }
+
+    /// Finds the keys of all units that can be told now, and what the store has of them. Gives what people call those
+    /// that it lacks, by the stages that make them.
+    pub fn tell(&mut self) -> Vec<(Key, String)> {
+        let mut missing = Vec::new();
+        while let Some(number) = self.schedule.tellable() {
+            let state = self.told_state(number).unwrap_or_else(|error| {
+                self.session.slow(APART, &error);
+                State::Apart
+            });
+            if let State::Missing(key) = &state {
+                missing.push((key.clone(), self.known[&number].prepared.unit.name()));
+            }
+            self.schedule.set(number, state);
+        }
+        log::info!("{}", self.schedule.summary());
+        missing
+    }
+
+    fn told_state(&mut self, number: usize) -> Result<State> {
+        let mut unit = self.units[number].clone();
+        let config = self.session.config;
+        if unit.is_build_script() && config.has_local_script(unit.package_name()) {
+            return Ok(State::Apart);
+        }
+        directives::fill(&mut unit, |script| self.said.get(script));
+        let mut prepared = self.session.prepare(unit)?;
+        if let Some(learned) = self.learned.get(&number) {
+            prepared.learned.clone_from(learned);
+            self.session.add_learned(&mut prepared)?;
+        }
+        let places = std::mem::take(&mut prepared.unit.places);
+        prepared.unit.places = places.standing_in(self.stand_in.clone(), &self.target);
+        let mut found = self.session.find(&mut self.finder, &prepared, None)?;
+        if !is_storable(&found.step) {
+            return Ok(State::Apart);
+        }
+        let mut is_stored = self.session.store().has(&found.step.key);
+        if !is_stored {
+            // What is sent is copied first, and may have become something else.
+            self.finder.reader.copies = true;
+            let copied = self.session.find(&mut self.finder, &prepared, None);
+            self.finder.reader.copies = false;
+            found = copied?;
+            is_stored = self.session.store().has(&found.step.key);
+        }
+        let is_incremental = !is_stored && found.go_on(self.session, None);
+        let Found { unit, step, .. } = found;
+        let mut names = outputs::files(&unit);
+        // As those of a folder: the program of a build script comes before its dep-info.
+        names.sort();
+        let outputs = stage::outputs(&unit, &names);
+        let key = step.key.clone();
+        let is_done = is_stored
+            || self.session.has_left(&unit, &self.target, &key)
+            || is_incremental && (self.session.store().has(&key) || self.is_in_place(&key, &unit, &outputs));
+        self.finder.recipes.save(step.recipe(outputs))?;
+        let prepared = Prepared { unit, ..prepared };
+        self.known.insert(number, Known { prepared, step });
+        match is_done {
+            // A damaged entry is none.
+            true => Ok(self.stored(number, key.clone())?.unwrap_or(State::Missing(key))),
+            false => Ok(State::Missing(key)),
+        }
+    }
+
+    /// Whether the real run's outputs of a unit are those of this step. Of what is compiled incrementally, only the target folder has
+    /// any for longer than a command.
+    fn is_in_place(&self, key: &str, unit: &Unit, outputs: &[Output]) -> bool {
+        let mut recipes = Recipes::new(&self.session.cache, self.target.clone());
+        let mut made_by = |path: &Utf8Path| recipes.of_path(path).is_some_and(|recipe| recipe.key == key);
+        outputs.iter().all(|output| made_by(&unit.places.meant(&output.host)))
+    }
+
+    /// The state of a unit whose outcome the store has: what a script said is heard. `None` if the store does not
+    /// have it after all.
+    fn stored(&mut self, number: usize, key: Key) -> Result<Option<State>> {
+        if let Some(learned) = self.learned.get(&number) {
+            self.session.cache.write(&self.known[&number].prepared.learned_name, learned)?;
+        }
+        let Work::BuildScript { out_dir, .. } = &self.units[number].work else { return Ok(Some(State::Done(key))) };
+        let Some(outcome) = self.session.store().outcome(&key) else { return Ok(None) };
+        if version_control::is_missed(&self.units[number], &outcome, &self.session.homes) {
+            return Ok(Some(State::Apart));
+        }
+        let stdout = self.known[&number].prepared.unit.places.restored(&outcome.stdout);
+        let Some(said) = Said::of(&stdout, out_dir) else { return Ok(Some(State::Apart)) };
+        // A unit that searches them finds the folder that its inputs are in, which is no longer the one it was.
+        said.own_folders()
+            .try_for_each(fs::create_dir_all)
+            .on_disk(out_dir, || format!("failed to make folders in `{out_dir}`"))?;
+        if let Some(recipe) = self.finder.recipes.get(&key).cloned() {
+            self.finder.recipes.save(recipe)?;
+        }
+        self.said.insert(out_dir.to_string(), said);
+        Ok(Some(State::Done(key)))
+    }
+
+    /// The next units to be built, at most `count`; `None` if nothing can be built now.
+    pub fn next(&mut self, count: usize) -> Result<Option<Batch>> {
+        if let Some(batch) = self.take() {
+            return Ok(Some(batch));
+        }
+        if self.taking.is_at_work() {
+            return Ok(None);
+        }
+        let numbers = self.schedule.next(count);
+        if numbers.is_empty() {
+            return Ok(None);
+        }
+        let lacking = self.lacking(&numbers);
+        // What it is not given now is made again.
+        if !lacking.is_empty() {
+            self.session.supply(&lacking).unwrap_or_else(|error| self.session.slow(SENT, &error));
+        }
+        if self.give_heavy(&numbers) {
+            return self.next(count);
+        }
+        let keys: Vec<Key> = numbers.iter().map(|number| self.known[number].step.key.clone()).collect();
+        let all: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let steps = plan::in_order(&all, |key| self.told_step(key))?;
+        let session = self.session;
+        let [wanted, left] = self.parted(&numbers);
+        let plan = plan::units(&steps, &wanted, &left, session.style());
+        if session.shares_steps() && told::is_too_long(&plan) {
+            // What running calls make will be kept by the engine, and the units be told in fewer words.
+            for key in &keys {
+                self.told.remove(key);
+            }
+            if self.schedule.has_calls() {
+                return Ok(None);
+            }
+            if numbers.len() > 1 {
+                return self.next(numbers.len() / 2);
+            }
+        }
+        log::info!("{} units in {} steps, {} kB", numbers.len(), steps.len(), plan.dockerfile.len() / 1000);
+        let units = self.in_call(numbers);
+        let jobs = self.jobs.number(session.processors());
+        let threads = if self.schedule.is_more_to_come() { jobs.div_ceil(WIDTH) } else { jobs };
+        let variables = session.variables(&self.number, Some((self.jobs, threads)));
+        let cmd = session.engine.build_watched(&plan, variables, jobs);
+        let mounts = steps.iter().flat_map(|step| &step.run.mounts);
+        let kept = mounts.filter(|mount| mount.as_kept().is_some()).cloned().collect();
+        Ok(Some(Batch { units, kept, begun: Instant::now(), is_taken: false, cmd }))
+    }
+
+    /// Gives the engine what is heavy and units read. Gives whether some are to be built by themselves: what the engine was thought to
+    /// have, and lost, has to be copied anew.
+    fn give_heavy(&mut self, numbers: &[usize]) -> bool {
+        let steps = || numbers.iter().map(|number| (*number, &self.known[number].step));
+        let heavy = steps().flat_map(|(_, step)| step.heavy());
+        self.session.given(heavy.filter(|(name, _)| !self.is_distrusted(name)));
+        let is_gone = |(name, folder): (&Key, &Utf8PathBuf)| !self.session.kept.has(name) && !folder.exists();
+        let apart: Vec<usize> =
+            steps().filter(|(_, step)| step.heavy().any(is_gone)).map(|(number, _)| number).collect();
+        apart.iter().for_each(|number| self.schedule.set(*number, State::Apart));
+        !apart.is_empty()
+    }
+
+    /// The keys of units: of those whose outcomes are to come whole, and of those whose outcomes are left in the engine.
+    fn parted(&self, numbers: &[usize]) -> [Vec<&str>; 2] {
+        let is_left = |number: &&usize| self.session.may_leave(&self.units[**number], &self.target);
+        let (left, wanted): (Vec<&usize>, Vec<&usize>) = numbers.iter().partition(is_left);
+        [wanted, left].map(|numbers| numbers.into_iter().map(|number| self.known[number].step.key.as_str()).collect())
+    }
+
+    /// Marks missing units as those of a call.
+    fn in_call(&mut self, numbers: Vec<usize>) -> HashMap<Key, Known> {
+        let mut units = HashMap::new();
+        for number in numbers {
+            let known = self.known[&number].clone();
+            let key = known.step.key.clone();
+            self.schedule.set(number, State::InCall(key.clone()));
+            units.insert(key, known);
+        }
+        units
+    }
+
+    /// The units of a call are to be built again.
+    fn set_missing(&mut self, batch: &Batch) {
+        for key in batch.units.keys() {
+            if let Some(number) = self.schedule.find(key) {
+                self.schedule.set(number, State::Missing(key.clone()));
+            }
+        }
+    }
+
+    /// Takes note of a batch's end; gives whether there is any use in going on.
+    pub fn end(&mut self, Ended { batch, ends }: Ended) -> Result<bool> {
+        if batch.is_taken {
+            self.end_taking(&batch, &ends);
+        }
+        let ends = match ends {
+            Ok(ends) => ends,
+            // What is not taken is made.
+            Err(_) if batch.is_taken => return Ok(true),
+            Err(error) if self.has_lost(&batch, &error) => {
+                self.set_missing(&batch);
+                return Ok(true);
+            }
+            Err(error) => return Err(error),
+        };
+        // Dependencies first: what was built from a unit that is to be built again is forgotten with it.
+        let numbered = ends.into_iter().filter_map(|(key, end)| Some((self.schedule.find(&key)?, key, end)));
+        let mut ends: Vec<(usize, Key, End)> = numbered.collect();
+        ends.sort_by_key(|(number, ..)| *number);
+        let mut goes_on = true;
+        for (number, key, end) in ends {
+            if self.schedule.state(number).key() != Some(&key) {
+                continue;
+            }
+            match end {
+                End::Stored => {
+                    // What went as soon as it came would only be built again and again.
+                    let state = self.stored(number, key)?.unwrap_or(State::Apart);
+                    self.schedule.set(number, state);
+                }
+                End::ReadsMore(more) => {
+                    self.learn(number, more);
+                    self.schedule.forget(number);
+                }
+                End::Bakes(more) => {
+                    self.learn(number, more);
+                    if self.runs_code_of(number) {
+                        self.schedule.forget(number);
+                    } else {
+                        let state = self.stored(number, key)?.unwrap_or(State::Apart);
+                        self.schedule.set(number, state);
+                    }
+                }
+                End::Failed if self.schedule.lacking_below(number).is_empty() => goes_on = false,
+                // A unit below it, in another call that still runs, may be to blame, and will be built again.
+                End::Failed => self.schedule.set(number, State::Apart),
+            }
+        }
+        Ok(goes_on)
+    }
+}
+
+impl Together<'_> {
+    fn learn(&mut self, number: usize, more: Learned) {
+        let Prepared { unit, mut learned, .. } = self.known[&number].prepared.clone();
+        // Known to lack something by now, it reads one file after the other.
+        learned.extend(match self.learned.contains_key(&number) {
+            true => more.wider(&unit, &self.session.homes),
+            false => more,
+        });
+        self.learned.insert(number, learned);
+    }
+
+    /// Whether a unit's code may run in the making of another one.
+    fn runs_code_of(&self, number: usize) -> bool {
+        let runs = |unit: &usize| self.units[*unit].is_proc_macro() || self.units[*unit].is_build_script();
+        self.schedule.with_dependents(number).iter().any(runs)
+    }
+}
+
+/// Which units are made from which, and which hear of which build scripts.
+fn schedule(units: &[Unit]) -> Result<Schedule> {
+    let mut makers: HashMap<Utf8PathBuf, usize> = HashMap::new();
+    let mut schedule = Schedule::default();
+    for unit in units {
+        let inputs: Vec<Utf8PathBuf> = match &unit.work {
+            Work::Compile { args, .. } => {
+                let crates = args.externs().filter_map(|(_, path)| Some(unit.cwd.join(path?)));
+                let generated = unit.env.get("OUT_DIR").map(Utf8PathBuf::from);
+                crates.chain(generated).collect()
+            }
+            Work::BuildScript { program, .. } => vec![shim::compiled(program)?],
+        };
+        let artifacts: Vec<&Utf8Path> = unit.artifacts().collect();
+        let inputs = inputs.iter().map(Utf8PathBuf::as_path).chain(artifacts.iter().copied());
+        let made_from = inputs.filter_map(|path| makers.get(path).copied()).collect();
+        let hears = directives::scripts(unit);
+        let heard: Vec<usize> = hears.iter().filter_map(|script| makers.get(Utf8Path::new(script)).copied()).collect();
+        // What is in the place of an artifact is empty.
+        let is_whole = heard.len() == hears.len() && artifacts.iter().all(|path| makers.contains_key(*path));
+        let number = schedule.add(made_from, heard, unit.is_build_script());
+        if !is_whole {
+            schedule.set(number, State::Apart);
+        }
+        makers.extend(outputs::paths(unit).into_iter().map(|path| (path, number)));
+    }
+    Ok(schedule)
+}

@@ -1,0 +1,104 @@
+//! The tool's own commands, one file each.
+
+mod env;
+mod explain;
+mod pull;
+mod timings;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Arg, Command, error::ErrorKind};
+
+use crate::config::{env::Env, help};
+
+/// The words that are commands and never a compiler's name.
+pub const NAMES: &[&str] = &["env", "explain", "pull", "timings", "help"];
+
+/// Runs `rustcbuildx COMMAND …`; a wrong command line ends with status 2 and says what is right.
+pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
+    let words = std::iter::once("rustcbuildx".into()).chain(args);
+    let matches = match command().try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) => return Ok(refuse(&error)),
+    };
+    let env = Env::current();
+    match matches.subcommand() {
+        Some(("env", matches)) => env::run(&env, matches.get_many::<String>("VAR").unwrap_or_default()),
+        Some(("explain", matches)) => {
+            let file = |name| matches.get_one::<String>(name).map(String::as_str);
+            explain::run(&env, file("FILE").unwrap_or_default(), file("OTHER"))
+        }
+        Some(("pull", _)) => pull::run(&env),
+        Some(("timings", matches)) => timings::run(matches.get_one::<String>("FILE").map_or("", String::as_str)),
+        _ => unreachable!("clap asks for one of the commands"),
+    }
+}
+
+fn refuse(error: &clap::Error) -> ExitCode {
+    // A terminal that went away is no reason to fail.
+    let _ = error.print();
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        eprintln!("\nAs RUSTC_WRAPPER, cargo calls it with a compiler: rustcbuildx rustc …");
+    }
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => ExitCode::from(2),
+    }
+}
+
+fn command() -> Command {
+    Command::new("rustcbuildx")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Compiles Rust through BuildKit: export RUSTC_WRAPPER=rustcbuildx, then use cargo as ever")
+        .after_help(help::settings(help::width()))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("env")
+                .about("Show the settings in force, as a shell takes them")
+                .arg(Arg::new("VAR").help("Show the values of these only").num_args(0..)),
+        )
+        .subcommand(
+            Command::new("explain")
+                .about("Show what decided a file of a target folder, or why two such files are not the same")
+                .arg(Arg::new("FILE").help("A library, program or other output of a unit").required(true))
+                .arg(Arg::new("OTHER").help("Another one: only what differs is shown")),
+        )
+        .subcommand(Command::new("pull").about("Pull the image in step with the local toolchain, and pin its digest"))
+        .subcommand(
+            Command::new("timings")
+                .about("Make a page of what a build wrote to RUSTCBUILDX_TIMINGS, beside that file")
+                .arg(Arg::new("FILE").help("The file that RUSTCBUILDX_TIMINGS named").required(true)),
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::env::VARS;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+        for name in NAMES.iter().filter(|name| **name != "help") {
+            assert!(command().find_subcommand(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_help_and_the_readme_name_every_setting() {
+        let readme = include_str!("../../README.md");
+        let help = command().render_help().to_string();
+        for var in VARS {
+            assert!(help.contains(var.name));
+            let row = format!(
+                "| `{}` | {} | {} |",
+                var.name,
+                var.default.map_or("".to_owned(), |default| format!("`{default}`")),
+                var.doc
+            );
+            assert!(readme.contains(&row), "README.md lacks the row\n{row}");
+        }
+    }
+}

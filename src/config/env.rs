@@ -1,0 +1,221 @@
+//! The process environment: what rustcbuildx reads of it, and the only reader of `std::env`.
+
+use std::{collections::BTreeMap, env, ffi::OsString, fs};
+
+use anyhow::{Context, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::rustc::dep_info;
+
+/// A variable that sets something here.
+pub struct Var {
+    pub name: &'static str,
+    pub default: Option<&'static str>,
+    pub doc: &'static str,
+}
+
+/// Every setting: `rustcbuildx env`, `--help` and the table in README.md come from here.
+pub const VARS: &[Var] = &[
+    Var { name: "RUSTCBUILDX", default: Some("1"), doc: "0 switches the wrapper off: plain local rustc" },
+    Var {
+        name: "RUSTCBUILDX_RUNNER",
+        default: None,
+        doc: "docker, podman, or none for plain local rustc; unset: the first engine that works",
+    },
+    Var {
+        name: "RUSTCBUILDX_BASE_IMAGE",
+        default: None,
+        doc: "image to compile in, as docker-image://NAME; unset: docker.io/library/rust:VERSION-slim of the local rustc",
+    },
+    Var {
+        name: "RUSTCBUILDX_SYNTAX",
+        default: None,
+        doc: "Dockerfile frontend image, as docker-image://NAME; unset: the one built into the engine",
+    },
+    Var {
+        name: "RUSTCBUILDX_CANONICAL_PATHS",
+        default: Some("dependencies"),
+        doc: "whose units see the same paths on every machine, so that all can share them: dependencies, all or none",
+    },
+    Var {
+        name: "RUSTCBUILDX_INCREMENTAL",
+        default: Some("1"),
+        doc: "whether rustc's incremental state, where cargo asks for it, is kept in the engine; 0 compiles all anew",
+    },
+    Var {
+        name: "RUSTCBUILDX_SET_ENVS",
+        default: None,
+        doc: "further variables to give to units: NAME or PACKAGE:NAME, separated by commas",
+    },
+    Var {
+        name: "RUSTCBUILDX_LOCAL_SCRIPTS",
+        default: None,
+        doc: "packages, separated by commas, whose build scripts run on this machine, outside of any sandbox",
+    },
+    Var {
+        name: "RUSTCBUILDX_STRICT",
+        default: Some("0"),
+        doc: "1 makes it an error where a unit would be compiled locally, because no container can do it faithfully",
+    },
+    Var {
+        name: "RUSTCBUILDX_STORE_SIZE",
+        default: Some("20GB"),
+        doc: "the most that the cache folder takes of this machine's disk, stored outcomes and copies of sources, such as 500MB or 50GB; 0 keeps no outcomes",
+    },
+    Var {
+        name: "RUSTCBUILDX_LEAVE",
+        default: Some("0"),
+        doc: "1 leaves libraries and build scripts of dependencies in the engine where only compilers and containers need them; cargo's build folder is then in the cache folder",
+    },
+    Var {
+        name: "RUSTCBUILDX_TIMINGS",
+        default: None,
+        doc: "file to append to what each unit's time went to, as a Chrome trace; `rustcbuildx timings FILE` makes a page of it",
+    },
+    Var {
+        name: "RUSTCBUILDX_LOG",
+        default: None,
+        doc: "log filter, as for env_logger: error, warn, info, debug, trace",
+    },
+    Var { name: "RUSTCBUILDX_LOG_STYLE", default: Some("never"), doc: "colours of the log: auto, always or never" },
+    Var { name: "RUSTCBUILDX_LOG_PATH", default: None, doc: "file to append the log to; unset: standard error" },
+];
+
+/// A copy of the environment, taken once.
+///
+/// Variables that are not UTF-8 are left out: no Dockerfile can hold them.
+pub struct Env {
+    vars: BTreeMap<String, String>,
+    parent: Option<BTreeMap<String, String>>,
+}
+
+impl Env {
+    /// This process's environment.
+    pub fn current() -> Self {
+        let vars = env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self { vars, parent: parent_environment() }
+    }
+
+    /// An environment with just these variables, none of them set by a caller.
+    pub fn with(vars: &[(&str, &str)]) -> Self {
+        let vars = vars.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        Self { vars, parent: None }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.vars.get(name).map(String::as_str)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.vars.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Whether the calling process set this variable for this one, instead of passing on its own:
+    /// so cargo gives `cargo::rustc-env` and the `[env]` table of its configuration. `None` where the
+    /// system does not tell (only Linux does).
+    pub fn set_by_parent(&self, name: &str) -> Option<bool> {
+        let parent = self.parent.as_ref()?;
+        Some(self.vars.contains_key(name) && self.vars.get(name) != parent.get(name))
+    }
+
+    /// Whether the build script of the package said that this variable is to have this value: what it said is beside its output
+    /// folder.
+    pub fn has_script_said(&self, name: &str, value: &str) -> bool {
+        let out_dir = self.get("OUT_DIR").and_then(|out_dir| Utf8Path::new(out_dir).parent());
+        let said = out_dir.and_then(|dir| fs::read(dir.join("output")).ok()).unwrap_or_default();
+        let said = dep_info::directives(&String::from_utf8_lossy(&said), "rustc-env");
+        said.iter().any(|said| said.trim_end().split_once('=') == Some((name, value)))
+    }
+
+    /// The entries of a list such as `PATH` that the calling process added to its own.
+    pub fn added_by_parent(&self, name: &str) -> Vec<String> {
+        let entries = |vars: &BTreeMap<String, String>| -> Vec<String> {
+            let list = vars.get(name).map(String::as_str).unwrap_or_default();
+            list.split(':').filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
+        };
+        let known = self.parent.as_ref().map(entries).unwrap_or_default();
+        entries(&self.vars).into_iter().filter(|entry| !known.contains(entry)).collect()
+    }
+
+    /// The folder for what this user may lose: `$XDG_CACHE_HOME` or `~/.cache`, then `rustcbuildx`.
+    pub fn cache_dir(&self) -> Result<Utf8PathBuf> {
+        let base = match self.get("XDG_CACHE_HOME").filter(|path| path.starts_with('/')) {
+            Some(path) => Utf8PathBuf::from(path),
+            None => self.home()?.join(".cache"),
+        };
+        Ok(base.join("rustcbuildx"))
+    }
+
+    /// Cargo's home folder: `$CARGO_HOME` or `~/.cargo`.
+    pub fn cargo_home(&self) -> Result<Utf8PathBuf> {
+        match self.get("CARGO_HOME").filter(|path| !path.is_empty()) {
+            Some(path) => Ok(Utf8PathBuf::from(path)),
+            None => Ok(self.home()?.join(".cargo")),
+        }
+    }
+
+    fn home(&self) -> Result<Utf8PathBuf> {
+        env::home_dir()
+            .and_then(|home| Utf8PathBuf::from_path_buf(home).ok())
+            .context("failed to find the home folder (hint: set HOME)")
+    }
+}
+
+/// The process's arguments, the program's own name left out.
+pub fn arguments() -> Vec<OsString> {
+    env::args_os().skip(1).collect()
+}
+
+impl Env {
+    /// The folder this process was started in, as UTF-8, and as cargo spells it: the system resolves links
+    /// in its name, cargo does not in the package's.
+    pub fn current_dir(&self) -> Result<Utf8PathBuf> {
+        let dir = env::current_dir().context("failed to find the current folder")?;
+        let dir = Utf8PathBuf::from_path_buf(dir)
+            .map_err(|dir| anyhow::anyhow!("failed to use the folder `{}`: its name is not UTF-8", dir.display()))?;
+        let package = self.get("CARGO_MANIFEST_DIR").map(Utf8Path::new).filter(|package| !package.starts_with(&dir));
+        Ok(package.and_then(|package| spelled_like(package, &dir)).unwrap_or(dir))
+    }
+}
+
+/// The folder above `package`, or `package`, that is `dir` once links are resolved.
+fn spelled_like(package: &Utf8Path, dir: &Utf8Path) -> Option<Utf8PathBuf> {
+    let resolved = package.canonicalize_utf8().ok()?;
+    let below = resolved.strip_prefix(dir).ok()?;
+    let spelled = package.ancestors().nth(below.components().count())?;
+    package.ends_with(below).then(|| spelled.to_owned())
+}
+
+/// This program's file.
+pub fn current_exe() -> Result<Utf8PathBuf> {
+    let exe = env::current_exe().context("failed to find this program's file")?;
+    Utf8PathBuf::from_path_buf(exe)
+        .map_err(|exe| anyhow::anyhow!("failed to use `{}`: its name is not UTF-8", exe.display()))
+}
+
+fn parent_environment() -> Option<BTreeMap<String, String>> {
+    let parent = rustix::process::getppid()?;
+    let bytes = fs::read(format!("/proc/{}/environ", parent.as_raw_nonzero())).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let pairs = text.split('\0').filter_map(|pair| pair.split_once('='));
+    Some(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_spelled_as_cargo_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8PathBuf::from_path_buf(dir.path().canonicalize().unwrap()).unwrap();
+        fs::create_dir_all(root.join("real/w/member")).unwrap();
+        std::os::unix::fs::symlink("real", root.join("link")).unwrap();
+        let (package, real) = (root.join("link/w/member"), root.join("real/w"));
+        assert_eq!(spelled_like(&package, &real), Some(root.join("link/w")));
+        assert_eq!(spelled_like(&package, &real.join("member")), Some(package.clone()));
+        assert_eq!(spelled_like(&package, &root.join("other")), None);
+    }
+}

@@ -1,0 +1,168 @@
+//! Asks the engine what an image holds, its digest and its compiler, and remembers the answer.
+
+use std::io::Read;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    config::settings::Config,
+    engine::Engine,
+    rustc::toolchain::Version,
+    step::{
+        dockerfile::{Dockerfile, Instruction, Mount, Run, Stage, Style},
+        image::Image,
+        layout::OUT,
+        plan::Plan,
+    },
+    store::archive::Archive,
+    util::{
+        process,
+        state_dir::{Cache, digest},
+    },
+};
+
+/// The image to build in, as remembered or, the first time, as found out.
+///
+/// Fails if there is none, or if its compiler is not the local one: cargo, rustdoc and IDEs read
+/// what it writes.
+pub fn resolve(config: &Config, engine: &Engine, local: &Version, cache: &Cache) -> Result<Image> {
+    let name = name(config, local);
+    let record = record_name(&name, engine);
+    let image = match cache.read(&record) {
+        Some(image) => image,
+        None => {
+            let _lock = cache.lock("images.lock")?;
+            match cache.read(&record) {
+                Some(image) => image,
+                None => find_out(&name, engine, cache)?,
+            }
+        }
+    };
+    check(&image, local)?;
+    Ok(image)
+}
+
+/// Asks the engine, whatever is remembered, and remembers the answer.
+pub fn find_out(name: &str, engine: &Engine, cache: &Cache) -> Result<Image> {
+    let pinned = match engine.digest(name)? {
+        Some(digest) => format!("{}@{digest}", without_tag(name)),
+        None => name.to_owned(),
+    };
+    let image = probe(name, &pinned, engine)?;
+    cache.write(&record_name(name, engine), &image)?;
+    warn_of_newer_libc(&image);
+    Ok(image)
+}
+
+/// Fails if the image's compiler is another one.
+pub fn check(image: &Image, local: &Version) -> Result<()> {
+    let own = Version(image.version.clone());
+    if own == *local {
+        return Ok(());
+    }
+    bail!(
+        "failed to use the image `{}`: its compiler is not the local one\n  image: {}\n  local: {}\n\
+         (hint: `rustcbuildx pull` after an update, `cargo +TOOLCHAIN`, or RUSTCBUILDX_BASE_IMAGE=docker-image://NAME)",
+        image.name,
+        own.0.replace('\n', "\n         "),
+        local.0.replace('\n', "\n         "),
+    )
+}
+
+/// The image set, or the official one of the local compiler's version.
+pub fn name(config: &Config, local: &Version) -> String {
+    match &config.base_image {
+        Some(name) => name.clone(),
+        None => format!("docker.io/library/rust:{}-slim", local.field("release").unwrap_or("latest")),
+    }
+}
+
+fn record_name(name: &str, engine: &Engine) -> String {
+    format!("images/{}", digest([engine.name(), engine.address(), name]))
+}
+
+/// An image's name without `:tag` and `@digest`; a registry's port stays.
+fn without_tag(name: &str) -> &str {
+    let name = name.split('@').next().unwrap_or(name);
+    match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    }
+}
+
+/// Each fact on a line of its own; the version, which has several, last.
+const PROBE: &str = r#"mkdir -p /rustcbuildx/outcome && { printf '%s\n' "$(rustc --print sysroot)" "$PATH" "$(getconf GNU_LIBC_VERSION 2>/dev/null)" "$(rustc -vV)"; } >/rustcbuildx/outcome/probe"#;
+
+fn probe(name: &str, pinned: &str, engine: &Engine) -> Result<Image> {
+    let argv = ["/bin/sh", "-c", PROBE].map(str::to_owned).to_vec();
+    let run = Run { mounts: Vec::<Mount>::new(), argv };
+    let dockerfile = Dockerfile {
+        style: Style::default(),
+        stages: vec![
+            Stage { from: pinned, name: "probe", instructions: vec![Instruction::Run(&run)] },
+            Stage {
+                from: "scratch",
+                name: "result",
+                instructions: vec![Instruction::Copy { from: "probe", source: OUT, target: "/" }],
+            },
+        ],
+    };
+    let plan = Plan { dockerfile: dockerfile.to_string(), ..Plan::default() };
+    let cmd = engine.build(&plan, vec![]);
+    log::debug!("asking the image what it holds: {cmd}");
+    let finished = process::run(&cmd)?;
+    engine.check(&finished, &format!("start `rustc` in the image `{name}`"))?;
+    let mut text = String::new();
+    Archive::new(finished.stdout).file("probe")?.as_slice().read_to_string(&mut text)?;
+    let mut lines = text.splitn(4, '\n');
+    let mut line = || lines.next().context("the image's answer is short").map(|line| line.trim().to_owned());
+    let (sysroot, path, libc, version) = (line()?, line()?, line()?, line()?);
+    if sysroot.is_empty() || version.is_empty() {
+        bail!(
+            "failed to use the image `{name}`: it has no working `rustc` on its PATH (hint: the official rust images have)"
+        );
+    }
+    Ok(Image { name: name.to_owned(), pinned: pinned.to_owned(), version, sysroot, path, libc })
+}
+
+/// A program linked against a newer C library than the host's does not start there.
+fn warn_of_newer_libc(image: &Image) {
+    let Ok(finished) = process::run(&process::Cmd::new("getconf", ["GNU_LIBC_VERSION"])) else { return };
+    let mut host = String::new();
+    let mut stdout = finished.stdout;
+    if stdout.read_to_string(&mut host).is_err() {
+        return;
+    }
+    if let (Some(theirs), Some(ours)) = (glibc(&image.libc), glibc(&host))
+        && theirs > ours
+    {
+        eprintln!(
+            "rustcbuildx: warning: the image `{}` has glibc {}.{} and this machine {}.{}: programs it links may not start here \
+             (hint: RUSTCBUILDX_BASE_IMAGE=docker-image://NAME of an image on an older system)",
+            image.name, theirs.0, theirs.1, ours.0, ours.1
+        );
+    }
+}
+
+fn glibc(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.trim().strip_prefix("glibc ")?.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_and_digests_are_cut_off() {
+        assert_eq!(without_tag("localhost:5000/rust:1.95-slim"), "localhost:5000/rust");
+        assert_eq!(without_tag("localhost:5000/rust"), "localhost:5000/rust");
+        assert_eq!(without_tag("rust:1@sha256:ab"), "rust");
+    }
+
+    #[test]
+    fn glibc_versions_compare_as_numbers() {
+        assert!(glibc("glibc 2.36\n") > glibc("glibc 2.4"));
+        assert_eq!(glibc(""), None);
+    }
+}

@@ -1,0 +1,268 @@
+//! `cargo green …`: any cargo command, its units built in few calls of the engine.
+//!
+//! The command itself runs at once. Its first unit that the store lacks asks for a plan, and waits at the [`gate`] like
+//! all others until that is done. The planner is another process. Both end with this one, which waits for cargo, says what
+//! made the build slow ([`notice`]), and ends as cargo did.
+//!
+//! Cargo alone knows what a command compiles, so it is asked: a rehearsal ([`crate::planning::recorder`]) tells all units. Those
+//! that the store lacks are built together, as soon as it is known what decides them ([`crate::planning::schedule`]), and stored;
+//! so the waiting units find themselves there. A unit that is not is built by itself, as without all this.
+
+mod progress;
+
+use std::{
+    ffi::OsString,
+    os::fd::{AsFd, OwnedFd},
+    panic,
+    process::ExitCode,
+    sync::{Mutex, mpsc},
+    thread::{self, ScopedJoinHandle},
+    time::SystemTime,
+};
+
+use anyhow::{Context, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use tempfile::TempDir;
+
+use crate::{
+    build::{Session, nonce, together::Together},
+    config::{
+        env::{self, Env},
+        help,
+        jobs::Jobs,
+        settings::Config,
+    },
+    green::progress::Progress,
+    planning::{
+        barrier::{self, Gate, Place},
+        dry_run::{BUILD_DIR, Rehearsal, cargos_own, command},
+        recorder::Recording,
+    },
+    report::{misspelt, notice, timings::Phase},
+    target::left,
+    util::{logging, process},
+};
+
+/// How many calls of the engine run at once: while one brings its outcomes, another keeps the engine busy.
+const CALLS: usize = 3;
+/// How many units a call builds at most, for each process that may run at once. Each step that waits costs the engine
+/// a container with all its mounts, and each call some tenths of a second.
+const SIZE: usize = 8;
+const MIN_SIZE: usize = 16;
+/// So many units are missing after an edit at least for a call of them all to take less time than one for each.
+const FEW: usize = 3;
+/// Commands of which compilers alone read the libraries in cargo's build folder (`test` and `doc` run rustdoc), and the
+/// one that removes it.
+const LEAVING: &[&str] = &["bench", "build", "check", "clean", "clippy", "run", "rustc"];
+/// The first argument of the planner, whose standard input is the gate.
+const PLANNER: &str = "--planner";
+const LOCK: &str = "no thread panics while it shows progress";
+
+/// Serves `cargo-green green ARGUMENTS…`, as cargo starts it, or `cargo-green ARGUMENTS…`.
+pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
+    let first = args.first().and_then(|first| first.to_str());
+    let is_planner = first == Some(PLANNER);
+    if is_planner || first == Some("green") {
+        args.remove(0);
+    }
+    if let Some(answer) = answer(&args) {
+        print!("{answer}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let env = Env::current();
+    let config = Config::load(&env)?;
+    let cargo = env.get("CARGO").unwrap_or("cargo").to_owned();
+    if config.is_local() {
+        match process::exec(cargo.as_ref(), args)? {}
+    }
+    logging::start(&config.log)?;
+    let wrapper = wrapper()?;
+    let words: Option<Vec<String>> = args.iter().map(|arg| arg.to_str().map(str::to_owned)).collect();
+    // Where no outcome is kept, a plan is of no use.
+    let plannable = words.as_ref().filter(|_| config.store_size > 0);
+    let rehearsal = plannable.and_then(|words| Rehearsal::of(words));
+    let build_folder = words.as_ref().and_then(|words| build_folder(words, &env, &config));
+    let mut variables = vec![("RUSTC_WRAPPER", wrapper.as_str())];
+    variables.extend(build_folder.as_ref().map(|folder| (BUILD_DIR, folder.as_str())));
+    let (Some(words), Some(rehearsal)) = (&words, &rehearsal) else {
+        misspelt::complain_for(&env, None);
+        match process::exec_with(cargo.as_ref(), args, &variables)? {}
+    };
+    if is_planner {
+        let planner = Planner { env: &env, config: &config, cargo: &cargo, wrapper: &wrapper, words, rehearsal };
+        planner.serve(std::io::stdin().as_fd().try_clone_to_owned()?.into())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let name = nonce();
+    let gate = Gate::new(&name)?;
+    misspelt::complain_for(&env, Some(&name));
+    let planner = [PLANNER.into()].into_iter().chain(args.iter().cloned());
+    let build = (notice::VARIABLE, name.as_str());
+    process::start_dependent(env::current_exe()?.as_ref(), planner, &[build], OwnedFd::from(gate))?;
+    variables.extend([(barrier::VARIABLE, name.as_str()), build]);
+    let status = process::run_in_place(cargo.as_ref(), args, &variables)?;
+    notice::say_at_end(&env, &name);
+    Ok(process::end_as(status))
+}
+
+/// What is said to who asks about this program; about a command of cargo's, cargo answers.
+fn answer(args: &[OsString]) -> Option<String> {
+    let words: Vec<&str> = args.iter().map(|arg| arg.to_str()).collect::<Option<_>>()?;
+    let mut help = help::green(help::width());
+    match words[..] {
+        [] | ["help" | "--help" | "-h"] => Some(help.render_help().to_string()),
+        ["--version" | "-V"] => Some(help.render_version()),
+        _ => None,
+    }
+}
+
+/// The build folder for a command, if it is one of the cache's.
+fn build_folder(words: &[String], env: &Env, config: &Config) -> Option<Utf8PathBuf> {
+    let leaves = config.leave && command(words).is_some_and(|command| LEAVING.contains(&command));
+    let has_own = env.get(BUILD_DIR).is_some_and(|folder| !folder.is_empty());
+    if leaves && !has_own { left::build_folder(env) } else { None }
+}
+
+/// This package's other program.
+fn wrapper() -> Result<Utf8PathBuf> {
+    let own = env::current_exe()?;
+    let beside = own.with_file_name("rustcbuildx");
+    match beside.exists() {
+        true => Ok(beside),
+        false => bail!(
+            "failed to find `{beside}`, which cargo is to call (hint: `cargo install` puts both programs into one folder; they need these names)"
+        ),
+    }
+}
+
+struct Planner<'a> {
+    env: &'a Env,
+    config: &'a Config,
+    cargo: &'a str,
+    wrapper: &'a Utf8Path,
+    /// Cargo's arguments.
+    words: &'a [String],
+    rehearsal: &'a Rehearsal,
+}
+
+/// The units of a command as cargo told them.
+struct Rehearsed<'a> {
+    session: Session<'a>,
+    recording: Recording,
+    /// Where that is.
+    _folder: TempDir,
+}
+
+impl Planner<'_> {
+    /// Plans once a unit asks for it. What is compiled incrementally, as after an edit, is mostly alone or one of few, and waits for
+    /// nothing until it is known what there is to plan: that is found out beside the second of them.
+    fn serve(&self, gate: Gate) -> Result<()> {
+        thread::scope(|scope| {
+            let (mut edited, mut rehearsal) = (0, None);
+            let (asked, first) = gate.asked(|unit| {
+                if !unit.is_incremental {
+                    return false;
+                }
+                edited += 1;
+                if edited == 2 {
+                    rehearsal = Some(scope.spawn(|| self.rehearse()));
+                }
+                !rehearsal.as_ref().is_some_and(ScopedJoinHandle::is_finished)
+            })?;
+            if first.target.as_str().is_empty() {
+                return Ok(());
+            }
+            let rehearsed = match rehearsal {
+                Some(rehearsal) => rehearsal.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
+                None => self.rehearse(),
+            };
+            // The command is right without it.
+            rehearsed.and_then(|rehearsed| self.plan(rehearsed, first, (gate, asked))).unwrap_or_else(|error| {
+                log::warn!("{error:#}");
+                notice::say_slow(self.env, "the rest was not planned, and each unit built by itself", &error);
+            });
+            Ok(())
+        })
+    }
+
+    /// Has cargo tell all units.
+    fn rehearse(&self) -> Result<Rehearsed<'_>> {
+        let session = Session::open(self.env, self.config, self.env.get("RUSTC").unwrap_or("rustc"))?;
+        let folder = session.cache.temp_dir()?;
+        let path = Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
+        let recording = Recording::begin(path.to_owned())?;
+        let begun = SystemTime::now();
+        if let Some(why) = self.rehearsal.run(self.cargo, self.wrapper, &recording)? {
+            log::warn!("{why:#}");
+            notice::say_slow(self.env, "some units may not have been planned", &why);
+        }
+        session.timings.add("rehearsal", Phase::Rehearsal, begun, SystemTime::now());
+        Ok(Rehearsed { session, recording, _folder: folder })
+    }
+
+    /// Fills the store with what the command will ask for, whose units, the `first` of them and all later ones, wait as
+    /// long as there is a `barrier`.
+    fn plan(&self, rehearsed: Rehearsed<'_>, first: Place, barrier: impl Send) -> Result<()> {
+        let Rehearsed { session, recording, _folder } = rehearsed;
+        let jobs = self.jobs(&recording);
+        if left::is_build_folder(&first.target, self.env) {
+            // As with the rest of the cache, the build is right without it.
+            left::sweep(&session.cache, &first.target).unwrap_or_else(|error| log::warn!("{error:#}"));
+        }
+        let mut together = Together::new(&session, &recording, first.target, jobs)?;
+        let missing = together.tell();
+        if !together.is_of_use(&first.output) {
+            log::info!("not planned: cargo takes for fresh what a plan would make anew");
+            return Ok(());
+        }
+        if first.is_incremental && missing.len() < FEW {
+            log::info!("not planned: only {} are missing after an edit", missing.len());
+            return Ok(());
+        }
+        let progress = Mutex::new(Progress::new(self.is_quiet()));
+        let (calls, size) = match session.shares_steps() {
+            true => (CALLS, (SIZE * jobs.number(session.processors())).max(MIN_SIZE)),
+            false => (1, usize::MAX),
+        };
+        let planned = thread::scope(|scope| {
+            // Dropped before the calls are waited for that a failure leaves behind.
+            let _barrier = barrier;
+            let (sender, receiver) = mpsc::channel();
+            let mut running = 0;
+            progress.lock().expect(LOCK).expect(missing);
+            loop {
+                while running < calls
+                    && let Some(batch) = together.next(size)?
+                {
+                    let (sender, session, progress) = (sender.clone(), &session, &progress);
+                    scope.spawn(move || {
+                        let ended = batch.run(session, |event| progress.lock().expect(LOCK).add(event));
+                        // Nobody listens any more after a failure.
+                        let _ = sender.send(ended);
+                    });
+                    running += 1;
+                }
+                if running == 0 {
+                    return Ok(());
+                }
+                let ended = receiver.recv().context("a call of the engine went missing")?;
+                running -= 1;
+                if !together.end(ended)? {
+                    return Ok(());
+                }
+                progress.lock().expect(LOCK).expect(together.tell());
+            }
+        });
+        progress.into_inner().expect(LOCK).finish();
+        planned
+    }
+
+    fn is_quiet(&self) -> bool {
+        cargos_own(self.words).iter().any(|word| ["-q", "--quiet"].contains(&word.as_str()))
+    }
+
+    fn jobs(&self, recording: &Recording) -> Jobs {
+        let told = || recording.jobs().map(|number| Jobs::told(&number));
+        Jobs::asked(cargos_own(self.words), self.env).or_else(told).unwrap_or(Jobs::All)
+    }
+}

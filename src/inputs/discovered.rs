@@ -1,0 +1,241 @@
+//! What a unit was seen to read beyond what cargo declares: kept, so that the next build has it at once.
+//!
+//! Source of the texts: rustc's dep-info and its messages, and the `cargo::rerun-if-*` lines of build scripts.
+
+use std::collections::BTreeSet;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::env::Env,
+    inputs::sources::{Homes, are_given},
+    rustc::dep_info,
+    store::archive::Outcome,
+    unit::{
+        path_map,
+        work::{Unit, Work, may_be_given},
+    },
+};
+
+/// Names of variables, and paths outside the package.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Learned {
+    pub variables: BTreeSet<String>,
+    pub paths: BTreeSet<Utf8PathBuf>,
+    /// The marks of the [places](crate::unit::path_map) that its output uses when it runs, so they have to be the host's.
+    #[serde(default)]
+    pub own_places: BTreeSet<String>,
+    /// The names of variables that its code has paths from: see [`crate::unit::baked_paths`].
+    #[serde(default)]
+    pub baked: BTreeSet<String>,
+}
+
+impl Learned {
+    /// What the outcome of a unit tells that the unit did not have, although the host has it.
+    ///
+    /// `dep_info` is the text of its `*.d` files.
+    pub fn from(unit: &Unit, outcome: &Outcome, dep_info: &str, env: &Env, homes: &Homes) -> Self {
+        let (stdout, stderr) = (String::from_utf8_lossy(&outcome.stdout), String::from_utf8_lossy(&outcome.stderr));
+        let mut variables = variables_asked_for(unit, outcome, dep_info);
+        let mut paths = match &unit.work {
+            Work::Compile { .. } => dep_info::unreadable_files(&stderr),
+            Work::BuildScript { .. } => dep_info::directives(&stdout, "rerun-if-changed"),
+        };
+        variables
+            .retain(|name| may_be_given(name, &unit.work) && !unit.env.contains_key(name) && env.get(name).is_some());
+        let tree = homes.tree_of(&unit.package);
+        let mut paths: BTreeSet<Utf8PathBuf> = paths.drain(..).map(|path| normalised(&unit.cwd.join(path))).collect();
+        paths.retain(|path| may_be_given_of(unit, path, homes) && !are_given(unit, path) && path.exists());
+        // In a plan, there is nothing in what others make.
+        paths.retain(|path| !unit.places.stands_in(path));
+        if matches!(unit.work, Work::Compile { .. }) {
+            paths.extend(quoted_sources(unit, &stderr, &tree, homes));
+        }
+        let misses_a_file = || {
+            misses_a_file(&stdout, &stderr)
+                || dep_info::complaints_of_macros(&stderr).iter().any(|text| speaks_of_files(text))
+        };
+        if outcome.status != 0 && paths.is_empty() && !are_given(unit, &tree) && misses_a_file() {
+            paths.insert(tree);
+        }
+        Self { variables: variables.into_iter().collect(), paths, ..Self::default() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The same with the folder of each file in its place, where that is in the tree of the unit's package and nothing that is made.
+    pub fn wider(mut self, unit: &Unit, homes: &Homes) -> Self {
+        let tree = homes.tree_of(&unit.package);
+        let may_be_whole = |dir: &Utf8Path| dir.starts_with(&tree) && !is_made(unit, dir);
+        let folder = |path: Utf8PathBuf| match path.parent() {
+            Some(dir) if path.is_file() && may_be_whole(dir) => dir.to_owned(),
+            _ => path,
+        };
+        self.paths = self.paths.into_iter().map(folder).collect();
+        self
+    }
+
+    pub fn extend(&mut self, other: Self) {
+        self.variables.extend(other.variables);
+        self.paths.extend(other.paths);
+        self.own_places.extend(other.own_places);
+        self.baked.extend(other.baked);
+    }
+}
+
+/// The names of the variables that a unit looked for, or announced.
+pub fn variables_asked_for(unit: &Unit, outcome: &Outcome, dep_info: &str) -> Vec<String> {
+    match &unit.work {
+        Work::Compile { .. } => {
+            let mut variables = dep_info::undefined_variables(&String::from_utf8_lossy(&outcome.stderr));
+            variables.extend(dep_info::variables(dep_info));
+            variables
+        }
+        Work::BuildScript { .. } => {
+            dep_info::directives(&String::from_utf8_lossy(&outcome.stdout), "rerun-if-env-changed")
+        }
+    }
+}
+
+/// The sources of other packages, in the same tree or from a registry, that rustc would quote if it had them.
+fn quoted_sources(unit: &Unit, stderr: &str, tree: &Utf8Path, homes: &Homes) -> BTreeSet<Utf8PathBuf> {
+    let roots = [tree.to_owned(), homes.cargo.join("registry/src"), homes.cargo.join("git/checkouts")];
+    let named = dep_info::pointed_at(stderr).into_iter().map(|name| normalised(&unit.cwd.join(name)));
+    let is_source = |path: &Utf8PathBuf| roots.iter().any(|root| path.starts_with(root)) && path.is_file();
+    named.filter(|path| !are_given(unit, path)).filter(is_source).collect()
+}
+
+/// Whether a failure may come from a file that is not there.
+fn misses_a_file(stdout: &str, stderr: &str) -> bool {
+    let texts = ["No such file or directory", "os error 2", "NotFound", "couldn't read"];
+    texts.iter().any(|text| stderr.contains(text) || stdout.contains(text))
+}
+
+/// Whether a macro's complaint, in its own words, may be about a file: `sqlx` wants its query cache, another one its
+/// templates. A parser's never is.
+fn speaks_of_files(complaint: &str) -> bool {
+    let words = [
+        "cache",
+        "director",
+        "exist",
+        "file",
+        "folder",
+        "manifest",
+        "metadata",
+        "not find",
+        "not found",
+        "open",
+        "path",
+        "read",
+    ];
+    let complaint = complaint.to_lowercase();
+    let is_of_parser =
+        ["expected", "unexpected", "this file contains"].iter().any(|start| complaint.starts_with(start));
+    !is_of_parser && words.iter().any(|word| complaint.contains(word))
+}
+
+/// Whether a path that a unit names is within its reach: its package's, or what this very build makes, which cargo may hand out
+/// somewhere else. Version control as a whole is not.
+fn may_be_given_of(unit: &Unit, path: &Utf8Path, homes: &Homes) -> bool {
+    let is_handed_out = || unit.programs().any(|program| program == path);
+    let is_within_reach = path.starts_with(homes.reach_of(&unit.package)) || is_made(unit, path) || is_handed_out();
+    path.file_name() != Some(".git") && is_within_reach
+}
+
+/// Whether a path is in the target folder of a unit's build.
+fn is_made(unit: &Unit, path: &Utf8Path) -> bool {
+    path_map::target_folder(unit).is_some_and(|target| path.starts_with(unit.places.meant(&target)))
+}
+
+/// The path without `.` and `..`, by its text alone.
+pub fn normalised(path: &Utf8Path) -> Utf8PathBuf {
+    let mut plain = Utf8PathBuf::new();
+    for component in path.components() {
+        match component.as_str() {
+            "." => {}
+            ".." => drop(plain.pop()),
+            name => plain.push(name),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rustc::{args::RustcArgs, tool::Tool};
+
+    fn tree() -> (tempfile::TempDir, Utf8PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8PathBuf::from_path_buf(dir.path().canonicalize().unwrap()).unwrap();
+        for path in ["Cargo.toml", "shared.txt", "member/Cargo.toml", "member/src/lib.rs"] {
+            std::fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+            std::fs::write(root.join(path), "").unwrap();
+        }
+        (dir, root)
+    }
+
+    fn learn(root: &Utf8Path, compile: bool, status: i32, said: &str) -> Learned {
+        let args = RustcArgs::parse(vec![]);
+        let out_dir = root.join("target");
+        let work = match compile {
+            true => Work::Compile { tool: Tool::Rustc, args, out_dir },
+            false => Work::BuildScript { program: "/b".into(), out_dir, library_path: vec![] },
+        };
+        let package = root.join("member");
+        let cwd = if compile { root.to_owned() } else { package.clone() };
+        let unit = Unit::new(work, cwd, package);
+        let said = said.as_bytes().to_vec();
+        let outcome = Outcome {
+            status,
+            stdout: said.clone(),
+            stderr: said,
+            nonce: String::new(),
+            called_git: false,
+            is_left: false,
+        };
+        let homes = Homes { user: None, cargo: "/none".into() };
+        let env = Env::with(&[("A", "1"), ("B", "2"), ("PATH", "/")]);
+        Learned::from(&unit, &outcome, "# env-dep:A\n", &env, &homes)
+    }
+
+    #[test]
+    fn paths_are_normalised_by_text() {
+        assert_eq!(normalised(Utf8Path::new("/a/./b/../c/")), "/a/c");
+    }
+
+    #[test]
+    fn a_compile_tells_what_it_read() {
+        let (_dir, root) = tree();
+        let learned =
+            learn(&root, true, 1, "error: couldn't read `member/src/../../shared.txt`: No such file or directory");
+        assert_eq!(learned.paths, BTreeSet::from([root.join("shared.txt")]));
+        assert_eq!(learned.variables, BTreeSet::from(["A".to_owned()]));
+    }
+
+    #[test]
+    fn a_build_script_tells_what_it_read() {
+        let (_dir, root) = tree();
+        let said = "cargo:rerun-if-changed=../shared.txt\ncargo::rerun-if-env-changed=B\ncargo::rerun-if-env-changed=PATH\ncargo:rerun-if-changed=/etc/passwd\n";
+        let learned = learn(&root, false, 0, said);
+        assert_eq!(learned.paths, BTreeSet::from([root.join("shared.txt")]));
+        assert_eq!(learned.variables, BTreeSet::from(["B".to_owned()]));
+    }
+
+    #[test]
+    fn a_failure_that_misses_something_gets_the_whole_tree() {
+        let (_dir, root) = tree();
+        assert_eq!(learn(&root, false, 101, "Os { code: 2, kind: NotFound }").paths, BTreeSet::from([root.clone()]));
+        assert!(learn(&root, true, 1, "error[E0308]: mismatched types").paths.is_empty());
+        let said = |text: &str| format!(r#"{{"message":"{text}","code":null,"level":"error"}}"#);
+        assert!(!learn(&root, true, 1, &said("no query cache: run `cargo sqlx prepare`")).paths.is_empty());
+        for of_parser in
+            ["expected one of `!` or `::`, found `read`", "this file contains an unclosed delimiter", "aborting"]
+        {
+            assert!(learn(&root, true, 1, &said(of_parser)).paths.is_empty(), "{of_parser}");
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! The files of packages, as folders that a build can take as they are.
+//!
+//! Every package is copied into the cache, a registry's, too: the engine sees one state of it, whoever edits it meanwhile, and
+//! nobody's `.dockerignore` at the root of what it is sent. A copy is called by the digest of what is in it, and so are the
+//! steps that mount it. To tell whether there is one already, only files that changed are read ([`digests`]).
+
+mod digests;
+mod parts;
+mod reach;
+mod reader;
+mod scan;
+mod snapshot;
+mod target_dir;
+
+use std::{fs, os::unix::fs::MetadataExt, rc::Rc};
+
+use anyhow::{Context, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use walkdir::WalkDir;
+
+use self::{
+    digests::Memory,
+    scan::{Entry, Extent, Kind, Rules},
+    snapshot::INSIDE,
+};
+pub use self::{digests::file_digest, reach::Homes, reader::Reader};
+use crate::{
+    step::dockerfile::Mount,
+    unit::{path_map, work::Unit},
+    util::state_dir::{Cache, digest},
+};
+
+/// What is below a folder.
+pub struct Sources {
+    /// The folder on the host, and in the container.
+    root: Utf8PathBuf,
+    /// What is heavy, each by itself, behind all the rest.
+    pub parts: Vec<Rc<Part>>,
+}
+
+/// A copy of some of it.
+pub struct Part {
+    /// Its context's name in a Dockerfile.
+    pub name: String,
+    /// The folder to send. Of what need not be sent, there may be none.
+    pub context: Utf8PathBuf,
+    /// Whether it is large and rarely changes: the engine keeps it.
+    pub is_heavy: bool,
+    /// Below the root: nothing for the rest, else a folder or file.
+    place: Utf8PathBuf,
+    found: Vec<Entry>,
+}
+
+impl Part {
+    /// Whether it is one file.
+    fn is_file(&self) -> bool {
+        let is_its = |path: &Utf8Path| self.is_heavy && self.place.file_name() == Some(path.as_str());
+        matches!(&self.found[..], [Entry { path, kind: Kind::File { .. } }] if is_its(path))
+    }
+}
+
+impl Sources {
+    /// Whether they offer macros to other crates, as far as one can tell without a parser.
+    pub fn have_macros(&self, cache: &Cache) -> Result<bool> {
+        for part in &self.parts {
+            if self.part_has_macros(part, cache)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn part_has_macros(&self, part: &Part, cache: &Cache) -> Result<bool> {
+        let record = format!("macros/{}", part.name);
+        if let Some(known) = cache.read(&record) {
+            return Ok(known);
+        }
+        let copy = part.context.join(INSIDE);
+        let is_copied = copy.exists();
+        let folder = if is_copied { copy } else { self.root.join(&part.place) };
+        let is_rust = |entry: &&Entry| entry.path.extension() == Some("rs") && !matches!(entry.kind, Kind::Folder);
+        let found = part.found.iter().filter(is_rust).any(|entry| mentions_macros(&folder.join(&entry.path)));
+        // Of another state of the sources, it would not be true for good.
+        if is_copied {
+            cache.write(&record, &found)?;
+        }
+        Ok(found)
+    }
+
+    /// Mounts that show the files at their place and leave `holes` to others: a folder with a hole in it
+    /// is mounted entry by entry, for nothing can be put into a mounted one.
+    pub fn mounts(&self, holes: &[Utf8PathBuf], writable: bool) -> Result<Vec<Mount>> {
+        let mut mounts = Vec::new();
+        for part in &self.parts {
+            self.cover(part, Utf8Path::new(""), holes, writable, &mut mounts)?;
+        }
+        Ok(mounts)
+    }
+
+    fn cover(
+        &self,
+        part: &Part,
+        relative: &Utf8Path,
+        holes: &[Utf8PathBuf],
+        writable: bool,
+        mounts: &mut Vec<Mount>,
+    ) -> Result<()> {
+        let join = |path: &Utf8Path, below: &Utf8Path| if below == "" { path.to_owned() } else { path.join(below) };
+        let here = join(&join(&self.root, &part.place), relative);
+        if here.as_str().contains(char::is_control) {
+            bail!("failed to send `{}`: its name holds a control character", here.as_str().escape_debug());
+        }
+        if !holes.iter().any(|hole| hole.starts_with(&here)) {
+            let inside =
+                if part.is_file() { Utf8Path::new(part.place.file_name().unwrap_or_default()) } else { relative };
+            let source = join(&Utf8Path::new("/").join(INSIDE), inside).into_string();
+            mounts.push(Mount::Bind { from: part.name.clone(), source, target: here.into_string(), writable });
+            return Ok(());
+        }
+        if !holes.contains(&here) {
+            let children = part.found.iter().filter(|entry| entry.path.parent() == Some(relative));
+            children.map(|entry| &entry.path).try_for_each(|path| self.cover(part, path, holes, writable, mounts))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a Rust file, which may be gone, says that it offers a macro.
+fn mentions_macros(file: &Utf8Path) -> bool {
+    let text = fs::read(file).unwrap_or_default();
+    ["macro_export", "pub macro"].iter().any(|word| memchr::memmem::find(&text, word.as_bytes()).is_some())
+}
+
+/// Whether a path is among the files that a unit is given of its package and beyond.
+pub fn are_given(unit: &Unit, path: &Utf8Path) -> bool {
+    let target = target_folder(unit);
+    let nothing = Utf8Path::new("");
+    let is_in = |root: &Utf8PathBuf| {
+        let rules = Rules { target: target.as_deref(), extent: Extent::Sources, ..Rules::everything(root, nothing) };
+        path == root || path.starts_with(root) && !scan::is_left_out(root, path, &rules)
+    };
+    [&unit.package].into_iter().chain(&unit.paths).any(is_in)
+}
+
+/// Why something in a unit's package could not be given to it all the same, if so.
+pub fn why_withheld(unit: &Unit, path: &Utf8Path) -> Option<String> {
+    let inside = path.ancestors().take_while(|place| *place != unit.package && place.starts_with(&unit.package));
+    inside.into_iter().find_map(|place| {
+        let data = fs::symlink_metadata(place).ok()?;
+        if data.is_symlink() {
+            let target = place.canonicalize_utf8().ok().filter(|target| !target.starts_with(&unit.package))?;
+            return Some(format!(
+                "the link `{place}` leads to `{target}`, out of the tree that its package belongs to"
+            ));
+        }
+        let read = if data.is_dir() { fs::read_dir(place).map(drop) } else { fs::File::open(place).map(drop) };
+        read.err().map(|error| format!("`{place}` cannot be read: {error}"))
+    })
+}
+
+/// The target folder of a unit's build.
+fn target_folder(unit: &Unit) -> Option<Utf8PathBuf> {
+    path_map::target_folder(unit).map(|folder| unit.places.meant(&folder))
+}
+
+/// A digest of all that is below a folder.
+pub fn folder_digest(path: &Utf8Path) -> Result<String> {
+    let rules = Rules::everything(path, Utf8Path::new(""));
+    Ok(snapshot::name_of_sources(&Memory::default().sources(&scan::scan(path, &rules)?)?))
+}
+
+/// What changes when somebody writes to a file, or to any file below a folder: sizes and times.
+pub fn stamp(path: &Utf8Path) -> Result<String> {
+    let mut parts = Vec::new();
+    for entry in WalkDir::new(path).sort_by_file_name() {
+        let entry = entry.with_context(|| format!("failed to read `{path}`"))?;
+        let data = entry.metadata().with_context(|| format!("failed to read `{path}`"))?;
+        let name = entry.path().strip_prefix(path).unwrap_or(entry.path()).to_string_lossy().into_owned();
+        parts.push(format!("{name}\0{}\0{}.{}", data.len(), data.mtime(), data.mtime_nsec()));
+    }
+    Ok(digest(parts))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::{
+        rustc::{args::RustcArgs, tool::Tool},
+        unit::work::Work,
+    };
+
+    /// A package, what is around it, and the cache.
+    struct Tree {
+        _dir: tempfile::TempDir,
+        around: Utf8PathBuf,
+        root: Utf8PathBuf,
+        cache: Cache,
+    }
+
+    impl Tree {
+        fn new(files: &[&str]) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let around = Utf8PathBuf::from_path_buf(dir.path().canonicalize().unwrap()).unwrap();
+            let (root, cache) = (around.join("w/p"), Cache::open(around.join("cache")).unwrap());
+            let tree = Self { _dir: dir, around, root, cache };
+            ["Cargo.toml", "src/lib.rs", "../Cargo.toml"].iter().chain(files).for_each(|path| tree.write(path, path));
+            tree
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            let path = self.root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn unit(&self) -> Unit {
+            let (args, out_dir) = (RustcArgs::parse(vec![]), self.around.join("elsewhere"));
+            Unit::new(Work::Compile { tool: Tool::Rustc, args, out_dir }, self.root.clone(), self.root.clone())
+        }
+
+        fn read(&self, root: &Utf8Path, wanted: &[Utf8PathBuf], copies: bool) -> Rc<Sources> {
+            let homes = Homes { user: None, cargo: "/none".into() };
+            let mut reader = Reader::new(&self.cache, homes, |_| false);
+            reader.copies = copies;
+            reader.sources(root, &self.unit(), wanted).unwrap()
+        }
+
+        /// The files in the copy of the package's sources, its manifest and library left out.
+        fn copied(&self) -> Vec<String> {
+            self.copied_of(&self.root, &[])
+        }
+
+        fn copied_of(&self, root: &Utf8Path, wanted: &[Utf8PathBuf]) -> Vec<String> {
+            let sources = self.read(root, wanted, true);
+            let inside = sources.parts[0].context.join(INSIDE);
+            let files = WalkDir::new(&inside).sort_by_file_name().into_iter().map(Result::unwrap);
+            let files = files.filter(|entry| !entry.file_type().is_dir()).map(|entry| entry.into_path());
+            let names = files.map(|path| path.strip_prefix(&inside).unwrap().to_str().unwrap().to_owned());
+            names.filter(|name| !name.ends_with("Cargo.toml") && !name.ends_with("src/lib.rs")).collect()
+        }
+    }
+
+    #[test]
+    fn what_cargo_builds_from_is_copied() {
+        let tree = Tree::new(&[".dockerignore", ".git/HEAD", "target/.rustc_info.json", "target/debug/deps/a"]);
+        assert_eq!(tree.copied(), [".dockerignore"]);
+        assert!(!tree.read(&tree.root, &[], true).parts[0].context.join(".dockerignore").exists());
+    }
+
+    #[test]
+    fn target_folders_need_no_tag_and_a_tag_makes_none() {
+        let tree =
+            Tree::new(&["a/debug/.cargo-lock", "a/debug/deps/x", "b/release/.fingerprint/x", "b/release/build/x"]);
+        tree.write("fixture/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n");
+        tree.write("fixture/repository/.git/HEAD", "");
+        assert_eq!(tree.copied(), ["fixture/CACHEDIR.TAG", "fixture/repository/.git/HEAD"]);
+    }
+
+    #[test]
+    fn what_is_wanted_counts_wherever_it_lies() {
+        let made = "target/tests/trial/src/main.rs";
+        let tree = Tree::new(&["target/.rustc_info.json", made, "target/tests/trial/target/debug/.cargo-lock"]);
+        tree.write("target/tests/trial/target/debug/deps/x", "");
+        tree.write("target/release/x", "");
+        let wanted = ["target/tests/trial", "target/release/x", ".git/HEAD"].map(|path| tree.root.join(path));
+        tree.write(".git/HEAD", "");
+        tree.write(".git/config", "");
+        assert_eq!(tree.copied_of(&tree.root, &wanted), [".git/HEAD", "target/release/x", made]);
+    }
+
+    #[test]
+    fn what_is_given_is_known() {
+        let tree = Tree::new(&["target/.rustc_info.json", "target/release/x", ".git/HEAD", "fixture/.git/HEAD"]);
+        let mut unit = tree.unit();
+        let case = |unit: &Unit, path: &str, expected: bool| {
+            assert_eq!(are_given(unit, &tree.root.join(path)), expected, "{path}");
+        };
+        for (path, expected) in [("src/lib.rs", true), ("fixture/.git/HEAD", true), ("target/release/x", false)] {
+            case(&unit, path, expected);
+        }
+        case(&unit, ".git/HEAD", false);
+        let around = tree.root.parent().unwrap().join("Cargo.toml");
+        assert!(!are_given(&unit, &around));
+        unit.paths = vec![tree.root.join("target/release/x"), tree.root.parent().unwrap().to_owned()];
+        case(&unit, "target/release/x", true);
+        case(&unit, "target/release/y", false);
+        assert!(are_given(&unit, &around));
+    }
+
+    #[test]
+    fn what_is_withheld_has_a_reason() {
+        let tree = Tree::new(&["../../elsewhere/a"]);
+        symlink("../../elsewhere", tree.root.join("far")).unwrap();
+        let why = |path: &str| why_withheld(&tree.unit(), &tree.root.join(path));
+        assert!(why("far/a").unwrap().contains("/p/far` leads to"));
+        assert_eq!(why("src/lib.rs"), None);
+        assert_eq!(why("nothing/there"), None);
+    }
+
+    #[test]
+    fn an_edit_makes_another_copy_and_a_build_does_not() {
+        let tree = Tree::new(&["target/.rustc_info.json"]);
+        let name = || tree.read(&tree.root, &[], false).parts[0].name.clone();
+        let before = name();
+        tree.write("target/debug/b", "y");
+        assert_eq!(name(), before);
+        tree.write("src/lib.rs", "fn g() {}");
+        assert_ne!(name(), before);
+        assert_eq!(name(), tree.read(&tree.root, &[], true).parts[0].name);
+    }
+
+    #[test]
+    fn a_hole_opens_every_folder_above_it() {
+        let tree = Tree::new(&[".dockerignore"]);
+        let sources = tree.read(&tree.root, &[], false);
+        let mounts = |holes: &[&str]| -> Vec<String> {
+            let holes: Vec<Utf8PathBuf> = holes.iter().map(|hole| tree.root.join(hole)).collect();
+            let mounts = sources.mounts(&holes, false).unwrap().into_iter();
+            let target = |mount| match mount {
+                Mount::Bind { target, .. } => target.strip_prefix(tree.root.as_str()).unwrap().to_owned(),
+                other => panic!("{other:?}"),
+            };
+            mounts.map(target).collect()
+        };
+        assert_eq!(mounts(&[]), [""]);
+        assert_eq!(mounts(&["target/debug/deps"]), ["/.dockerignore", "/Cargo.toml", "/src"]);
+        assert_eq!(mounts(&["src/gen/out"]), ["/.dockerignore", "/Cargo.toml", "/src/lib.rs"]);
+    }
+
+    #[test]
+    fn what_is_heavy_is_a_part_of_its_own() {
+        let tree = Tree::new(&[]);
+        (0..1000).for_each(|number| tree.write(&format!("modules/{number}.js"), "x"));
+        tree.write("data.bin", &"x".repeat(8 << 20));
+        let sources = tree.read(&tree.root, &[], true);
+        let mounts = sources.mounts(&[], false).unwrap();
+        let shown = mounts.iter().map(|mount| match mount {
+            Mount::Bind { source, target, .. } => (source.as_str(), target.strip_prefix(tree.root.as_str()).unwrap()),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(shown.collect::<Vec<_>>(), [("/p", ""), ("/p/data.bin", "/data.bin"), ("/p", "/modules")]);
+        let rest = sources.parts[0].context.join(INSIDE);
+        assert_eq!(fs::metadata(rest.join("data.bin")).unwrap().len(), 0);
+        assert_eq!(fs::read_dir(rest.join("modules")).unwrap().count(), 0);
+        // An edit beside it copies only the rest, and an edit in it only what changed.
+        tree.write("src/lib.rs", "edited");
+        tree.write("modules/7.js", "edited");
+        let edited = tree.read(&tree.root, &[], true);
+        assert_eq!(edited.parts[1].name, sources.parts[1].name);
+        let file = |sources: &Sources, name: &str| {
+            fs::metadata(sources.parts[2].context.join(INSIDE).join(name)).unwrap().ino()
+        };
+        assert_eq!(file(&edited, "8.js"), file(&sources, "8.js"));
+        assert_ne!(file(&edited, "7.js"), file(&sources, "7.js"));
+    }
+
+    #[test]
+    fn links_that_lead_out_are_what_they_lead_to() {
+        let tree = Tree::new(&["../LICENSE", "../shared/a/b.txt", "../shared/c.txt"]);
+        fs::write(tree.around.join("notes"), "").unwrap();
+        fs::create_dir(tree.around.join("elsewhere")).unwrap();
+        for (target, link) in [
+            ("../LICENSE", "LICENSE"),
+            ("lib.rs", "src/other.rs"),
+            ("../shared", "shared"),
+            ("..", "up"),
+            ("../../shared/a", "../shared/a/again"),
+            ("../../notes", "notes"),
+            ("../../elsewhere", "elsewhere"),
+            ("nowhere", "dangling"),
+        ] {
+            symlink(target, tree.root.join(link)).unwrap();
+        }
+        // One that leads to a folder around it is followed once.
+        let again = ["shared/a/again/again", "shared/a/again/b.txt"];
+        let names = [
+            &["LICENSE", "dangling", "elsewhere", "notes"],
+            &again[..],
+            &["shared/a/b.txt", "shared/c.txt", "src/other.rs", "up"],
+        ];
+        assert_eq!(tree.copied(), names.concat());
+        let copy = tree.read(&tree.root, &[], true).parts[0].context.join(INSIDE);
+        for file in ["LICENSE", "notes"] {
+            assert!(copy.join(file).symlink_metadata().unwrap().is_file());
+        }
+        for link in ["dangling", "elsewhere", "shared/a/again/again", "src/other.rs", "up"] {
+            assert!(copy.join(link).is_symlink(), "{link}");
+        }
+    }
+
+    /// In a package of somebody else's, they may lead to what is the user's.
+    #[test]
+    fn links_in_what_was_downloaded_stay() {
+        let tree = Tree::new(&["../notes"]);
+        symlink("../notes", tree.root.join("notes")).unwrap();
+        let homes = Homes { user: None, cargo: tree.around.join("w") };
+        let mut reader = Reader::new(&tree.cache, homes, |_| false);
+        reader.copies = true;
+        let sources = reader.sources(&tree.root, &tree.unit(), &[]).unwrap();
+        assert!(sources.parts[0].context.join(INSIDE).join("notes").is_symlink());
+    }
+
+    #[test]
+    fn what_cannot_be_given_is_no_error() {
+        use std::os::unix::ffi::OsStrExt;
+        let tree = Tree::new(&["a.txt"]);
+        fs::write(tree.root.as_std_path().join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            tree.root.join("pipe").as_std_path(),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        assert_eq!(tree.copied(), ["a.txt"]);
+    }
+}

@@ -1,0 +1,151 @@
+//! Copies of sources: what a unit is sent is never the user's own folder, which may change while it is sent. Whoever copies
+//! says what it copied, so that a copy's name is the digest of its very bytes.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{self, ErrorKind},
+    os::unix::fs::{PermissionsExt, symlink},
+    path::PathBuf,
+};
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use super::digests::{Unwritten, digest_while_copying};
+use crate::util::{
+    disk::OnDisk,
+    state_dir::{Cache, digest},
+};
+
+/// Something to be copied, as it was found.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Where it is in a copy. A folder comes before what is in it.
+    pub path: Utf8PathBuf,
+    pub item: Item,
+    /// Where a file really is.
+    pub file: PathBuf,
+}
+
+/// Something in a copy. What it says, and its path, are all that a copy's name depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Item {
+    Folder,
+    File { mode: u32, digest: String },
+    Link(String),
+}
+
+impl Item {
+    /// A place for a file that is given apart.
+    pub fn empty() -> Self {
+        Self::File { mode: 0o644, digest: String::new() }
+    }
+}
+
+/// What is in a copy, by path.
+pub type Listing = Vec<(Utf8PathBuf, Item)>;
+
+/// Where in its folder a copy is: out of reach of a `.dockerignore`, which an engine would obey at the root of what it is sent.
+pub const INSIDE: &str = "p";
+/// From so many files on, a copy's listing is remembered, for the next copy to share with it what is the same.
+const LARGE: usize = 100;
+
+/// What a copy of this is called.
+fn name_of<'a>(items: impl Iterator<Item = (&'a Utf8PathBuf, &'a Item)>) -> String {
+    let parts = items.map(|(path, item)| match item {
+        Item::Folder => format!("d\0{path}"),
+        Item::Link(text) => format!("l\0{path}\0{text}"),
+        Item::File { mode, digest } => format!("f{mode:o}\0{path}\0{digest}"),
+    });
+    format!("s{}", digest(parts))
+}
+
+pub fn name_of_sources(sources: &[Source]) -> String {
+    name_of(sources.iter().map(|source| (&source.path, &source.item)))
+}
+
+pub fn folder_of(name: &str, cache: &Cache) -> Utf8PathBuf {
+    cache.path(&format!("sources/{name}"))
+}
+
+/// Copies sources, which may be others by now, and gives what they have become. What is as it was in the copy called `last` is
+/// shared with that.
+pub fn copy(sources: &[Source], last: Option<&str>, cache: &Cache) -> Result<(String, Listing)> {
+    let last = last.map(|last| Last::of(last, cache)).unwrap_or_default();
+    let mut listing = Listing::new();
+    let folder = cache.folder_named_by("sources", |new| {
+        let inside = new.join(INSIDE);
+        fs::create_dir(&inside).on_disk(new, || format!("failed to make `{inside}`"))?;
+        for source in sources {
+            let copied = copy_one(source, &inside.join(&source.path), &last);
+            let item = copied.on_disk(new, || format!("failed to copy `{}` into the cache", source.file.display()))?;
+            listing.extend(item.map(|item| (source.path.clone(), item)));
+        }
+        Ok(name_of(listing.iter().map(|(path, item)| (path, item))))
+    })?;
+    let name = folder.file_name().unwrap_or_default().to_owned();
+    if listing.len() > LARGE {
+        cache.write(&listing_of(&name), &listing)?;
+    }
+    Ok((name, listing))
+}
+
+fn listing_of(name: &str) -> String {
+    format!("listings/{name}")
+}
+
+/// `None` if it is not there any more, or cannot be read.
+fn copy_one(source: &Source, to: &Utf8Path, last: &Last) -> io::Result<Option<Item>> {
+    match &source.item {
+        Item::Folder => fs::create_dir(to)?,
+        Item::Link(text) => symlink(text, to)?,
+        item if *item == Item::empty() => drop(File::create_new(to)?),
+        item if last.share(&source.path, item, to) => {}
+        Item::File { .. } => return copy_file(source, to),
+    }
+    Ok(Some(source.item.clone()))
+}
+
+fn copy_file(source: &Source, to: &Utf8Path) -> io::Result<Option<Item>> {
+    let mut copy = File::create_new(to)?;
+    match digest_while_copying(&source.file, &mut copy) {
+        Ok((digest, mode)) => {
+            copy.set_permissions(fs::Permissions::from_mode(mode_of(mode)))?;
+            Ok(Some(Item::File { mode: mode_of(mode), digest }))
+        }
+        Err(error) if is_no_file(&error) => fs::remove_file(to).map(|()| None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an error of reading tells that there is nothing to be given, and not that something is wrong with the machine.
+pub fn is_no_file(error: &io::Error) -> bool {
+    let kinds = [ErrorKind::NotFound, ErrorKind::PermissionDenied, ErrorKind::IsADirectory];
+    kinds.contains(&error.kind()) && !error.get_ref().is_some_and(|error| error.is::<Unwritten>())
+}
+
+/// The mode of a file's copy, which its owner must be able to read.
+pub fn mode_of(mode: u32) -> u32 {
+    mode & 0o777 | 0o400
+}
+
+/// An earlier copy of the same folder.
+#[derive(Default)]
+struct Last {
+    inside: Utf8PathBuf,
+    items: HashMap<Utf8PathBuf, Item>,
+}
+
+impl Last {
+    fn of(name: &str, cache: &Cache) -> Self {
+        let listing: Listing = cache.read(&listing_of(name)).unwrap_or_default();
+        Self { inside: folder_of(name, cache).join(INSIDE), items: listing.into_iter().collect() }
+    }
+
+    /// Puts a file of this copy into another one, if it is the same: nobody writes to either.
+    fn share(&self, path: &Utf8Path, item: &Item, to: &Utf8Path) -> bool {
+        self.items.get(path) == Some(item) && fs::hard_link(self.inside.join(path), to).is_ok()
+    }
+}

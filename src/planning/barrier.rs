@@ -1,0 +1,153 @@
+//! Where cargo's units wait while `cargo green` has all of them built together.
+//!
+//! The gate is a socket with a name and no file. The first unit that the store lacks connects to it and tells where it
+//! belongs, which asks for the plan; it and all later ones go on once the socket is closed: the plan is done, or its
+//! process is dead. A unit that is not worth a plan is told so, and goes on by itself.
+
+use std::{
+    io::{self, Read, Write},
+    net::Shutdown,
+    os::{
+        fd::OwnedFd,
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixListener, UnixStream},
+    },
+};
+
+use anyhow::{Context, Result};
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+use crate::config::env::Env;
+
+/// The variable that tells the wrapper of a gate: its name.
+pub const VARIABLE: &str = "RUSTCBUILDX_GATE";
+
+/// Where a waiting unit belongs.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    /// Its target folder, which may be no path at all.
+    pub target: Utf8PathBuf,
+    /// A path in there that it writes to, if any.
+    pub output: Utf8PathBuf,
+    /// Whether others may be lacking, too. To find out takes a rehearsal of the whole command.
+    pub is_worth_a_plan: bool,
+    /// Whether rustc goes on from its last compile.
+    pub is_incremental: bool,
+}
+
+/// The planner's side.
+pub struct Gate(UnixListener);
+
+impl Gate {
+    /// A new one, under a name that nobody else has.
+    pub fn new(name: &str) -> Result<Self> {
+        let listener = address(name).and_then(|address| UnixListener::bind_addr(&address));
+        Ok(Self(listener.context("failed to make a socket")?))
+    }
+
+    /// Waits for the first unit that is worth a plan and does not go on by itself. What comes later waits by itself: the system
+    /// accepts connections for us.
+    ///
+    /// The answer is to be kept as long as units are to wait, and so is the gate.
+    pub fn asked(&self, mut goes_on: impl FnMut(&Place) -> bool) -> Result<(UnixStream, Place)> {
+        let mut ask = || {
+            loop {
+                let (mut unit, _) = self.0.accept()?;
+                let place: Place = serde_json::from_reader(&unit)?;
+                if place.is_worth_a_plan && !goes_on(&place) {
+                    return Ok::<_, io::Error>((unit, place));
+                }
+                // It may be dead by now.
+                let _ = unit.write_all(&[0]);
+            }
+        };
+        ask().context("failed to wait for a unit")
+    }
+}
+
+impl From<OwnedFd> for Gate {
+    fn from(socket: OwnedFd) -> Self {
+        Self(socket.into())
+    }
+}
+
+impl From<Gate> for OwnedFd {
+    fn from(gate: Gate) -> Self {
+        gate.0.into()
+    }
+}
+
+/// Waits at the gate that this process was told of; gives whether there was a plan.
+pub fn pass(env: &Env, place: impl FnOnce() -> Place) -> bool {
+    let Some(name) = env.get(VARIABLE) else { return false };
+    // Nobody there, or nobody any more: no plan is to be waited for.
+    let Ok(mut gate) = address(name).and_then(|address| UnixStream::connect_addr(&address)) else { return false };
+    let told = serde_json::to_writer(&gate, &place()).map_err(io::Error::from);
+    let answer = told.and_then(|()| gate.shutdown(Shutdown::Write)).and_then(|()| gate.read(&mut [0]));
+    !matches!(answer, Ok(1))
+}
+
+fn address(name: &str) -> io::Result<SocketAddr> {
+    SocketAddr::from_abstract_name(format!("rustcbuildx-{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn units_wait_until_the_plan_is_done() {
+        let place = || Place {
+            target: "/t/a b".into(),
+            output: "/t/a b/c\n".into(),
+            is_worth_a_plan: true,
+            is_incremental: false,
+        };
+        let name = format!("test-{}", std::process::id());
+        let gate = Gate::new(&name).unwrap();
+        let (sender, receiver) = mpsc::channel();
+        let units: Vec<_> = (0..3)
+            .map(|_| {
+                let (name, sender) = (name.clone(), sender.clone());
+                thread::spawn(move || {
+                    assert!(pass(&Env::with(&[(VARIABLE, &name)]), place));
+                    sender.send(()).unwrap();
+                })
+            })
+            .collect();
+        // Whoever is late finds no gate.
+        let asked: Vec<_> = units.iter().map(|_| gate.asked(|_| false).unwrap()).collect();
+        assert!(asked.iter().all(|(_, told)| *told == place()));
+        assert!(receiver.recv_timeout(Duration::from_millis(100)).is_err(), "a unit went through");
+        drop((asked, gate));
+        units.into_iter().for_each(|unit| unit.join().unwrap());
+        // A process that another test starts has all that is open here for a moment.
+        let is_gone = |_| {
+            thread::sleep(Duration::from_millis(10));
+            !pass(&Env::with(&[(VARIABLE, &name)]), place)
+        };
+        assert!((0..100).any(is_gone));
+        assert!(!pass(&Env::with(&[]), place));
+    }
+
+    #[test]
+    fn what_is_worth_no_plan_goes_on_by_itself() {
+        let place = |(is_worth_a_plan, is_incremental)| {
+            let (target, output) = ("/t".into(), "/t/a".into());
+            Place { target, output, is_worth_a_plan, is_incremental }
+        };
+        let name = format!("test-alone-{}", std::process::id());
+        let gate = Gate::new(&name).unwrap();
+        let units = thread::spawn(move || {
+            [(false, false), (true, true), (true, false)]
+                .map(|told| pass(&Env::with(&[(VARIABLE, &name)]), || place(told)))
+        });
+        let (asked, told) = gate.asked(|place| place.is_incremental).unwrap();
+        assert_eq!(told, place((true, false)));
+        drop((asked, gate));
+        assert_eq!(units.join().unwrap(), [false, false, true]);
+    }
+}

@@ -1,0 +1,151 @@
+//! The command that compiles what a cargo command compiles, in folders of its own, and does nothing else.
+
+use anyhow::{Error, Result, anyhow};
+use camino::Utf8Path;
+
+use crate::{
+    planning::recorder::{Recording, VARIABLE},
+    util::process::{self, Cmd},
+};
+
+/// A cargo command line whose outcome nobody wants.
+#[derive(Debug, PartialEq)]
+pub struct Rehearsal {
+    words: Vec<String>,
+    /// The command of `words`.
+    command: String,
+}
+
+/// Cargo's variable for its build folder.
+pub const BUILD_DIR: &str = "CARGO_BUILD_BUILD_DIR";
+/// What the wrapper says in a rehearsal of what only the local compiler can compile.
+pub const LOCAL: &str = "failed to rehearse a local compile";
+/// Options that a rehearsal does without, and whether each has a value, which may be the next word.
+const DROPPED: &[(&str, bool)] =
+    &[("--message-format", true), ("--no-run", false), ("--open", false), ("--root", true), ("--target-dir", true)];
+
+/// The words that are cargo's own: what follows `--` is for the program that it runs.
+pub fn cargos_own(words: &[String]) -> &[String] {
+    words.split(|word| word == "--").next().unwrap_or_default()
+}
+
+/// The name of cargo's command, whole where cargo lets it be a letter.
+pub fn command(words: &[String]) -> Option<&str> {
+    command_at(words).map(|at| match words[at].as_str() {
+        "b" => "build",
+        "c" => "check",
+        "d" => "doc",
+        "r" => "run",
+        "t" => "test",
+        name => name,
+    })
+}
+
+fn command_at(words: &[String]) -> Option<usize> {
+    words.iter().position(|word| !word.starts_with(['-', '+']))
+}
+
+impl Rehearsal {
+    /// That of the command line `words`, which follow cargo's name; `None` for one that is not rehearsed.
+    pub fn of(words: &[String]) -> Option<Self> {
+        let at = command_at(words)?;
+        let end = cargos_own(words).len();
+        let command = match command(words)? {
+            "build" | "run" => "build",
+            same @ ("bench" | "check" | "clippy" | "doc" | "install" | "rustc" | "test") => same,
+            _ => return None,
+        };
+        let options = without_dropped(&words[at + 1..end]);
+        let is_beyond_us = |option: &String| ["--help", "-h", "--list"].iter().any(|word| option.starts_with(word));
+        if options.iter().any(is_beyond_us) {
+            return None;
+        }
+        let mut rehearsal = words[..at].to_vec();
+        rehearsal.push(command.to_owned());
+        if ["test", "bench"].contains(&command) {
+            rehearsal.push("--no-run".to_owned());
+        }
+        rehearsal.extend(options);
+        if command == "rustc" {
+            rehearsal.extend_from_slice(&words[end..]);
+        }
+        Some(Self { words: rehearsal, command: command.to_owned() })
+    }
+
+    /// Has cargo tell `recording` all units; gives why some may be missing.
+    pub fn run(&self, cargo: &str, wrapper: &Utf8Path, recording: &Recording) -> Result<Option<Error>> {
+        let mut cmd = Cmd::new(cargo, &self.words);
+        cmd.env = vec![
+            (VARIABLE.to_owned(), recording.cache.path("").into_string()),
+            ("CARGO_TARGET_DIR".to_owned(), recording.stand_in().into_string()),
+            (BUILD_DIR.to_owned(), recording.stand_in().into_string()),
+            ("RUSTC_WRAPPER".to_owned(), wrapper.to_string()),
+        ];
+        match self.command.as_str() {
+            "doc" => cmd.env.push(("RUSTDOC".to_owned(), "true".to_owned())),
+            "install" => {
+                cmd.env.push(("CARGO_INSTALL_ROOT".to_owned(), recording.cache.path("root").into_string()));
+            }
+            _ => {}
+        }
+        let finished = process::run(&cmd)?;
+        log::debug!("{cmd}: {}\n{}", finished.status, finished.stderr);
+        // That something is compiled locally is said where it is.
+        if finished.status.success() || finished.stderr.contains(LOCAL) {
+            return Ok(None);
+        }
+        Ok(Some(anyhow!("cargo, which tells of them, ended with {}", finished.status)))
+    }
+}
+
+/// What is left of options.
+fn without_dropped(options: &[String]) -> Vec<String> {
+    let mut left = Vec::new();
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        let (name, is_whole) = option.split_once('=').map_or((option.as_str(), false), |(name, _)| (name, true));
+        match DROPPED.iter().find(|(dropped, _)| *dropped == name) {
+            None => left.push(option.clone()),
+            Some((_, has_value)) => {
+                if *has_value && !is_whole {
+                    options.next();
+                }
+            }
+        }
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn case(line: &str, expected: Option<&str>) {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        assert_eq!(Rehearsal::of(&words).map(|rehearsal| rehearsal.words.join(" ")).as_deref(), expected);
+    }
+
+    #[test]
+    fn what_a_program_gets_is_not_cargos() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(cargos_own(&words("run -q -- -j 3 -- x")), words("run -q"));
+        assert_eq!(cargos_own(&words("run -q")), words("run -q"));
+    }
+
+    #[test]
+    fn a_rehearsal_runs_nothing() {
+        case("build --release", Some("build --release"));
+        case("+nightly run --bin x -- --flag", Some("+nightly build --bin x"));
+        case("test --no-run -p a --message-format=json", Some("test --no-run -p a"));
+        case("test --message-format json x", Some("test --no-run x"));
+        case("bench x", Some("bench --no-run x"));
+        case("doc --open --no-deps", Some("doc --no-deps"));
+        case("rustc --lib -- --emit asm", Some("rustc --lib -- --emit asm"));
+        case("install ripgrep --root /r --locked", Some("install ripgrep --locked"));
+        case("build --target-dir=/x", Some("build"));
+        case("build --help", None);
+        case("install --list", None);
+        case("--version", None);
+    }
+}

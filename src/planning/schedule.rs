@@ -1,0 +1,252 @@
+//! Which units of a rehearsal can be built when: what is known of each, and what it waits for.
+//!
+//! A unit's key is known once those of all that it is made from are, and once all build scripts ran that have a say in
+//! it. Then the store has its outcome, or it is to be built.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::store::provenance::Key;
+
+/// The units of one rehearsal, by their number.
+#[derive(Default)]
+pub struct Schedule {
+    units: Vec<Entry>,
+}
+
+struct Entry {
+    /// What it is made from.
+    made_from: Vec<usize>,
+    /// The runs of build scripts that have a say in it.
+    hears: Vec<usize>,
+    is_script: bool,
+    state: State,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Its key is not known.
+    Unknown,
+    /// It is to be built by itself, and so is all that is made from it.
+    Apart,
+    Missing(Key),
+    InCall(Key),
+    /// The store has its outcome.
+    Done(Key),
+}
+
+impl State {
+    pub fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Unknown | Self::Apart => None,
+            Self::Missing(key) | Self::InCall(key) | Self::Done(key) => Some(key),
+        }
+    }
+}
+
+impl Schedule {
+    /// Adds a unit that is made from earlier ones, and in which runs of build scripts have a say; gives its number.
+    pub fn add(&mut self, made_from: Vec<usize>, hears: Vec<usize>, is_script: bool) -> usize {
+        self.units.push(Entry { made_from, hears, is_script, state: State::Unknown });
+        self.units.len() - 1
+    }
+
+    pub fn state(&self, unit: usize) -> &State {
+        &self.units[unit].state
+    }
+
+    /// What the store lacks of all that the unit is made from, and that this is made from, and so on.
+    pub fn lacking_below(&self, unit: usize) -> Vec<usize> {
+        let is_stored = |unit: &usize| matches!(self.state(*unit), State::Done(_));
+        self.all_below(unit).into_iter().filter(|unit| !is_stored(unit)).collect()
+    }
+
+    fn all_below(&self, unit: usize) -> HashSet<usize> {
+        let (mut below, mut waiting) = (HashSet::new(), vec![unit]);
+        while let Some(unit) = waiting.pop() {
+            let Entry { made_from, hears, .. } = &self.units[unit];
+            waiting.extend(made_from.iter().chain(hears).copied().filter(|unit| below.insert(*unit)));
+        }
+        below
+    }
+
+    /// The state of the unit of this key.
+    pub fn state_of(&self, key: &str) -> Option<&State> {
+        self.find(key).map(|unit| self.state(unit))
+    }
+
+    /// The unit of this key.
+    pub fn find(&self, key: &str) -> Option<usize> {
+        self.units.iter().position(|unit| unit.state.key().is_some_and(|known| known == key))
+    }
+
+    /// The first unit whose key can be told now.
+    pub fn tellable(&self) -> Option<usize> {
+        let is_tellable = |entry: &Entry| {
+            entry.state == State::Unknown
+                && entry.made_from.iter().all(|below| self.state(*below).key().is_some())
+                && entry.hears.iter().all(|script| matches!(self.state(*script), State::Done(_)))
+        };
+        self.units.iter().position(is_tellable)
+    }
+
+    pub fn set(&mut self, unit: usize, state: State) {
+        self.units[unit].state = state;
+    }
+
+    /// The unit turned out to be another one: its key, and those of all that is made from it, are no longer known.
+    pub fn forget(&mut self, unit: usize) {
+        for number in self.with_dependents(unit) {
+            self.units[number].state = State::Unknown;
+        }
+    }
+
+    /// The unit and all that is made from it, and from that, and so on.
+    pub fn with_dependents(&self, unit: usize) -> HashSet<usize> {
+        let mut all = HashSet::from([unit]);
+        for (number, entry) in self.units.iter().enumerate().skip(unit) {
+            if entry.made_from.iter().chain(&entry.hears).any(|below| all.contains(below)) {
+                all.insert(number);
+            }
+        }
+        all
+    }
+
+    /// Whether any unit is in a call.
+    pub fn has_calls(&self) -> bool {
+        self.units.iter().any(|unit| matches!(unit.state, State::InCall(_)))
+    }
+
+    /// Whether units are left for later calls: not what waits for a unit that is built by itself.
+    pub fn is_more_to_come(&self) -> bool {
+        let mut apart = HashSet::new();
+        self.units.iter().enumerate().any(|(number, entry)| {
+            let mut below = entry.made_from.iter().chain(&entry.hears);
+            let is_apart = match entry.state {
+                State::Apart => true,
+                State::Unknown => below.any(|below| apart.contains(below)),
+                _ => false,
+            };
+            if is_apart {
+                apart.insert(number);
+            }
+            !is_apart && matches!(entry.state, State::Unknown | State::Missing(_))
+        })
+    }
+
+    /// At most `count` missing units to be built next, each after those that it is made from: build scripts first, and
+    /// all they need, for others wait for what they say.
+    pub fn next(&self, count: usize) -> Vec<usize> {
+        let is_missing = |unit: &usize| matches!(self.state(*unit), State::Missing(_));
+        let mut urgent = HashSet::new();
+        for (number, entry) in self.units.iter().enumerate().rev() {
+            if is_missing(&number) && (entry.is_script || urgent.contains(&number)) {
+                urgent.insert(number);
+                urgent.extend(entry.made_from.iter().copied());
+            }
+        }
+        let missing: Vec<usize> = (0..self.units.len()).filter(is_missing).collect();
+        let (first, then): (Vec<usize>, Vec<usize>) = missing.into_iter().partition(|unit| urgent.contains(unit));
+        let mut next: Vec<usize> = first.into_iter().chain(then).take(count).collect();
+        next.sort_unstable();
+        next
+    }
+
+    /// How many units are in which state, for the log.
+    pub fn summary(&self) -> String {
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for entry in &self.units {
+            let name = match entry.state {
+                State::Unknown => "unknown",
+                State::Apart => "apart",
+                State::Missing(_) => "missing",
+                State::InCall(_) => "in a call",
+                State::Done(_) => "done",
+            };
+            *counts.entry(name).or_default() += 1;
+        }
+        let mut counts: Vec<String> = counts.into_iter().map(|(name, count)| format!("{count} {name}")).collect();
+        counts.sort();
+        counts.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `a`, its build script `s`, the script's run `r`, and `b`, which is made from `a`; and `c` alone.
+    fn schedule() -> Schedule {
+        let mut schedule = Schedule::default();
+        schedule.add(vec![], vec![], false); // c
+        schedule.add(vec![], vec![], false); // s
+        schedule.add(vec![1], vec![], true); // r
+        schedule.add(vec![2], vec![2], false); // a
+        schedule.add(vec![3], vec![], false); // b
+        schedule
+    }
+
+    fn tell(schedule: &mut Schedule) {
+        while let Some(unit) = schedule.tellable() {
+            schedule.set(unit, State::Missing(format!("k{unit}")));
+        }
+    }
+
+    #[test]
+    fn scripts_come_first_and_others_wait_for_them() {
+        let mut schedule = schedule();
+        tell(&mut schedule);
+        assert!(!schedule.has_calls());
+        assert_eq!(schedule.next(9), [0, 1, 2]);
+        assert_eq!(schedule.next(2), [1, 2]);
+        for unit in [1, 2] {
+            schedule.set(unit, State::InCall(format!("k{unit}")));
+        }
+        assert!(schedule.has_calls());
+        tell(&mut schedule);
+        assert_eq!(schedule.next(9), [0]);
+        schedule.set(2, State::Done("k2".into()));
+        tell(&mut schedule);
+        assert_eq!(schedule.next(9), [0, 3, 4]);
+        assert_eq!(schedule.find("k3"), Some(3));
+        assert_eq!(schedule.summary(), "1 done, 1 in a call, 3 missing");
+        assert_eq!([0, 2, 3, 4].map(|unit| schedule.lacking_below(unit).len()), [0, 1, 1, 2]);
+        schedule.set(1, State::Done("k1".into()));
+        assert_eq!([0, 2, 3, 4].map(|unit| schedule.lacking_below(unit).len()), [0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn what_is_made_from_another_unit_is_another_unit() {
+        let mut schedule = schedule();
+        tell(&mut schedule);
+        schedule.set(2, State::Done("k2".into()));
+        tell(&mut schedule);
+        schedule.forget(3);
+        assert_eq!([schedule.state(3), schedule.state(4)], [&State::Unknown, &State::Unknown]);
+        assert_eq!(schedule.state(0), &State::Missing("k0".into()));
+    }
+
+    #[test]
+    fn nothing_is_made_from_what_is_built_apart() {
+        let mut schedule = schedule();
+        schedule.set(1, State::Apart);
+        tell(&mut schedule);
+        assert_eq!(schedule.next(9), [0]);
+        assert!(schedule.is_more_to_come());
+        schedule.set(0, State::InCall("k0".into()));
+        assert!(!schedule.is_more_to_come(), "all others wait for what is built apart");
+    }
+
+    #[test]
+    fn what_is_not_known_yet_is_to_come() {
+        let mut schedule = schedule();
+        tell(&mut schedule);
+        for unit in [0, 1, 2] {
+            schedule.set(unit, State::InCall(format!("k{unit}")));
+        }
+        assert!(schedule.is_more_to_come());
+        for unit in [3, 4] {
+            schedule.set(unit, State::InCall(format!("k{unit}")));
+        }
+        assert!(!schedule.is_more_to_come());
+    }
+}

@@ -1,0 +1,142 @@
+//! Variables that look like a setting of ours and are none: what they were to set does not hold.
+
+use crate::{
+    config::env::{Env, VARS},
+    planning::{barrier, recorder},
+    report::notice,
+};
+
+/// What starts the names of all settings.
+const OURS: &str = "RUSTCBUILDX";
+/// Names that our scripts and tests use, and how such names begin.
+const OTHERS: &[&str] = &["RUSTCBUILDX_BIN", barrier::VARIABLE, notice::VARIABLE, recorder::VARIABLE];
+const OTHERS_BEGIN: &[&str] = &["RUSTCBUILDX_ENGINE_", "RUSTCBUILDX_IT_"];
+/// So many letters are wrong, missing or one too many at most where a name was meant.
+const FAR: usize = 3;
+
+/// What to tell the user of such variables, each with its name.
+pub fn complaints(env: &Env) -> Vec<(String, String)> {
+    let is_set = |(name, value): &(&str, &str)| !value.is_empty() && !is_known(name);
+    let mut complaints: Vec<(String, String)> = Vec::new();
+    for (name, _) in env.iter().filter(is_set) {
+        let nearest = nearest(name);
+        let hint = match nearest {
+            Some(nearest) => format!("is {nearest} meant?"),
+            // A name that only begins like ours may be another tool's.
+            None if !name.starts_with(OURS) => continue,
+            None => "`rustcbuildx env` shows all settings".to_owned(),
+        };
+        // One that a unit is to have is for that.
+        if !is_for_units(name, env) {
+            complaints.push((
+                name.to_owned(),
+                format!("the variable {name} sets nothing: there is no such setting (hint: {hint})"),
+            ));
+        }
+    }
+    complaints
+}
+
+/// Tells the user of them on this process's standard error.
+pub fn complain(env: &Env) {
+    for (_, complaint) in complaints(env) {
+        eprintln!("rustcbuildx: {complaint}");
+    }
+}
+
+/// Tells the user of them in the place of a build that begins now, and may have a name.
+pub fn complain_for(env: &Env, build: Option<&str>) {
+    for (name, complaint) in complaints(env) {
+        notice::say_for(env, build, &name, &complaint);
+    }
+}
+
+/// Tells the user of them once in a build.
+pub fn complain_once(env: &Env) {
+    for (name, complaint) in complaints(env) {
+        notice::say(env, &name, &complaint);
+    }
+}
+
+/// Quickly: this is asked of every variable in every call.
+fn is_known(name: &str) -> bool {
+    !name.starts_with("RUST")
+        || VARS.iter().any(|var| var.name == name)
+        || OTHERS.contains(&name)
+        || OTHERS_BEGIN.iter().any(|begin| name.starts_with(begin))
+}
+
+fn is_for_units(name: &str, env: &Env) -> bool {
+    let names = env.get("RUSTCBUILDX_SET_ENVS").unwrap_or_default().split([',', ' ']);
+    names.into_iter().any(|item| item.rsplit(':').next() == Some(name))
+}
+
+/// The setting whose name is the most like this one.
+fn nearest(name: &str) -> Option<&'static str> {
+    // Those of other tools, such as RUSTC_LOG, are no slip of a finger away.
+    let far = if name.starts_with(OURS) { FAR } else { FAR - 1 };
+    let name = name.to_ascii_uppercase();
+    let near = VARS.iter().map(|var| (distance(&name, var.name), var.name)).filter(|(distance, _)| *distance <= far);
+    near.min().map(|(_, name)| name)
+}
+
+/// How many letters are to be changed, added or left out to make one word the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, letter) in one.chars().enumerate() {
+        let mut before = row[0];
+        row[0] = at + 1;
+        for (column, other) in other.iter().enumerate() {
+            let changed = before + usize::from(letter != *other);
+            before = row[column + 1];
+            row[column + 1] = changed.min(row[column] + 1).min(before + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn case(name: &str, expected: Option<&str>) {
+        let env = Env::with(&[(name, "1"), ("RUSTCBUILDX_SET_ENVS", "RUSTCBUILDX_A,p:RUSTCBUILDX_B")]);
+        let complaints = complaints(&env);
+        assert_eq!(complaints.len(), usize::from(expected.is_some()), "{complaints:?}");
+        if let Some(expected) = expected {
+            assert!(complaints[0].1.contains(name) && complaints[0].1.contains(expected), "{complaints:?}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_setting_is_told() {
+        case("RUSTCBUILDX_STRCT", Some("is RUSTCBUILDX_STRICT meant?"));
+        case("RUSTCBUILDX_STRICTLY", Some("is RUSTCBUILDX_STRICT meant?"));
+        case("RUSTCBUILDX_LOGPATH", Some("is RUSTCBUILDX_LOG_PATH meant?"));
+        case("RUSTBUILDX_RUNNER", Some("is RUSTCBUILDX_RUNNER meant?"));
+        case("RUSTCBUILDX_REGISTRY_MIRROR", Some("`rustcbuildx env`"));
+        case("RUSTCBUILDX_strict", Some("is RUSTCBUILDX_STRICT meant?"));
+    }
+
+    #[test]
+    fn other_names_are_nobodys_mistake() {
+        for name in [
+            "RUSTCBUILDX_STRICT",
+            "RUSTCBUILDX",
+            "RUSTCBUILDX_GATE",
+            "RUSTCBUILDX_ENGINE_DIR",
+            "RUSTCBUILDX_A",
+            "RUSTCBUILDX_B",
+            "RUSTC",
+            "RUSTC_LOG",
+            "RUSTFLAGS",
+            "RUST_LOG_STYLE",
+            "STRICT",
+        ] {
+            case(name, None);
+        }
+        assert!(complaints(&Env::with(&[("RUSTCBUILDX_STRCT", "")])).is_empty());
+    }
+}

@@ -1,0 +1,318 @@
+//! What the user is told once in a build, however many processes of this program the build has.
+//!
+//! A build is the cargo process that started this one, directly or through others. Cargo keeps what a compiler says on
+//! standard error and says it again in each later build, and it hides what a build script says. So a notice goes to
+//! cargo's own standard error where it is certain that this does no harm. Elsewhere a compile says it on its own, and a
+//! build script's run leaves it to the next compile of the same build: a package's library is compiled after its script.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{ErrorKind, IsTerminal, Write},
+    os::unix::fs::{FileTypeExt, OpenOptionsExt},
+};
+
+use anyhow::Error;
+
+use crate::{
+    config::env::Env,
+    planning::recorder,
+    util::state_dir::{Cache, digest},
+};
+
+/// The variable by which `cargo green` gives its build a name, and says that it tells itself at the end what was slow.
+pub const VARIABLE: &str = "RUSTCBUILDX_NOTICES";
+
+/// Says `text` unless it, or another text of the same `kind`, was said in this build before.
+pub fn say(env: &Env, kind: &str, text: &str) {
+    Notices::of(env).say(kind, text);
+}
+
+/// The same of a failure that makes a build slower and no different: `cargo green` says it at the end.
+pub fn say_slow(env: &Env, kind: &str, why: &Error) {
+    let why = format!("{why:#}");
+    let why = why.lines().next().unwrap_or_default();
+    let text = format!("{kind}, since {why}");
+    let notices = Notices::of(env);
+    match notices.has_end {
+        true => notices.leave(END, kind, &text),
+        false => notices.say(kind, &slower(&text)),
+    }
+}
+
+fn slower(why: &str) -> String {
+    format!("slower than it could be: {why} (hint: RUSTCBUILDX_LOG=warn says more)")
+}
+
+/// The same as [`say`] by the process that becomes cargo or, if it gives the build a name, starts cargo.
+pub fn say_for(env: &Env, name: Option<&str>, kind: &str, text: &str) {
+    let own = || process(std::process::id()).as_ref().map(id).unwrap_or_default();
+    let build = name.map_or_else(own, str::to_owned);
+    Notices { build, cargo: None, is_hidden: false, ..Notices::of(env) }.say(kind, text);
+}
+
+/// Says what build scripts' runs left to the next compile.
+pub fn say_left(env: &Env) {
+    // Most builds have no such folder.
+    if env.cache_dir().is_ok_and(|dir| dir.join(LEFT).exists()) {
+        let notices = Notices::of(env);
+        if !notices.is_rehearsal {
+            notices.say_left(NEXT);
+        }
+    }
+}
+
+/// Says what is left at the end of a build that has a name; what was slow in one line.
+pub fn say_at_end(env: &Env, name: &str) {
+    let notices = Notices { build: name.to_owned(), cargo: None, is_hidden: false, ..Notices::of(env) };
+    notices.say_left(NEXT);
+    let slow = notices.taken(END);
+    if !slow.is_empty() {
+        to_stderr(&slower(&slow.join("; ")));
+    }
+}
+
+fn to_stderr(text: &str) {
+    // Nobody may listen any more.
+    let _ = writeln!(std::io::stderr(), "rustcbuildx: {text}");
+}
+
+/// Whose turn it is to say what was left.
+const NEXT: &str = "next";
+const END: &str = "end";
+/// The folders of what was said and of what is still to be said, both in the cache folder.
+const SAID: &str = "notices";
+const LEFT: &str = "notices-left";
+
+/// The notices of one build, for one of its processes.
+struct Notices {
+    /// Without one, each process says its own.
+    cache: Option<Cache>,
+    /// A name that no other build has.
+    build: String,
+    /// The process that the user started.
+    cargo: Option<u32>,
+    /// Whether nobody sees this process's standard error unless it fails.
+    is_hidden: bool,
+    /// Whether somebody says at the end what was left.
+    has_end: bool,
+    /// Nobody hears a rehearsal, and the command itself says the same.
+    is_rehearsal: bool,
+}
+
+impl Notices {
+    fn of(env: &Env) -> Self {
+        let cargo = cargo_above(std::process::id(), process);
+        let name = env.get(VARIABLE);
+        let parent = || process(std::process::id()).and_then(|own| process(own.parent));
+        let build = match name {
+            Some(name) => name.to_owned(),
+            None => cargo.as_ref().map(id).or_else(|| parent().as_ref().map(id)).unwrap_or_default(),
+        };
+        Self {
+            cache: env.cache_dir().and_then(Cache::open).ok(),
+            build,
+            cargo: cargo.map(|cargo| cargo.id),
+            // Cargo sets the second for compiles only (cargo docs, "Environment variables Cargo sets for crates").
+            is_hidden: env.get("OUT_DIR").is_some() && env.get("CARGO_CRATE_NAME").is_none(),
+            has_end: name.is_some(),
+            is_rehearsal: env.get(recorder::VARIABLE).is_some(),
+        }
+    }
+
+    fn say(&self, kind: &str, text: &str) {
+        if self.is_rehearsal || !self.is_first(kind) {
+            return;
+        }
+        if self.cargo.is_some_and(|cargo| write_for(cargo, &format!("rustcbuildx: {text}\n")).is_some()) {
+            return;
+        }
+        if self.is_hidden {
+            self.leave(NEXT, kind, text);
+        }
+        to_stderr(text);
+    }
+
+    /// Whether this process is the first one of the build that has something of a kind to say.
+    fn is_first(&self, kind: &str) -> bool {
+        let Some(cache) = &self.cache else { return true };
+        let path = cache.path(SAID).join(digest([self.build.as_str(), kind]));
+        let made = fs::create_dir_all(cache.path(SAID)).and_then(|()| File::create_new(path));
+        made.map_or_else(|error| error.kind() != ErrorKind::AlreadyExists, |_| true)
+    }
+
+    /// Leaves it to `whom` to say.
+    fn leave(&self, whom: &str, kind: &str, text: &str) {
+        let Some(cache) = self.cache.as_ref().filter(|_| !self.is_rehearsal) else { return };
+        let name = format!("{LEFT}/{}{}", self.prefix(whom), digest([kind]));
+        cache.write(&name, &text).unwrap_or_else(|error| log::warn!("{error:#}"));
+    }
+
+    fn prefix(&self, whom: &str) -> String {
+        format!("{whom}-{}-", digest([&self.build]))
+    }
+
+    fn say_left(&self, whom: &str) {
+        self.taken(whom).iter().for_each(|text| to_stderr(text));
+    }
+
+    /// What is left for `whom`: whoever takes it says it, and nobody else finds it.
+    fn taken(&self, whom: &str) -> Vec<String> {
+        let Some(cache) = &self.cache else { return vec![] };
+        let Ok(entries) = cache.path(LEFT).read_dir_utf8() else { return vec![] };
+        let names = entries.flatten().map(|entry| entry.file_name().to_owned());
+        let mut names: Vec<String> = names.filter(|name| name.starts_with(&self.prefix(whom))).collect();
+        names.sort();
+        let take = |name: String| {
+            let name = format!("{LEFT}/{name}");
+            let text = cache.read(&name)?;
+            fs::remove_file(cache.path(&name)).ok().map(|()| text)
+        };
+        names.into_iter().filter_map(take).collect()
+    }
+}
+
+/// Writes a line to the standard error of a process, if what it writes itself goes on behind that: to a terminal, a
+/// pipe, or a file that is appended to.
+fn write_for(process: u32, line: &str) -> Option<()> {
+    let flags = fs::read_to_string(format!("/proc/{process}/fdinfo/2")).ok()?;
+    let flags = flags.lines().find_map(|line| line.strip_prefix("flags:"))?.trim();
+    let flags = u32::from_str_radix(flags, 8).ok()?;
+    let path = format!("/proc/{process}/fd/2");
+    let kind = fs::metadata(&path).ok()?.file_type();
+    let appends = flags & rustix::fs::OFlags::APPEND.bits() != 0;
+    if !(kind.is_fifo() || kind.is_char_device() || kind.is_file() && appends) {
+        return None;
+    }
+    // A pipe that nobody reads any more would have this process wait.
+    let options = rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::NONBLOCK;
+    let mut file = OpenOptions::new().append(true).custom_flags(options.bits().cast_signed()).open(path).ok()?;
+    // In the place of cargo's bar, which cargo draws again.
+    let begin = if file.is_terminal() { "\r\x1b[K" } else { "" };
+    file.write_all(format!("{begin}{line}").as_bytes()).ok()
+}
+
+/// What the system tells of a process.
+#[derive(Clone, Debug, PartialEq)]
+struct Process {
+    id: u32,
+    name: String,
+    parent: u32,
+    /// When it started: another process may get its number.
+    start: String,
+}
+
+/// What no other process has ever had.
+fn id(process: &Process) -> String {
+    format!("{} {}", process.id, process.start)
+}
+
+fn process(id: u32) -> Option<Process> {
+    let process = parsed(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)?;
+    // Someone may have given the process another name than its file's.
+    let file = fs::read_link(format!("/proc/{id}/exe")).ok();
+    let is_cargo = file.is_some_and(|file| file.file_name().is_some_and(|name| name == "cargo"));
+    Some(if is_cargo { Process { name: "cargo".to_owned(), ..process } } else { process })
+}
+
+/// Source: proc_pid_stat(5). The name may hold blanks and parentheses.
+fn parsed(stat: &str) -> Option<Process> {
+    let (id, rest) = stat.split_once(" (")?;
+    let (name, rest) = rest.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split(' ').collect();
+    let start = fields.get(19)?.to_string();
+    Some(Process { id: id.parse().ok()?, name: name.to_owned(), parent: fields.get(1)?.parse().ok()?, start })
+}
+
+/// The nearest cargo that a process descends from. `cargo fix` starts itself as a compiler: of cargos that started
+/// each other, the first.
+fn cargo_above(id: u32, process: impl Fn(u32) -> Option<Process>) -> Option<Process> {
+    let parent = |of: &Process| process(of.parent);
+    let mut ancestor = parent(&process(id)?)?;
+    while ancestor.name != "cargo" {
+        ancestor = parent(&ancestor)?;
+    }
+    while let Some(above) = parent(&ancestor).filter(|above| above.name == "cargo") {
+        ancestor = above;
+    }
+    Some(ancestor)
+}
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8PathBuf;
+
+    use super::*;
+
+    fn notices(dir: &tempfile::TempDir, build: &str, is_hidden: bool) -> Notices {
+        let root = Utf8PathBuf::from_path_buf(dir.path().join("c")).unwrap();
+        let cache = Cache::open(root).ok();
+        Notices { cache, build: build.to_owned(), cargo: None, is_hidden, has_end: false, is_rehearsal: false }
+    }
+
+    #[test]
+    fn one_process_of_a_build_is_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let cases = [("a", "x", true), ("a", "x", false), ("a", "y", true), ("b", "x", true), ("b", "x", false)];
+        for (build, kind, expected) in cases {
+            assert_eq!(notices(&dir, build, false).is_first(kind), expected, "{build} {kind}");
+        }
+    }
+
+    #[test]
+    fn what_is_hidden_is_left_to_a_compile_of_the_same_build() {
+        let dir = tempfile::tempdir().unwrap();
+        let [script, compile, other] =
+            [("a", true), ("a", false), ("b", false)].map(|(build, is_hidden)| notices(&dir, build, is_hidden));
+        script.say("x", "text");
+        script.say("x", "text");
+        script.leave(END, "slow", "later");
+        assert!(other.taken(NEXT).is_empty() && other.taken(END).is_empty());
+        assert_eq!(compile.taken(NEXT), ["text"]);
+        assert!(compile.taken(NEXT).is_empty());
+        assert_eq!(compile.taken(END), ["later"]);
+    }
+
+    #[test]
+    fn a_process_is_told_by_the_system() {
+        let rest = "S 41 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 0 0";
+        let expected = Process { id: 42, name: "a) (b".to_owned(), parent: 41, start: "12345".to_owned() };
+        assert_eq!(parsed(&format!("42 (a) (b) {rest}")), Some(expected));
+        assert_eq!(parsed("42 (a"), None);
+        let own = process(std::process::id()).unwrap();
+        assert!(process(own.parent).is_some());
+    }
+
+    /// `names` are those of a process, of its parent, and so on.
+    #[track_caller]
+    fn case(names: &str, expected: Option<u32>) {
+        let names: Vec<&str> = names.split(' ').collect();
+        let process = |id: u32| {
+            let name = names.get(id as usize)?.to_string();
+            Some(Process { id, name, parent: id + 1, start: String::new() })
+        };
+        assert_eq!(cargo_above(0, process).map(|cargo| cargo.id), expected, "{names:?}");
+    }
+
+    #[test]
+    fn a_build_is_the_cargo_above() {
+        case("rustcbuildx cargo bash", Some(1));
+        case("rustcbuildx sh cargo bash cargo bash", Some(2));
+        case("rustcbuildx cargo cargo bash", Some(2));
+        case("rustcbuildx cargo cargo-clippy bash", Some(1));
+        case("rustcbuildx bash", None);
+    }
+
+    #[test]
+    fn a_file_that_would_be_overwritten_is_not_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        for (appends, expected) in [(true, "behind\n"), (false, "")] {
+            let path = dir.path().join(format!("{appends}"));
+            let file = OpenOptions::new().create_new(true).append(appends).write(true).open(&path).unwrap();
+            let mut sleeper = std::process::Command::new("sleep").arg("60").stderr(file).spawn().unwrap();
+            write_for(sleeper.id(), "behind\n");
+            sleeper.kill().unwrap();
+            sleeper.wait().unwrap();
+            assert_eq!(fs::read_to_string(path).unwrap(), expected);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! A unit as a step of a container: its mounts, its command, and the Dockerfile that runs it.
+
+pub mod dockerfile;
+pub mod image;
+pub mod layout;
+pub mod plan;
+pub mod stage;

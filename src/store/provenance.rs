@@ -1,0 +1,274 @@
+//! How each known artifact of a target folder came to be, so that a later unit can take it from the
+//! engine's own cache instead of sending it there.
+//!
+//! A recipe is kept under its key; a link from the artifact's path leads to the key as long as the
+//! artifact is the one that was written then. The step behind a recipe is kept apart: a unit reads the recipes of
+//! all crates below it, and of their steps, which are much longer, none.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+
+use anyhow::{Context, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    inputs::sources::{file_digest, folder_digest, stamp},
+    step::{
+        dockerfile::{Mount, Run},
+        stage,
+    },
+    unit::baked_paths::Baked,
+    util::state_dir::{Cache, digest},
+};
+
+/// A recipe's name, and the name of its stage or context in a Dockerfile.
+pub type Key = String;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Recipe {
+    pub key: Key,
+    pub origin: Origin,
+    pub outputs: Vec<Output>,
+    /// The crates it was compiled against: whoever uses it needs them too.
+    pub crates: Vec<Key>,
+    /// The package of a library with macros: where another crate expands one, rustc looks at its source again.
+    pub macros: Option<Utf8PathBuf>,
+    /// Of a build script's program that holds a path of the host: the step that made it at the common places. See
+    /// [`crate::inputs::canonical_program`].
+    #[serde(default)]
+    pub common: Option<Key>,
+    #[serde(default)]
+    pub baked: Baked,
+}
+
+/// What a Dockerfile takes the outputs from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Origin {
+    /// The [`Step`] of the same key.
+    Step,
+    /// A copy of something this tool did not make, in a folder of the cache.
+    Copy { context: Utf8PathBuf },
+}
+
+/// The process that makes a unit's outputs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Step {
+    pub key: Key,
+    pub base: String,
+    pub run: Run,
+    /// The stages that it mounts from.
+    pub stages: Vec<Key>,
+    /// The names and folders of the contexts that it mounts from.
+    pub contexts: BTreeMap<String, Utf8PathBuf>,
+    /// Those of the contexts that are heavy: the engine is to keep them.
+    pub heavy: BTreeSet<Key>,
+    /// See [`Recipe::crates`].
+    pub crates: Vec<Key>,
+    /// See [`Recipe::macros`].
+    pub macros: Option<Utf8PathBuf>,
+    /// See [`Recipe::common`].
+    #[serde(default)]
+    pub common: Option<Key>,
+    /// Known once it ran, as far as it is not remembered.
+    #[serde(default)]
+    pub baked: Baked,
+}
+
+/// A file or folder, as the host and as its stage or context name it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Output {
+    pub host: Utf8PathBuf,
+    pub source: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Link {
+    key: Key,
+    stamp: String,
+    /// A digest of the bytes, for when only the times changed: cargo sets those of `*.rmeta` back.
+    content: String,
+}
+
+/// The recipes of one target folder, each read from disk once.
+///
+/// Another folder may hold the outcome of the same recipe, its inputs and outputs elsewhere.
+pub struct Recipes<'a> {
+    cache: &'a Cache,
+    target_root: Utf8PathBuf,
+    loaded: HashMap<Key, Option<Recipe>>,
+}
+
+impl<'a> Recipes<'a> {
+    pub fn new(cache: &'a Cache, target_root: Utf8PathBuf) -> Self {
+        Self { cache, target_root, loaded: HashMap::new() }
+    }
+
+    pub fn get(&mut self, key: &str) -> Option<&Recipe> {
+        if !self.loaded.contains_key(key) {
+            let recipe = self.cache.read(&self.name("recipes", key)).filter(Recipe::is_usable);
+            self.loaded.insert(key.to_owned(), recipe);
+        }
+        self.loaded[key].as_ref()
+    }
+
+    /// The recipe behind a file or folder of the host, if that is still what the recipe made.
+    pub fn of_path(&mut self, path: &Utf8Path) -> Option<&Recipe> {
+        let mut link: Link = self.cache.read(&link_name(path))?;
+        let stamp = stamp(path).ok()?;
+        if stamp != link.stamp {
+            if content(path).ok()? != link.content {
+                log::debug!("`{path}` is no longer what {} made", link.key);
+                return None;
+            }
+            link.stamp = stamp;
+            self.cache.write(&link_name(path), &link).ok()?;
+        }
+        self.get(&link.key)
+    }
+
+    fn name(&self, kind: &str, key: &str) -> String {
+        format!("{kind}/{}", digest([self.target_root.as_str(), key]))
+    }
+
+    /// The step of this key.
+    pub fn step(&self, key: &str) -> Result<Step> {
+        let step = self.cache.read(&self.name("steps", key));
+        step.with_context(|| format!("failed to find the step {key} in the cache (hint: `cargo clean`)"))
+    }
+
+    /// Remembers a step, and that these outputs, now in place, came from it.
+    pub fn save_step(&mut self, step: &Step, outputs: Vec<Output>) -> Result<()> {
+        self.cache.write(&self.name("steps", &step.key), step)?;
+        self.save(step.recipe(outputs))
+    }
+
+    /// Makes a recipe known to this process only.
+    pub fn add(&mut self, recipe: Recipe) {
+        self.loaded.insert(recipe.key.clone(), Some(recipe));
+    }
+
+    /// Remembers a recipe and that its outputs, now in place, came from it.
+    pub fn save(&mut self, recipe: Recipe) -> Result<()> {
+        self.cache.write(&self.name("recipes", &recipe.key), &recipe)?;
+        for output in &recipe.outputs {
+            let (stamp, content) = (stamp(&output.host)?, content(&output.host)?);
+            let link = Link { key: recipe.key.clone(), stamp, content };
+            self.cache.write(&link_name(&output.host), &link)?;
+        }
+        self.add(recipe);
+        Ok(())
+    }
+
+    /// The crates a unit sees that is compiled against `direct`: those, and what they were compiled
+    /// against. Each once, dependents first.
+    pub fn crate_closure(&mut self, direct: &[Key]) -> Result<Vec<Recipe>> {
+        let mut closure: Vec<Recipe> = Vec::new();
+        let mut seen: HashSet<Key> = direct.iter().cloned().collect();
+        let mut queue: VecDeque<Key> = direct.to_vec().into();
+        while let Some(key) = queue.pop_front() {
+            let recipe = self.known(&key)?.clone();
+            queue.extend(recipe.crates.iter().filter(|key| seen.insert((*key).clone())).cloned());
+            closure.push(recipe);
+        }
+        Ok(closure)
+    }
+
+    fn known(&mut self, key: &str) -> Result<&Recipe> {
+        self.get(key).with_context(|| format!("failed to find the recipe {key} in the cache (hint: `cargo clean`)"))
+    }
+}
+
+impl Recipe {
+    /// Of what this tool did not make, or not as it is, in a folder of the cache.
+    pub fn of_copy(key: Key, context: Utf8PathBuf, outputs: Vec<Output>) -> Self {
+        let origin = Origin::Copy { context };
+        Self { key, origin, outputs, crates: vec![], macros: None, common: None, baked: Baked::default() }
+    }
+
+    /// Whether the folder it needs on this machine is still there.
+    fn is_usable(&self) -> bool {
+        match &self.origin {
+            Origin::Step => true,
+            Origin::Copy { context } => context.exists(),
+        }
+    }
+}
+
+impl Step {
+    /// The same under another key, which the process has for a name.
+    ///
+    /// Only so does the engine tell it from the same words for other crates: a cache mount's id, and with it which
+    /// crate is mounted, is no part of BuildKit's cache key.
+    pub fn called(mut self, key: Key) -> Self {
+        self.run.argv[stage::NAME].clone_from(&key);
+        Self { key, ..self }
+    }
+
+    /// Of what it made.
+    pub fn recipe(&self, outputs: Vec<Output>) -> Recipe {
+        let (key, origin) = (self.key.clone(), Origin::Step);
+        let (crates, macros, common) = (self.crates.clone(), self.macros.clone(), self.common.clone());
+        Recipe { key, origin, outputs, crates, macros, common, baked: self.baked.clone() }
+    }
+
+    /// The same step, its inputs taken from what the engine keeps of stages and of heavy contexts, through links if there
+    /// `may_be_links`.
+    pub fn with_kept(mut self, is_kept: impl Fn(&str) -> bool, may_be_links: bool) -> Self {
+        let stages = &self.stages;
+        stage::take_kept(&mut self.run, |key| stages.iter().any(|stage| stage == key) && is_kept(key), may_be_links);
+        let heavy = &self.heavy;
+        let is_kept = |name: &str| heavy.contains(name) && is_kept(name);
+        stage::take_heavy(&mut self.run, is_kept);
+        self.contexts.retain(|name, _| !is_kept(name));
+        let mounts = &self.run.mounts;
+        self.stages.retain(|key| mounts.iter().any(|mount| matches!(mount, Mount::Bind { from, .. } if from == key)));
+        self
+    }
+
+    /// The names and folders of its heavy contexts.
+    pub fn heavy(&self) -> impl Iterator<Item = (&Key, &Utf8PathBuf)> {
+        self.heavy.iter().filter_map(|name| self.contexts.get_key_value(name))
+    }
+
+    /// Whether it leaves a copy of its files in the engine.
+    pub fn keeps(&self) -> bool {
+        self.run.mounts.iter().any(|mount| matches!(mount, Mount::Keep { .. }))
+    }
+}
+
+fn link_name(path: &Utf8Path) -> String {
+    format!("links/{}", digest([path.as_str()]))
+}
+
+fn content(path: &Utf8Path) -> Result<String> {
+    match path.is_dir() {
+        true => folder_digest(path),
+        false => file_digest(path.as_std_path()).with_context(|| format!("failed to read `{path}`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn an_artifact_is_known_by_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(dir.path()).unwrap();
+        let cache = Cache::open(dir.join("cache")).unwrap();
+        let host = dir.join("liba.rmeta");
+        fs::write(&host, "1").unwrap();
+        let outputs = vec![Output { host: host.clone(), source: "/a".into() }];
+        let recipes = || Recipes::new(&cache, dir.to_owned());
+        recipes().save(Recipe::of_copy("k".into(), dir.to_owned(), outputs)).unwrap();
+        let is_known = || recipes().of_path(&host).is_some();
+        assert!(is_known());
+        let file = fs::File::options().write(true).open(&host).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        assert!(is_known(), "cargo set its time");
+        fs::write(&host, "2").unwrap();
+        assert!(!is_known(), "somebody wrote to it");
+    }
+}

@@ -1,0 +1,145 @@
+//! One bound for all that this tool keeps on the disk: stored outcomes, copies of sources and of what else is sent, programs, and
+//! the records of how things were made. What was used least recently goes first.
+
+use std::{
+    collections::HashSet,
+    fs,
+    os::unix::fs::MetadataExt,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use walkdir::WalkDir;
+
+use crate::util::state_dir::Cache;
+
+/// What goes when there is too much. Records, which are small, go by their age alone ([`Cache::sweep`]).
+const GOES: &[&str] = &["artifacts", "programs", "sources", "store"];
+const RECORDS: &[&str] = &["digests", "kept", "learned", "links", "listings", "macros", "recipes", "steps"];
+/// How long sizes are not added up again.
+const INTERVAL: Duration = Duration::from_secs(600);
+/// What was used within this time may still be needed by a build that runs.
+const IN_USE: Duration = Duration::from_secs(60 * 60);
+
+struct Entry {
+    used: SystemTime,
+    path: Utf8PathBuf,
+}
+
+/// Removes, now and then, what was used least recently, until the rest takes no more than `limit` bytes.
+pub fn sweep(cache: &Cache, limit: u64) -> Result<()> {
+    if !cache.is_due("store-swept", INTERVAL)? {
+        return Ok(());
+    }
+    sweep_now(cache, limit, SystemTime::now())
+}
+
+fn sweep_now(cache: &Cache, limit: u64, now: SystemTime) -> Result<()> {
+    let mut entries = Vec::new();
+    for kind in GOES {
+        let Ok(listed) = cache.path(kind).read_dir_utf8() else { continue };
+        for entry in listed {
+            let path = entry?.into_path();
+            if let Ok(used) = fs::metadata(&path).and_then(|data| data.modified()) {
+                entries.push(Entry { used, path });
+            }
+        }
+    }
+    // The latest copy is the one that has to be kept of a file which several copies share.
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.used));
+    let mut counted = HashSet::new();
+    let mut size: u64 = RECORDS.iter().map(|kind| size_of(&cache.path(kind), &mut counted)).sum();
+    for Entry { used, path } in entries {
+        size += size_of(&path, &mut counted);
+        let is_in_use = path.is_dir() && now.duration_since(used).is_ok_and(|age| age < IN_USE);
+        if size <= limit || is_in_use {
+            continue;
+        }
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.with_context(|| format!("failed to remove `{path}`"))?;
+    }
+    Ok(())
+}
+
+/// The bytes on the disk of a file or folder, without those of files that were counted before.
+fn size_of(path: &Utf8Path, counted: &mut HashSet<(u64, u64)>) -> u64 {
+    let files = WalkDir::new(path).into_iter().flatten().filter_map(|entry| entry.metadata().ok());
+    files
+        .filter(|data| data.nlink() < 2 || counted.insert((data.dev(), data.ino())))
+        .map(|data| data.blocks() * 512)
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
+    struct Disk {
+        _dir: tempfile::TempDir,
+        cache: Cache,
+        now: SystemTime,
+    }
+
+    impl Disk {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let root = Utf8PathBuf::from_path_buf(dir.path().join("cache")).unwrap();
+            Self { _dir: dir, cache: Cache::open(root).unwrap(), now: SystemTime::now() }
+        }
+
+        /// A file or, if it has a `/p` in it, a folder, of a megabyte, last used so many hours ago.
+        fn keep(&self, name: &str, hours: u32) {
+            let path = self.cache.path(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, vec![1; 1 << 20]).unwrap();
+            self.used(name.split("/p").next().unwrap(), hours);
+        }
+
+        fn used(&self, name: &str, hours: u32) {
+            File::open(self.cache.path(name)).unwrap().set_modified(self.now - HOUR * hours).unwrap();
+        }
+
+        #[track_caller]
+        fn left_within(&self, megabytes: u64, expected: &[&str], gone: &[&str]) {
+            // Folders take some room, too.
+            sweep_now(&self.cache, (megabytes << 20) + (1 << 18), self.now).unwrap();
+            expected.iter().for_each(|name| assert!(self.cache.path(name).exists(), "{name} is gone"));
+            gone.iter().for_each(|name| assert!(!self.cache.path(name).exists(), "{name} is there"));
+        }
+    }
+
+    #[test]
+    fn what_was_used_least_recently_goes_first() {
+        let disk = Disk::new();
+        for (name, hours) in [("store/u1", 2), ("sources/s1/p", 3), ("store/u2", 4), ("artifacts/f1/p", 5)] {
+            disk.keep(name, hours);
+        }
+        disk.keep("steps/a", 90);
+        disk.left_within(3, &["store/u1", "sources/s1", "steps/a"], &["store/u2", "artifacts/f1"]);
+        disk.left_within(0, &["steps/a"], &["store/u1", "sources/s1"]);
+    }
+
+    #[test]
+    fn what_a_build_may_be_about_to_send_stays() {
+        let disk = Disk::new();
+        disk.keep("sources/s1/p", 0);
+        disk.keep("store/u1", 0);
+        disk.left_within(0, &["sources/s1"], &["store/u1"]);
+    }
+
+    #[test]
+    fn what_copies_share_counts_once() {
+        let disk = Disk::new();
+        disk.keep("sources/s1/p", 2);
+        fs::create_dir_all(disk.cache.path("sources/s2")).unwrap();
+        fs::hard_link(disk.cache.path("sources/s1/p"), disk.cache.path("sources/s2/p")).unwrap();
+        disk.used("sources/s2", 1);
+        disk.used("sources/s1", 2);
+        disk.left_within(1, &["sources/s1", "sources/s2"], &[]);
+    }
+}

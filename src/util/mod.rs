@@ -1,0 +1,7 @@
+//! What every room uses and no room owns: files, processes, text.
+
+pub mod disk;
+pub mod logging;
+pub mod process;
+pub mod quote;
+pub mod state_dir;

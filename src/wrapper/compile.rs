@@ -1,0 +1,148 @@
+//! A call of the wrapper for a compiler: from cargo's words to cargo's answer.
+
+use std::{ffi::OsString, fs, process::ExitCode};
+
+use anyhow::{Context, Result, anyhow, bail};
+use camino::Utf8Path;
+
+use crate::{
+    build::Session,
+    config::{env::Env, settings::Config},
+    planning::{dry_run::LOCAL, recorder::Recording},
+    report::{misspelt, notice},
+    rustc::{
+        args::{self, Flag, RustcArgs},
+        tool::Tool,
+    },
+    target::{install, left},
+    unit::{
+        path_map::target_root,
+        work::{self, Invocation, Unit, Work},
+    },
+    util::{logging, process, quote},
+    wrapper::identity,
+};
+
+/// Serves `rustcbuildx rustc …`; gives the status to end with, as a shell has it.
+///
+/// Questions become the local compiler before any setting is read.
+pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
+    let texts: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let (programs, args) = texts.split_at(Tool::programs(&texts));
+    let env = Env::current();
+    let invocation = work::invocation(Tool::Rustc, parsed(args)?, env.current_dir()?, &env);
+    if matches!(invocation, Invocation::Passthrough) {
+        return local(words);
+    }
+    let config = Config::load(&env)?;
+    if config.is_local() {
+        return local(words);
+    }
+    logging::start(&config.log)?;
+    if let [wrapper, _, ..] = programs
+        && Tool::named(file_name(wrapper)).is_none()
+        && identity::is_rustcbuildx(wrapper, &env)
+    {
+        // The user's own wrapper is this program, too: that one serves.
+        return local(words);
+    }
+    notice::say_left(&env);
+    misspelt::complain_once(&env);
+    let is_text = words.iter().all(|word| word.to_str().is_some());
+    match unit_of(invocation, programs, is_text, &env) {
+        Ok(unit) => {
+            log::debug!("{}: {}", unit.name(), quote::words(&texts));
+            if let Some(recording) = Recording::current(&env)? {
+                return recording.add(&unit, &env);
+            }
+            let session = Session::open(&env, &config, compiler(programs))?;
+            let built = session.build(unit.clone())?;
+            install::deliver(built, &unit, session.recipes(&unit))
+        }
+        Err(reason) => {
+            leave_container(&reason, &env, &config)?;
+            bring_what_is_left(programs, args, &env, &config)?;
+            local(words)
+        }
+    }
+}
+
+/// Tells the user that the local compiler takes over, or fails where that must not be.
+fn leave_container(reason: &str, env: &Env, config: &Config) -> Result<()> {
+    if config.strict {
+        bail!("failed to compile in a container: {reason} (hint: RUSTCBUILDX_STRICT=0 compiles locally)");
+    }
+    if Recording::current(env)?.is_some() {
+        // Its dependencies are empty files.
+        bail!("{LOCAL}: {reason}");
+    }
+    let also = "a build script that is compiled so also runs on this machine, outside of any sandbox";
+    notice::say(env, reason, &format!("compiled locally: {reason}; {also}"));
+    Ok(())
+}
+
+/// Brings what was left in the engine of what the local compiler is to read.
+fn bring_what_is_left(programs: &[String], args: &[String], env: &Env, config: &Config) -> Result<()> {
+    let args = parsed(args)?;
+    let folders = args.crate_folders(&env.current_dir()?);
+    let target = folders.iter().find_map(|folder| target_root(folder, args.value(Flag::Target)));
+    match target.filter(|target| left::may_be_in(target, env)) {
+        Some(target) => Session::open(env, config, compiler(programs))?.fetch(target, &folders, |_| true),
+        None => Ok(()),
+    }
+}
+
+/// What is to be compiled by these programs, or why only they can do it.
+fn unit_of(invocation: Invocation, programs: &[String], is_text: bool, env: &Env) -> Result<Unit, String> {
+    let mut unit = match invocation {
+        Invocation::Compile(unit) => *unit,
+        Invocation::Local(reason) => return Err(reason),
+        Invocation::Passthrough => return Err("it is a question".to_owned()),
+    };
+    if !is_text {
+        return Err("an argument is not UTF-8".to_owned());
+    }
+    if let Work::Compile { tool, .. } = &mut unit.work {
+        *tool = tool_of(programs, env)?;
+    }
+    Ok(unit)
+}
+
+/// The compiler that these programs come to, which a container has, too.
+fn tool_of(programs: &[String], env: &Env) -> Result<Tool, String> {
+    let known = |program: &String| Tool::named(file_name(program)).or_else(|| identity::tool(program, env));
+    match programs {
+        [program] => known(program).ok_or(format!("`{program}` (RUSTC) is not rustc itself, and no container has it")),
+        // Clippy's driver looks at the name, too.
+        [driver, rustc] if file_name(rustc) == "rustc" && known(driver) == Some(Tool::Clippy) => Ok(Tool::Clippy),
+        [wrapper, ..] => {
+            Err(format!("`{wrapper}` (RUSTC_WORKSPACE_WRAPPER) is a program of this machine, and no container has it"))
+        }
+        [] => Err("no compiler is named".to_owned()),
+    }
+}
+
+fn file_name(program: &str) -> &str {
+    Utf8Path::new(program).file_name().unwrap_or(program)
+}
+
+fn parsed(words: &[String]) -> Result<RustcArgs> {
+    let words = args::expand_files(words.to_vec(), |path| fs::read_to_string(path));
+    Ok(RustcArgs::parse(words.context("failed to read an @file of arguments")?))
+}
+
+/// The compiler among the words before its arguments: wrappers come before it.
+fn compiler(programs: &[String]) -> &str {
+    programs.last().map_or("rustc", String::as_str)
+}
+
+/// Becomes the local compiler.
+fn local(mut words: Vec<OsString>) -> Result<ExitCode> {
+    let args = words.split_off(1);
+    let Err(error) = process::exec(&words[0], args);
+    match Tool::named(&words[0].to_string_lossy()) {
+        Some(_) => Err(error),
+        // A person may have meant a command.
+        None => Err(anyhow!("{error:#} (hint: `rustcbuildx --help` shows the commands)")),
+    }
+}
