@@ -94,6 +94,8 @@ pub mod step;
 pub mod unit;
 // rustc's own words.
 pub mod rustc;
+// Folders as they were at one moment.
+pub mod snapshot;
 // What the user asks for.
 pub mod config;
 // What no room owns.

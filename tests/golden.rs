@@ -9,10 +9,14 @@ use rustcbuildx::{
     step::{
         dockerfile::{Mount, Style},
         image::Image,
-        plan, stage,
+        plan,
+        spec::Step,
+        stage,
     },
-    store::provenance::Step,
-    unit::work::{self, Invocation, Unit},
+    unit::{
+        invocation::{self, Invocation},
+        work::Unit,
+    },
 };
 
 const STYLE: Style<'_> = Style { syntax: None, words_in_variables: true };
@@ -31,10 +35,10 @@ fn unit(dir: &Path) -> Unit {
     let cwd = "/home/me/project".into();
     let Some(tool) = Path::new(&words[0]).file_name().and_then(|name| Tool::named(name.to_str()?)) else {
         let target = Some("/home/me/project/target".into());
-        return work::build_script(words[0].as_str().into(), cwd, target, &env)
+        return invocation::build_script(words[0].as_str().into(), cwd, target, &env)
             .expect("cargo's variables are in `env`");
     };
-    match work::invocation(tool, RustcArgs::parse(words[Tool::programs(&words)..].to_vec()), cwd, &env) {
+    match invocation::invocation(tool, RustcArgs::parse(words[Tool::programs(&words)..].to_vec()), cwd, &env) {
         Invocation::Compile(unit) => *unit,
         other => panic!("{}: {other:?}", dir.display()),
     }

@@ -2,31 +2,37 @@
 //!
 //! Only the code that ships counts, so unit tests and `#[cfg(test)]` items are cut off before a look.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+#[path = "tidy/imports.rs"]
+mod imports;
+#[path = "tidy/source.rs"]
+mod source;
 
+use std::{collections::BTreeMap, fs, path::Path};
+
+use imports::Imports;
+use source::{Source, files, root, shown};
 use walkdir::WalkDir;
 
-/// No I/O, no processes, no clock, no engine: from what they are given they make what they give.
-const PURE: &[&str] = &[
-    "rustc/args",
-    "rustc/crate_type",
-    "rustc/dep_info",
-    "step/dockerfile",
-    "rustc/emit",
-    "unit/outputs",
-    "planning/directives",
-    "step/plan",
-    "util/quote",
-    "wrapper/role",
-    "planning/schedule",
-    "config/secrets",
-    "step/stage",
-    "rustc/tool",
-    "unit/work",
+/// The rooms, from the top of the data flow to its bottom. A file imports those of its own room and of rooms below it.
+const ROOMS: &[&str] = &[
+    "wrapper", "cli", "green", "build", "planning", "inputs", "target", "report", "engine", "store", "step", "unit",
+    "rustc", "config", "snapshot", "util",
 ];
+
+/// How many files a room holds at most; a room in a room counts by itself.
+const MAX_FILES: usize = 15;
+/// How many lines of code that ships a file has at most.
+const MAX_LINES: usize = 400;
+
+/// The rooms in which no file touches the disk, a process or the clock, nor do those that they import.
+const PURE_ROOMS: &[&str] = &["rustc", "unit", "step"];
+/// Files in them that do. `toolchain` asks a compiler for its version. `target_dir` looks for the notes that cargo leaves.
+const IMPURE_FILES: &[&str] = &["rustc/toolchain", "unit/target_dir"];
+/// What pure files may import although it is not pure: an `Env` is handed to them, and they look names up in it.
+const HANDED_IN: &[&str] = &["config/env"];
+/// Files elsewhere that touch none of it either.
+const PURE_FILES: &[&str] =
+    &["config/secrets", "planning/directives", "planning/schedule", "util/quote", "wrapper/role"];
 
 /// What a pure file does not name.
 const IMPURE: &[&str] = &[
@@ -43,14 +49,6 @@ const IMPURE: &[&str] = &[
     "tokio",
     "walkdir",
     "which",
-    "crate::store::archive",
-    "crate::util::state_dir",
-    "crate::config::settings",
-    "crate::engine",
-    "crate::inputs",
-    "crate::util::process",
-    "crate::build",
-    "crate::inputs::sources",
 ];
 
 /// Methods of paths that ask the disk.
@@ -66,97 +64,144 @@ const DISK: &[&str] = &[
     "read_link",
 ];
 
-/// Who does not know of whom.
+/// What a room does not know, although it is below it.
 const STRANGERS: &[(&str, &[&str])] = &[
-    (
-        "rustc/args",
-        &[
-            "crate::step::dockerfile",
-            "crate::engine",
-            "crate::engine::image",
-            "crate::step::plan",
-            "crate::step::stage",
-        ],
-    ),
-    ("store/archive", &["crate::step::dockerfile", "crate::engine", "crate::step::plan"]),
-    (
-        "step/dockerfile",
-        &[
-            "crate::rustc::args",
-            "crate::wrapper::compile",
-            "crate::rustc::crate_type",
-            "crate::rustc::emit",
-            "crate::unit::work",
-        ],
-    ),
-    ("step/stage", &["crate::config::settings", "crate::engine"]),
-    (
-        "unit/work",
-        &[
-            "crate::step::dockerfile",
-            "crate::engine",
-            "crate::engine::image",
-            "crate::step::plan",
-            "crate::step::stage",
-        ],
-    ),
+    ("rustc", &["crate::snapshot"]),
+    ("unit", &["crate::snapshot"]),
+    ("step", &["crate::snapshot"]),
+    ("store", &["crate::step::dockerfile", "crate::step::plan", "crate::step::stage"]),
 ];
 
 #[test]
+fn src_holds_rooms_and_what_starts_them() {
+    let mut expected: Vec<&str> = ROOMS.iter().copied().chain(["bin", "lib.rs", "main.rs"]).collect();
+    expected.sort_unstable();
+    let mut found: Vec<String> = fs::read_dir(root().join("src")).unwrap().map(name_of).collect();
+    found.sort_unstable();
+    assert_eq!(found, expected);
+}
+
+fn name_of(entry: std::io::Result<fs::DirEntry>) -> String {
+    entry.unwrap().file_name().into_string().unwrap()
+}
+
+#[test]
+fn no_room_is_crowded() {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for path in files(&["src"]) {
+        *counts.entry(shown(path.parent().unwrap())).or_default() += 1;
+    }
+    for (room, count) in counts {
+        assert!(count <= MAX_FILES, "{room} holds {count} files");
+    }
+}
+
+/// From the top; what starts the program is above all rooms.
+fn floor(source: &Source) -> usize {
+    ROOMS.iter().position(|room| *room == source.room()).map_or(0, |floor| floor + 1)
+}
+
+#[test]
+fn nobody_imports_upwards() {
+    let sources = Source::all();
+    let floors: BTreeMap<&str, usize> = sources.iter().map(|source| (source.name.as_str(), floor(source))).collect();
+    for (file, imported) in &Imports::of(&sources).by_file {
+        for other in imported {
+            assert!(floors[other.as_str()] >= floors[file.as_str()], "src/{file}.rs imports upwards, from {other}");
+        }
+    }
+}
+
+#[test]
+fn no_imports_go_in_circles() {
+    let imports = Imports::of(&Source::all());
+    for file in imports.by_file.keys() {
+        let circle = imports.circle(file).map(|circle| circle.join(" imports "));
+        assert!(circle.is_none(), "{file} imports {}", circle.unwrap());
+    }
+}
+
+fn is_pure(source: &Source) -> bool {
+    PURE_ROOMS.contains(&source.room()) && !IMPURE_FILES.contains(&source.name.as_str())
+}
+
+#[test]
 fn pure_files_touch_nothing() {
-    for name in PURE {
-        let source = Source::of(name);
+    let sources = Source::all();
+    let is_listed = |source: &&Source| is_pure(source) || PURE_FILES.contains(&source.name.as_str());
+    for source in sources.iter().filter(is_listed) {
         source.names_none_of(IMPURE);
         for method in DISK {
             assert!(!source.code.contains(&format!(".{method}(")), "{} calls `.{method}()`", source.shown());
+        }
+    }
+    for name in IMPURE_FILES.iter().chain(PURE_FILES).chain(HANDED_IN) {
+        assert!(sources.iter().any(|source| source.name == *name), "there is no src/{name}.rs");
+    }
+}
+
+#[test]
+fn pure_rooms_import_what_is_pure() {
+    let sources = Source::all();
+    let imports = Imports::of(&sources);
+    let find = |name: &str| sources.iter().find(|source| source.name == name).unwrap();
+    for source in sources.iter().filter(|source| is_pure(source)) {
+        for name in &imports.by_file[&source.name] {
+            let may = is_pure(find(name)) || PURE_FILES.contains(&name.as_str()) || HANDED_IN.contains(&name.as_str());
+            assert!(may, "{} imports src/{name}.rs, which is not pure", source.shown());
         }
     }
 }
 
 #[test]
 fn strangers_do_not_know_each_other() {
-    for (name, others) in STRANGERS {
-        Source::of(name).names_none_of(others);
+    for source in Source::all() {
+        for (_, others) in STRANGERS.iter().filter(|(room, _)| *room == source.room()) {
+            source.names_none_of(others);
+        }
     }
 }
 
 #[test]
 fn only_env_reads_the_environment() {
-    for source in sources().iter().filter(|source| !source.is("config/env")) {
+    for source in Source::all().iter().filter(|source| source.name != "config/env") {
         source.names_none_of(&["std::env"]);
     }
 }
 
 #[test]
 fn only_runner_starts_processes() {
-    for source in sources().iter().filter(|source| !source.is("util/process")) {
+    for source in Source::all().iter().filter(|source| source.name != "util/process") {
         source.names_none_of(&["std::process::Command", "std::os::unix::process::CommandExt", "tokio"]);
     }
 }
 
 #[test]
-fn only_lib_and_the_program_import_a_command() {
-    let may = |source: &Source| ["lib", "main", "wrapper/role"].iter().any(|name| source.is(name));
-    for source in sources().iter().filter(|source| !may(source) && !source.shown().starts_with("src/cli/")) {
+fn only_the_program_imports_a_command() {
+    let may = |source: &&Source| source.room() == "cli" || ["main", "wrapper/role"].contains(&source.name.as_str());
+    for source in Source::all().iter().filter(|source| !may(source)) {
         source.names_none_of(&["crate::cli"]);
     }
 }
 
 #[test]
 fn files_say_what_they_are_and_end_soon() {
+    for source in Source::all() {
+        let lines = source.code.lines().filter(|line| !line.trim().is_empty()).count();
+        assert!(lines <= MAX_LINES, "{} has {lines} lines of code", source.shown());
+    }
     for path in files(&["src", "tests"]).into_iter().filter(|path| path.extension().is_some_and(|e| e == "rs")) {
         let (shown, text) = (shown(&path), fs::read_to_string(&path).unwrap());
-        assert!(text.lines().count() <= 450, "{shown} has {} lines", text.lines().count());
         let is_fixture = shown.starts_with("tests/fixtures/");
         assert!(is_fixture || text.starts_with("//! "), "{shown} does not begin with a line that says what it is");
+        assert!(shown.starts_with("src/") || text.lines().count() <= 500, "{shown} is too long");
     }
 }
 
 #[test]
 fn whoever_allows_says_why() {
-    for source in sources() {
-        let text = fs::read_to_string(&source.path).unwrap();
-        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    for source in Source::all() {
+        let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
         for (at, line) in
             lines.iter().enumerate().filter(|(_, line)| line.starts_with("#[allow") || line.starts_with("#![allow"))
         {
@@ -200,132 +245,4 @@ fn hosts_of_this_machine() -> Vec<String> {
         }
     }
     hosts
-}
-
-/// A file of the crate and the code in it that ships, without comments.
-struct Source {
-    path: PathBuf,
-    code: String,
-    paths: Vec<String>,
-}
-
-impl Source {
-    fn of(name: &str) -> Self {
-        let path = root().join(format!("src/{name}.rs"));
-        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let code = shipped(&text);
-        Self { path, paths: paths(&code), code }
-    }
-
-    fn is(&self, name: &str) -> bool {
-        self.shown() == format!("src/{name}.rs")
-    }
-
-    fn shown(&self) -> String {
-        shown(&self.path)
-    }
-
-    #[track_caller]
-    fn names_none_of(&self, forbidden: &[&str]) {
-        for path in &self.paths {
-            let is_below =
-                |name: &&&str| path.strip_prefix(**name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-            if let Some(name) = forbidden.iter().find(is_below) {
-                panic!("{} names `{path}`, but `{name}` is not for it", self.shown());
-            }
-        }
-    }
-}
-
-fn sources() -> Vec<Source> {
-    let names = files(&["src"]).into_iter().map(|path| shown(&path.with_extension("")));
-    names.map(|name| Source::of(name.strip_prefix("src/").unwrap())).collect()
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn shown(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap().display().to_string()
-}
-
-fn files(below: &[&str]) -> Vec<PathBuf> {
-    let entries = below.iter().flat_map(|name| WalkDir::new(root().join(name)).sort_by_file_name());
-    entries.map(Result::unwrap).filter(|entry| entry.file_type().is_file()).map(|entry| entry.into_path()).collect()
-}
-
-/// The lines that are neither comments nor below a `#[cfg(test)]`, whose item ends at a line that closes
-/// it or, for one without a body, ends it: rustfmt puts both at the item's own indentation.
-fn shipped(text: &str) -> String {
-    let mut code = String::new();
-    let mut test: Option<&str> = None;
-    for line in text.lines() {
-        let (indent, bare) = line.split_at(line.len() - line.trim_start().len());
-        match test {
-            Some(own) if indent == own && (bare.starts_with('}') || bare.ends_with(';')) => test = None,
-            None if bare.starts_with("#[cfg(test)]") => test = Some(indent),
-            None if !bare.starts_with("//") => code.extend([line, "\n"]),
-            _ => {}
-        }
-    }
-    code
-}
-
-/// Every path in the code, those of `use` in full.
-fn paths(code: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut rest = code;
-    while let Some(at) = rest.find("use ") {
-        let starts = rest[..at].chars().next_back().is_none_or(char::is_whitespace);
-        let end = rest[at..].find(';').map_or(rest.len(), |end| at + end);
-        if starts {
-            expand("", &rest[at + 4..end], &mut found);
-        }
-        rest = &rest[if starts { end } else { at + 4 }..];
-    }
-    let words = code.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
-    found.extend(words.filter(|word| word.contains("::")).map(str::to_owned));
-    found
-}
-
-/// `a::{b, c::{d, e}}` as `a::b`, `a::c::d` and `a::c::e`.
-fn expand(prefix: &str, tree: &str, found: &mut Vec<String>) {
-    let tree = tree.trim();
-    let Some(open) = tree.find('{') else {
-        let name = tree.split(" as ").next().unwrap_or(tree);
-        found.push(format!("{prefix}{name}").trim_end_matches("::self").to_owned());
-        return;
-    };
-    let prefix = format!("{prefix}{}", &tree[..open]);
-    let inner = tree[open + 1..].strip_suffix('}').unwrap_or(&tree[open + 1..]);
-    let (mut depth, mut start) = (0, 0);
-    for (at, c) in inner.char_indices().chain([(inner.len(), ',')]) {
-        match c {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            ',' if depth == 0 => {
-                if !inner[start..at].trim().is_empty() {
-                    expand(&prefix, &inner[start..at], found);
-                }
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-}
-
-#[test]
-fn paths_are_found_however_they_are_written() {
-    let code = "use std::{\n    env, fs::{self, File},\n};\nuse tokio as t;\nfn f() { std::process::exit(1); let pause = 1; }\n";
-    let found = paths(code);
-    for path in ["std::env", "std::fs", "std::fs::File", "tokio", "std::process::exit"] {
-        assert!(found.iter().any(|found| found == path), "{path}: {found:?}");
-    }
-}
-
-#[test]
-fn tests_do_not_ship() {
-    let text = "a\n// b\nimpl C {\n    #[cfg(test)]\n    fn d() {\n        if e {\n        }\n    }\n\n    fn f() {}\n}\n#[cfg(test)]\nmod tests {\n    g\n}\n";
-    assert_eq!(shipped(text), "a\nimpl C {\n\n    fn f() {}\n}\n");
 }

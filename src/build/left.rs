@@ -8,18 +8,18 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::{ANEW, Session, nonce, target_folder};
 use crate::{
     config::jobs::Jobs,
-    step::plan,
+    step::{plan, spec::Key},
     store::{
         archive::{self, Archive, Received},
         local::Store,
-        provenance::{Key, Recipes},
+        provenance::Recipes,
     },
     target::{
-        install, left,
+        left,
         shim::{self, Shim},
     },
     unit::{
-        path_map,
+        target_dir,
         work::{Unit, Work},
     },
 };
@@ -29,7 +29,7 @@ impl Session<'_> {
     /// what the user asked for, or may ask for, to the target folder.
     pub(super) fn may_leave(&self, unit: &Unit, target: &Utf8Path) -> bool {
         let is_asked_for = unit.env.contains_key("CARGO_PRIMARY_PACKAGE");
-        let is_dependency = !is_asked_for && path_map::is_dependency(unit, &self.homes.cargo);
+        let is_dependency = !is_asked_for && target_dir::is_dependency(unit, &self.homes.cargo);
         let may_leave = left::is_passing(target, self.env) || left::is_build_folder(target, self.env) && is_dependency;
         left::may_be(unit) && may_leave
     }
@@ -133,7 +133,7 @@ fn place(fetched: File, wanted: &[(Key, &Utf8Path)], recipes: &mut Recipes<'_>) 
             let (from, to) = (received.files.root.join(&name), folder.join(&name));
             if left::maker(&to).is_some() {
                 if Shim::open(&to)?.is_some() {
-                    install::wrap_program(&from, &to)?;
+                    shim::wrap_program(&from, &to)?;
                 }
                 fs::rename(from, &to).with_context(|| format!("failed to write `{to}`"))?;
             }

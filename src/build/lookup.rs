@@ -6,10 +6,9 @@ use anyhow::Result;
 
 use super::{Built, Prepared, Session, dep_info_of};
 use crate::{
-    inputs::{Finder, Inputs, canonical_program},
-    store::provenance::Step,
+    inputs::{Finder, Inputs, baked, canonical_program},
+    step::spec::Step,
     unit::{
-        baked_paths,
         path_map::all_marks,
         work::{Unit, Work},
     },
@@ -67,7 +66,7 @@ impl Session<'_> {
         }
         let places = prepared.unit.places.clone().with_own(&prepared.learned.own_places);
         let unit = Unit { places, ..prepared.unit.clone() };
-        let names = baked_paths::variables(&unit, &dep_info_of(&built.files)?, &self.homes.cargo);
+        let names = baked::variables(&unit, &dep_info_of(&built.files)?, &self.homes.cargo);
         built.step.baked.add(&unit, &names);
         prepared.learned.baked.extend(names);
         Ok(())

@@ -15,6 +15,7 @@ use std::{
     borrow::Cow,
     collections::BTreeSet,
     fs,
+    process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -44,19 +45,22 @@ use crate::{
         dockerfile::{Mount, Style},
         image::Image,
         layout::{BUILD_SECRET, SLOTS_ID},
+        spec::{Key, Step},
         stage,
     },
     store::{
         archive::{Outcome, Received, Unpacked},
         local::{LocalStore, Store},
-        provenance::{Key, Recipes, Step},
+        provenance::Recipes,
         retention,
     },
+    target::install,
     unit::{
         baked_paths::Baked,
-        outputs,
-        path_map::{self, Places},
-        work::{NUM_JOBS, Unit, Work, may_be_given},
+        path_map::Places,
+        target_dir,
+        variables::{NUM_JOBS, may_be_given},
+        work::{Unit, Work},
     },
     util::{
         disk::OnDisk,
@@ -121,6 +125,13 @@ impl Built {
             heavy: vec![],
             complaint: None,
         }
+    }
+}
+
+impl Built {
+    /// Hands it to cargo as the unit's own process would have; returns the status to end with.
+    pub fn install(self, unit: &Unit, recipes: Recipes<'_>) -> Result<ExitCode> {
+        install::install(&self.outcome, self.files, &self.step, self.complaint.as_deref(), unit, recipes)
     }
 }
 
@@ -334,7 +345,7 @@ const NOT_STORED: &str = "outcomes were not stored";
 
 /// The target folder that a unit writes to; no path at all, if cargo left none of its notes there.
 fn target_folder(unit: &Unit) -> Utf8PathBuf {
-    path_map::target_folder(unit).unwrap_or_default()
+    target_dir::target_folder(unit).unwrap_or_default()
 }
 
 /// Where a unit belongs that the store lacks. Of a program, cargo compiled all that is below, so it may well be the only one that
@@ -342,7 +353,7 @@ fn target_folder(unit: &Unit) -> Utf8PathBuf {
 fn place(unit: &Unit, is_incremental: bool, env: &Env) -> Place {
     let target = target_folder(unit);
     let is_worth_a_plan = unit.serves_units() || unit.is_test() || crate::target::left::may_be_in(&target, env);
-    let output = outputs::paths(unit).into_iter().next().unwrap_or_default();
+    let output = unit.output_paths().into_iter().next().unwrap_or_default();
     Place { target, output, is_worth_a_plan, is_incremental }
 }
 

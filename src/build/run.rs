@@ -14,8 +14,8 @@ use crate::{
     inputs::{Finder, canonical_program},
     planning::barrier,
     report::timings::Phase,
-    step::{layout::CRATES, plan},
-    store::{archive::Archive, local::Store, provenance::Key},
+    step::{layout::CRATES, plan, spec::Key},
+    store::{archive::Archive, local::Store},
     util::process,
 };
 

@@ -11,8 +11,9 @@ use crate::{
     step::{
         layout::FILES,
         plan::{self, Plan},
+        spec::Key,
     },
-    store::{archive, local::Store, provenance::Key},
+    store::{archive, local::Store},
     util::process,
 };
 

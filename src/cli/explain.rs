@@ -8,12 +8,15 @@ use serde::Serialize;
 
 use crate::{
     config::{env::Env, settings::Config},
-    step::dockerfile::Mount,
+    step::{
+        dockerfile::Mount,
+        spec::{Key, Step},
+    },
     store::{
         local::{LocalStore, Store},
-        provenance::{Key, Recipes, Step},
+        provenance::Recipes,
     },
-    unit::path_map::noted_folders,
+    unit::target_dir::noted_folders,
     util::state_dir::Cache,
 };
 

@@ -5,7 +5,14 @@ use std::{collections::BTreeMap, env, ffi::OsString, fs};
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::rustc::dep_info;
+/// By this variable, `cargo green` tells the wrapper where units of its build wait: see [`crate::planning::barrier`].
+pub const BARRIER: &str = "RUSTCBUILDX_GATE";
+/// By this variable, `cargo green` gives its build a name, and says that it tells itself at the end what was slow: see
+/// [`crate::report::notice`].
+pub const NOTICES: &str = "RUSTCBUILDX_NOTICES";
+/// By this variable, the wrapper knows that it is called in a dry run, and into which folder to record units: see
+/// [`crate::planning::recorder`].
+pub const RECORDING: &str = "RUSTCBUILDX_RECORDING";
 
 /// A variable that sets something here.
 pub struct Var {
@@ -120,13 +127,11 @@ impl Env {
         Some(self.vars.contains_key(name) && self.vars.get(name) != parent.get(name))
     }
 
-    /// Whether the build script of the package said that this variable is to have this value: what it said is beside its output
-    /// folder.
-    pub fn has_script_said(&self, name: &str, value: &str) -> bool {
+    /// What the build script of the package printed; empty where there is none. Cargo keeps it beside the script's output folder.
+    pub fn script_output(&self) -> String {
         let out_dir = self.get("OUT_DIR").and_then(|out_dir| Utf8Path::new(out_dir).parent());
-        let said = out_dir.and_then(|dir| fs::read(dir.join("output")).ok()).unwrap_or_default();
-        let said = dep_info::directives(&String::from_utf8_lossy(&said), "rustc-env");
-        said.iter().any(|said| said.trim_end().split_once('=') == Some((name, value)))
+        let output = out_dir.and_then(|dir| fs::read(dir.join("output")).ok()).unwrap_or_default();
+        String::from_utf8_lossy(&output).into_owned()
     }
 
     /// The entries of a list such as `PATH` that the calling process added to its own.

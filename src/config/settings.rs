@@ -2,9 +2,12 @@
 
 use anyhow::{Context, Result, bail};
 
-use crate::config::{
-    env::{Env, VARS, Var},
-    secrets::is_secret,
+use crate::{
+    config::{
+        env::{Env, VARS, Var},
+        secrets::is_secret,
+    },
+    util::logging::Log,
 };
 
 /// What starts the units.
@@ -63,13 +66,6 @@ pub struct Config {
 pub struct SetEnv {
     pub package: Option<String>,
     pub name: String,
-}
-
-#[derive(Clone, Debug)]
-pub struct Log {
-    pub filter: Option<String>,
-    pub style: String,
-    pub path: Option<String>,
 }
 
 impl Config {

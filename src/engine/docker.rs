@@ -9,8 +9,14 @@ use anyhow::{Context, Result, bail};
 use data_encoding::BASE64;
 use serde::Deserialize;
 
-use super::{Engine, Event, Kind, hint, text};
-use crate::{config::env::Env, step::layout::MISSED};
+use crate::{
+    config::env::Env,
+    engine::{
+        client::{Client, Event, Kind, text},
+        hint::hint,
+    },
+    step::layout::MISSED,
+};
 
 /// Where the docker CLI looks for plugins, after its configuration folder.
 /// Source: `cli-plugins/manager` of the docker CLI.
@@ -22,7 +28,7 @@ const PLUGIN_FOLDERS: &[&str] = &[
 ];
 
 /// The installed CLI. The plugin is called directly where it is found: that saves half of a call's time.
-pub fn find(env: &Env, address: String) -> Result<Engine> {
+pub fn find(env: &Env) -> Result<Client> {
     let cli = which::which("docker")
         .context("failed to find `docker` on PATH (hint: install docker, or RUSTCBUILDX_RUNNER=podman)")?;
     let cli = cli.to_string_lossy().into_owned();
@@ -31,7 +37,7 @@ pub fn find(env: &Env, address: String) -> Result<Engine> {
         Some(plugin) => vec![plugin.to_string_lossy().into_owned(), "build".to_owned()],
         None => vec![cli.clone(), "buildx".to_owned(), "build".to_owned()],
     };
-    Ok(Engine { kind: Kind::Docker, build, cli, address, tunnel: None, processors: None })
+    Ok(Client { kind: Kind::Docker, build, cli })
 }
 
 fn plugin_folders(env: &Env) -> Vec<PathBuf> {
@@ -44,14 +50,14 @@ fn plugin_folders(env: &Env) -> Vec<PathBuf> {
 }
 
 /// Fails unless the engine answers and the CLI can build.
-pub fn check(engine: Engine) -> Result<Engine> {
+pub fn check(client: Client) -> Result<Client> {
     for args in [["buildx", "version"], ["info", "--format={{.ID}}"]] {
-        let finished = engine.ask(&engine.cli, args)?;
+        let finished = client.ask(args)?;
         if !finished.status.success() {
-            bail!("`docker {}` failed: {}", args.join(" "), engine.complaint(&finished.stderr));
+            bail!("`docker {}` failed: {}", args.join(" "), client.complaint(&finished.stderr));
         }
     }
-    Ok(engine)
+    Ok(client)
 }
 
 pub fn build_options(watched: bool) -> Vec<String> {
@@ -124,20 +130,19 @@ struct Manifest {
     digest: String,
 }
 
-pub fn digest(engine: &Engine, image: &str) -> Result<Option<String>> {
-    let mut remote =
-        engine.ask(&engine.cli, ["buildx", "imagetools", "inspect", "--format={{json .Manifest}}", image])?;
+pub fn digest(client: &Client, image: &str) -> Result<Option<String>> {
+    let mut remote = client.ask(["buildx", "imagetools", "inspect", "--format={{json .Manifest}}", image])?;
     if remote.status.success() {
         let manifest: Manifest = serde_json::from_str(&text(&mut remote)?)
             .with_context(|| format!("failed to read the manifest of `{image}`"))?;
         return Ok(Some(manifest.digest));
     }
-    let mut local = engine.ask(&engine.cli, ["image", "inspect", "--format={{join .RepoDigests \" \"}}", image])?;
+    let mut local = client.ask(["image", "inspect", "--format={{join .RepoDigests \" \"}}", image])?;
     if !local.status.success() {
         bail!(
             "failed to find the image `{image}`: {} {}",
-            engine.complaint(&remote.stderr),
-            hint(&format!("{}{}", remote.stderr, local.stderr), Some(image), engine.name())
+            client.complaint(&remote.stderr),
+            hint(&format!("{}{}", remote.stderr, local.stderr), Some(image), client.name())
         );
     }
     let digests = text(&mut local)?;

@@ -14,8 +14,7 @@ use camino::Utf8PathBuf;
 
 use crate::{
     engine::Engine,
-    step::dockerfile::Mount,
-    store::provenance::Key,
+    step::{dockerfile::Mount, spec::Key},
     util::{
         disk::OnDisk,
         state_dir::{Cache, digest},

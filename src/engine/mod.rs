@@ -1,5 +1,6 @@
 //! docker or podman: what is asked of them and how they are asked. The only place that knows which.
 
+pub mod client;
 mod docker;
 mod hint;
 pub mod kept;
@@ -7,18 +8,18 @@ mod podman;
 pub mod probe;
 mod tunnel;
 
-use std::{borrow::Cow, io::Read};
-
 use anyhow::{Context, Result, bail};
-use hint::hint;
 use serde::{Deserialize, Serialize};
-use tunnel::Tunnel;
 
 use crate::{
     config::{
         env::Env,
         jobs,
         settings::{Config, RunnerChoice},
+    },
+    engine::{
+        client::{Client, Event, Kind, text},
+        tunnel::Tunnel,
     },
     step::plan::Plan,
     util::{
@@ -30,36 +31,14 @@ use crate::{
 /// An engine that was seen to be there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Engine {
-    kind: Kind,
-    /// The command that builds, with its leading arguments.
-    build: Vec<String>,
-    /// The command for everything else.
-    cli: String,
+    #[serde(flatten)]
+    client: Client,
     /// What the environment says of where the engine is.
     address: String,
     /// A shorter way there than the command's own.
     tunnel: Option<Tunnel>,
     /// How many processors the machine has that builds, as docker told.
     processors: Option<usize>,
-}
-
-/// What an engine tells of a stage's step.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Event {
-    /// It runs, or is looked up.
-    Begun { stage: String },
-    /// It has a slot.
-    AtWork { stage: String },
-    /// A step ends since a file is not there that the engine was thought to keep.
-    Missed { text: String },
-    /// It ran, or the engine remembered what it did.
-    Done { stage: String, cached: bool },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Kind {
-    Docker,
-    Podman,
 }
 
 /// Variables by which the CLIs choose an engine; source: the docker, buildx and podman CLI references.
@@ -86,15 +65,16 @@ impl Engine {
         if let Some(engine) = cache.read(&record).filter(Self::is_installed) {
             return Ok(engine);
         }
-        let engine = match config.runner {
-            RunnerChoice::Docker => docker::find(env, address)?,
-            RunnerChoice::Podman => podman::find(env, address)?,
-            RunnerChoice::First => first_that_works(env, &address)?,
+        let client = match config.runner {
+            RunnerChoice::Docker => docker::find(env)?,
+            RunnerChoice::Podman => podman::find(env)?,
+            RunnerChoice::First => first_that_works(env)?,
             RunnerChoice::None => bail!("failed to choose an engine: RUSTCBUILDX_RUNNER is none"),
         };
-        let engine = engine.met(env, cache);
+        let engine = Self { client, address, tunnel: None, processors: None }.met(env, cache);
         // A docker elsewhere that did not answer may be met later.
-        let is_away = engine.kind == Kind::Docker && engine.processors.is_none() && env.get("DOCKER_HOST").is_some();
+        let is_away =
+            engine.client.kind == Kind::Docker && engine.processors.is_none() && env.get("DOCKER_HOST").is_some();
         if !is_away {
             cache.write(&record, &engine)?;
         }
@@ -103,7 +83,7 @@ impl Engine {
 
     /// The same with what docker tells of itself, and a tunnel, if one leads to it and is of use.
     fn met(mut self, env: &Env, cache: &Cache) -> Self {
-        if self.kind == Kind::Docker {
+        if self.client.kind == Kind::Docker {
             self.tunnel = env.get("DOCKER_HOST").and_then(Tunnel::of);
             self.processors = self.told_processors(cache);
             if self.processors.is_none() && self.tunnel.take().is_some() {
@@ -116,7 +96,8 @@ impl Engine {
 
     fn told_processors(&self, cache: &Cache) -> Option<usize> {
         let env = self.route(cache).ok()?.into_iter().collect();
-        let mut finished = process::run(&Cmd { env, ..Cmd::new(&self.cli, ["info", "--format={{.NCPU}}"]) }).ok()?;
+        let mut finished =
+            process::run(&Cmd { env, ..Cmd::new(&self.client.cli, ["info", "--format={{.NCPU}}"]) }).ok()?;
         text(&mut finished).ok()?.parse().ok().filter(|count| *count > 0 && finished.status.success())
     }
 
@@ -130,25 +111,22 @@ impl Engine {
 
     /// Whether its commands connect anew for each thing that they ask of a machine elsewhere.
     pub fn connects_often(&self) -> bool {
-        self.kind == Kind::Docker && self.tunnel.is_none() && self.address.contains("DOCKER_HOST=ssh://")
+        self.client.kind == Kind::Docker && self.tunnel.is_none() && self.address.contains("DOCKER_HOST=ssh://")
     }
 
     pub fn name(&self) -> &'static str {
-        match self.kind {
-            Kind::Docker => "docker",
-            Kind::Podman => "podman",
-        }
+        self.client.name()
     }
 
     /// Whether two builds at the same time run a step once that they have in common.
     pub fn shares_steps(&self) -> bool {
-        self.kind == Kind::Docker
+        self.client.kind == Kind::Docker
     }
 
     /// Whether it says the words of a step again and again: in what it calls the step, and in all that it notes of what
     /// the step left.
     pub fn repeats_words(&self) -> bool {
-        self.kind == Kind::Docker
+        self.client.kind == Kind::Docker
     }
 
     /// How many processes it can run at once.
@@ -175,7 +153,7 @@ impl Engine {
 
     /// Gives what each line that a watched build says tells of its steps; podman tells nothing.
     pub fn watch(&self) -> impl FnMut(&str) -> Vec<Event> + use<> {
-        let mut watch = match self.kind {
+        let mut watch = match self.client.kind {
             Kind::Docker => Some(docker::Watch::default()),
             Kind::Podman => None,
         };
@@ -183,8 +161,8 @@ impl Engine {
     }
 
     fn build_command(&self, plan: &Plan, env: Vec<(String, String)>, watched_jobs: Option<usize>) -> Cmd {
-        let mut args = self.build[1..].to_vec();
-        args.extend(match self.kind {
+        let mut args = self.client.build[1..].to_vec();
+        args.extend(match self.client.kind {
             Kind::Docker => docker::build_options(watched_jobs.is_some()),
             Kind::Podman => podman::build_options(watched_jobs),
         });
@@ -193,12 +171,12 @@ impl Engine {
             args.push(format!("--build-context={name}={path}"));
         }
         args.push("-".to_owned());
-        Cmd { program: self.build[0].clone(), args, env, stdin: plan.dockerfile.clone() }
+        Cmd { program: self.client.build[0].clone(), args, env, stdin: plan.dockerfile.clone() }
     }
 
     /// Pulls an image, showing the engine's own progress; the engine's answer is the error.
     pub fn pull(&self, image: &str) -> Result<()> {
-        let cmd = Cmd::new(&self.cli, ["pull", image]);
+        let cmd = Cmd::new(&self.client.cli, ["pull", image]);
         log::debug!("{cmd}");
         match process::run_visibly(&cmd)?.success() {
             true => Ok(()),
@@ -213,84 +191,31 @@ impl Engine {
     /// The digest a registry gives an image, or that of the image the engine holds; `None` if it was
     /// made there and has none.
     pub fn digest(&self, image: &str) -> Result<Option<String>> {
-        match self.kind {
-            Kind::Docker => docker::digest(self, image),
-            Kind::Podman => podman::digest(self, image),
+        match self.client.kind {
+            Kind::Docker => docker::digest(&self.client, image),
+            Kind::Podman => podman::digest(&self.client, image),
         }
     }
 
     /// The error of a call that was to do `task` and did not.
     pub fn check<T>(&self, finished: &Finished<T>, task: &str) -> Result<()> {
-        if finished.status.success() {
-            return Ok(());
-        }
-        let (complaint, hint) = (self.complaint(&finished.stderr), hint(&finished.stderr, None, self.name()));
-        bail!("failed to {task} with {}: {complaint} {hint}", self.name())
-    }
-
-    /// What matters of an engine's messages, for an error of ours.
-    fn complaint(&self, stderr: &str) -> String {
-        let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let errors: Vec<&str> =
-            lines.iter().copied().filter(|line| line.to_ascii_lowercase().starts_with("error")).collect();
-        let told = if errors.is_empty() { &lines[lines.len().saturating_sub(5)..] } else { &errors[..] };
-        match told.iter().map(|line| shortened(line)).collect::<Vec<_>>().join("\n") {
-            none if none.is_empty() => format!("{} said nothing", self.name()),
-            told => told,
-        }
+        self.client.check(finished, task)
     }
 
     fn is_installed(&self) -> bool {
-        self.build.first().is_some_and(|program| std::path::Path::new(program).exists())
-    }
-
-    fn ask<const N: usize>(&self, program: &str, args: [&str; N]) -> Result<Finished> {
-        let cmd = Cmd::new(program, args);
-        log::debug!("{cmd}");
-        process::run(&cmd)
+        self.client.build.first().is_some_and(|program| std::path::Path::new(program).exists())
     }
 }
 
-/// A line without its middle, if it is long: engines quote the whole step that failed.
-fn shortened(line: &str) -> Cow<'_, str> {
-    const ENDS: [usize; 2] = [200, 300];
-    let length = line.chars().count();
-    if length <= ENDS.iter().sum() {
-        return line.into();
-    }
-    let (start, end) = (line.chars().take(ENDS[0]), line.chars().skip(length - ENDS[1]));
-    start.chain(" … ".chars()).chain(end).collect()
-}
-
-fn first_that_works(env: &Env, address: &str) -> Result<Engine> {
+fn first_that_works(env: &Env) -> Result<Client> {
     let mut reasons = Vec::new();
-    match docker::find(env, address.to_owned()).and_then(docker::check) {
-        Ok(engine) => return Ok(engine),
+    match docker::find(env).and_then(docker::check) {
+        Ok(client) => return Ok(client),
         Err(error) => reasons.push(format!("docker: {error:#}")),
     }
-    match podman::find(env, address.to_owned()) {
-        Ok(engine) => return Ok(engine),
+    match podman::find(env) {
+        Ok(client) => return Ok(client),
         Err(error) => reasons.push(format!("podman: {error:#}")),
     }
     bail!("failed to find an engine\n  {}\n(hint: RUSTCBUILDX_RUNNER=none builds locally)", reasons.join("\n  "))
-}
-
-fn text(finished: &mut Finished) -> Result<String> {
-    let mut text = String::new();
-    finished.stdout.read_to_string(&mut text)?;
-    Ok(text.trim().to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_line_keeps_its_ends() {
-        assert_eq!(shortened("ERROR: ü"), "ERROR: ü");
-        let line = format!("ERROR: process \"{}\" did not complete: ü", "x".repeat(1000));
-        let short = shortened(&line);
-        assert!(short.starts_with("ERROR: process \"xx") && short.ends_with("xx\" did not complete: ü"), "{short}");
-        assert_eq!(short.chars().count(), 503);
-    }
 }

@@ -2,14 +2,16 @@
 
 use anyhow::{Context, Result, bail};
 
-use super::{Engine, Kind, text};
-use crate::config::env::Env;
+use crate::{
+    config::env::Env,
+    engine::client::{Client, Kind, text},
+};
 
 /// Older versions reuse a step although what it mounts has changed.
 const OLDEST: (u32, u32) = (5, 4);
 
 /// The installed CLI; fails if it is too old to be right.
-pub fn find(env: &Env, address: String) -> Result<Engine> {
+pub fn find(env: &Env) -> Result<Client> {
     let cli = which::which("podman")
         .context("failed to find `podman` on PATH (hint: install podman 5.4 or newer, or RUSTCBUILDX_RUNNER=docker)")?;
     let cli = cli.to_string_lossy().into_owned();
@@ -19,21 +21,14 @@ pub fn find(env: &Env, address: String) -> Result<Engine> {
              (hint: unset CONTAINER_HOST and CONTAINER_CONNECTION, or DOCKER_HOST=ssh://… with RUSTCBUILDX_RUNNER=docker)"
         );
     }
-    let engine = Engine {
-        kind: Kind::Podman,
-        build: vec![cli.clone(), "build".to_owned()],
-        cli,
-        address,
-        tunnel: None,
-        processors: None,
-    };
-    let mut finished = engine.ask(&engine.cli, ["version", "--format={{.Client.Version}}"])?;
+    let client = Client { kind: Kind::Podman, build: vec![cli.clone(), "build".to_owned()], cli };
+    let mut finished = client.ask(["version", "--format={{.Client.Version}}"])?;
     if !finished.status.success() {
-        bail!("failed to ask `podman version`: {}", engine.complaint(&finished.stderr));
+        bail!("failed to ask `podman version`: {}", client.complaint(&finished.stderr));
     }
     let version = text(&mut finished)?;
     match parse(&version) {
-        Some(found) if found >= OLDEST => Ok(engine),
+        Some(found) if found >= OLDEST => Ok(client),
         Some(_) => bail!(
             "failed to use podman {version}: before 5.4 it reuses stale results of steps with bind mounts \
              (hint: update podman, or RUSTCBUILDX_RUNNER=docker)"
@@ -59,12 +54,12 @@ pub fn build_options(planned_jobs: Option<usize>) -> Vec<String> {
     options
 }
 
-pub fn digest(engine: &Engine, image: &str) -> Result<Option<String>> {
-    let mut held = engine.ask(&engine.cli, ["image", "inspect", "--format={{.Digest}}", image])?;
+pub fn digest(client: &Client, image: &str) -> Result<Option<String>> {
+    let mut held = client.ask(["image", "inspect", "--format={{.Digest}}", image])?;
     if !held.status.success() {
-        let pulled = engine.ask(&engine.cli, ["pull", "--quiet", image])?;
-        engine.check(&pulled, &format!("find the image `{image}`"))?;
-        held = engine.ask(&engine.cli, ["image", "inspect", "--format={{.Digest}}", image])?;
+        let pulled = client.ask(["pull", "--quiet", image])?;
+        client.check(&pulled, &format!("find the image `{image}`"))?;
+        held = client.ask(["image", "inspect", "--format={{.Digest}}", image])?;
     }
     let digest = text(&mut held)?;
     Ok(Some(digest).filter(|digest| digest.starts_with("sha256:")))

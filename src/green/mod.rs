@@ -27,14 +27,14 @@ use tempfile::TempDir;
 use crate::{
     build::{Session, nonce, together::Together},
     config::{
-        env::{self, Env},
+        env::{self, BARRIER, Env, NOTICES},
         help,
         jobs::Jobs,
         settings::Config,
     },
     green::progress::Progress,
     planning::{
-        barrier::{self, Gate, Place},
+        barrier::{Gate, Place},
         dry_run::{BUILD_DIR, Rehearsal, cargos_own, command},
         recorder::Recording,
     },
@@ -97,9 +97,9 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     let gate = Gate::new(&name)?;
     misspelt::complain_for(&env, Some(&name));
     let planner = [PLANNER.into()].into_iter().chain(args.iter().cloned());
-    let build = (notice::VARIABLE, name.as_str());
+    let build = (NOTICES, name.as_str());
     process::start_dependent(env::current_exe()?.as_ref(), planner, &[build], OwnedFd::from(gate))?;
-    variables.extend([(barrier::VARIABLE, name.as_str()), build]);
+    variables.extend([(BARRIER, name.as_str()), build]);
     let status = process::run_in_place(cargo.as_ref(), args, &variables)?;
     notice::say_at_end(&env, &name);
     Ok(process::end_as(status))

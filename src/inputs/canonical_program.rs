@@ -13,17 +13,17 @@ use camino::Utf8Path;
 use crate::{
     step::{
         dockerfile::{Mount, Run},
-        stage,
+        spec::{self, Output},
     },
-    store::provenance::{Output, Recipe},
-    unit::{outputs, work::Unit},
+    store::provenance::Recipe,
+    unit::work::Unit,
     util::{disk::OnDisk, state_dir::Cache},
 };
 
 /// Keeps the program that the step `key` of a unit left in `folder`.
 pub fn keep(cache: &Cache, key: &str, unit: &Unit, folder: &Utf8Path) -> Result<()> {
-    let names = outputs::files(unit);
-    let program = stage::outputs(unit, &names).into_iter().find(|output| output.host.extension() != Some("d"));
+    let names = unit.output_files();
+    let program = spec::outputs(unit, &names).into_iter().find(|output| output.host.extension() != Some("d"));
     let Output { host, source } = program.context("a build script's program has a name")?;
     let program = folder.join(host.file_name().unwrap_or_default());
     cache.folder(&name_of(key), |new| {

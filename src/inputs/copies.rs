@@ -1,16 +1,16 @@
 //! Copies of what is sent as it is, each called by the digest of its own bytes, whatever happens meanwhile to what it is a copy of.
 
-use std::fs::{self, File};
+use std::fs;
 
 use anyhow::{Context, Result, bail};
 use camino::Utf8Path;
 
 use super::Finder;
 use crate::{
-    inputs::sources::file_digest,
-    store::provenance::{Output, Recipe},
+    snapshot::content::file_digest,
+    step::spec::Output,
+    store::provenance::Recipe,
     target::{left, shim::Shim},
-    unit::baked_paths::{self, Baked},
     util::{disk::OnDisk, state_dir::digest},
 };
 
@@ -63,17 +63,5 @@ impl Finder<'_> {
         let key = context.file_name().unwrap_or_default().to_owned();
         let outputs = vec![Output { host: path.to_owned(), source: format!("/p/{name}") }];
         Ok(Recipe::of_copy(key, context, outputs))
-    }
-}
-
-/// What a file of unknown making has baked in.
-pub(super) fn baked_into(path: &Utf8Path) -> Result<Baked> {
-    match Shim::open(path)? {
-        Some(mut shim) => baked_paths::of_unknown(path, shim.program()?),
-        None if path.is_file() => {
-            let file = File::open(path).with_context(|| format!("failed to read `{path}`"))?;
-            baked_paths::of_unknown(path, file)
-        }
-        None => Ok(Baked::default()),
     }
 }

@@ -13,8 +13,9 @@ use crate::{
     rustc::dep_info,
     store::archive::Outcome,
     unit::{
-        path_map,
-        work::{Unit, Work, may_be_given},
+        target_dir,
+        variables::may_be_given,
+        work::{Unit, Work},
     },
 };
 
@@ -147,7 +148,7 @@ fn may_be_given_of(unit: &Unit, path: &Utf8Path, homes: &Homes) -> bool {
 
 /// Whether a path is in the target folder of a unit's build.
 fn is_made(unit: &Unit, path: &Utf8Path) -> bool {
-    path_map::target_folder(unit).is_some_and(|target| path.starts_with(unit.places.meant(&target)))
+    target_dir::target_folder(unit).is_some_and(|target| path.starts_with(unit.places.meant(&target)))
 }
 
 /// The path without `.` and `..`, by its text alone.

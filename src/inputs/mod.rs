@@ -1,5 +1,6 @@
 //! What a unit reads, found on the host, as mounts of stages and contexts.
 
+pub mod baked;
 pub mod canonical_program;
 mod copies;
 pub mod discovered;
@@ -21,8 +22,11 @@ use crate::{
         args::{Flag, RustcArgs},
         tool::Tool,
     },
-    step::dockerfile::Mount,
-    store::provenance::{Key, Origin, Output, Recipe, Recipes},
+    step::{
+        dockerfile::Mount,
+        spec::{Key, Output},
+    },
+    store::provenance::{Origin, Recipe, Recipes},
     target::shim,
     unit::work::{Unit, Work},
     util::state_dir::Cache,
@@ -238,7 +242,7 @@ impl Finder<'_> {
             let known = matches!(recipe.origin, Origin::Step);
             return Ok((recipe.key.clone(), known));
         }
-        let recipe = Recipe { baked: copies::baked_into(&path)?, ..self.copy(&path)? };
+        let recipe = Recipe { baked: baked::of_file(&path)?, ..self.copy(&path)? };
         let key = recipe.key.clone();
         self.recipes.save(recipe)?;
         Ok((key, false))

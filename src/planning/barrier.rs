@@ -18,10 +18,7 @@ use anyhow::{Context, Result};
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use crate::config::env::Env;
-
-/// The variable that tells the wrapper of a gate: its name.
-pub const VARIABLE: &str = "RUSTCBUILDX_GATE";
+use crate::config::env::{BARRIER, Env};
 
 /// Where a waiting unit belongs.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -80,7 +77,7 @@ impl From<Gate> for OwnedFd {
 
 /// Waits at the gate that this process was told of; gives whether there was a plan.
 pub fn pass(env: &Env, place: impl FnOnce() -> Place) -> bool {
-    let Some(name) = env.get(VARIABLE) else { return false };
+    let Some(name) = env.get(BARRIER) else { return false };
     // Nobody there, or nobody any more: no plan is to be waited for.
     let Ok(mut gate) = address(name).and_then(|address| UnixStream::connect_addr(&address)) else { return false };
     let told = serde_json::to_writer(&gate, &place()).map_err(io::Error::from);
@@ -113,7 +110,7 @@ mod tests {
             .map(|_| {
                 let (name, sender) = (name.clone(), sender.clone());
                 thread::spawn(move || {
-                    assert!(pass(&Env::with(&[(VARIABLE, &name)]), place));
+                    assert!(pass(&Env::with(&[(BARRIER, &name)]), place));
                     sender.send(()).unwrap();
                 })
             })
@@ -127,7 +124,7 @@ mod tests {
         // A process that another test starts has all that is open here for a moment.
         let is_gone = |_| {
             thread::sleep(Duration::from_millis(10));
-            !pass(&Env::with(&[(VARIABLE, &name)]), place)
+            !pass(&Env::with(&[(BARRIER, &name)]), place)
         };
         assert!((0..100).any(is_gone));
         assert!(!pass(&Env::with(&[]), place));
@@ -143,7 +140,7 @@ mod tests {
         let gate = Gate::new(&name).unwrap();
         let units = thread::spawn(move || {
             [(false, false), (true, true), (true, false)]
-                .map(|told| pass(&Env::with(&[(VARIABLE, &name)]), || place(told)))
+                .map(|told| pass(&Env::with(&[(BARRIER, &name)]), || place(told)))
         });
         let (asked, told) = gate.asked(|place| place.is_incremental).unwrap();
         assert_eq!(told, place((true, false)));

@@ -4,7 +4,8 @@ use anyhow::{Error, Result, anyhow};
 use camino::Utf8Path;
 
 use crate::{
-    planning::recorder::{Recording, VARIABLE},
+    config::env::RECORDING,
+    planning::recorder::Recording,
     util::process::{self, Cmd},
 };
 
@@ -76,7 +77,7 @@ impl Rehearsal {
     pub fn run(&self, cargo: &str, wrapper: &Utf8Path, recording: &Recording) -> Result<Option<Error>> {
         let mut cmd = Cmd::new(cargo, &self.words);
         cmd.env = vec![
-            (VARIABLE.to_owned(), recording.cache.path("").into_string()),
+            (RECORDING.to_owned(), recording.cache.path("").into_string()),
             ("CARGO_TARGET_DIR".to_owned(), recording.stand_in().into_string()),
             (BUILD_DIR.to_owned(), recording.stand_in().into_string()),
             ("RUSTC_WRAPPER".to_owned(), wrapper.to_string()),

@@ -16,20 +16,19 @@ use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    config::env::Env,
+    config::env::{Env, RECORDING},
     planning::directives,
-    rustc::args::{Flag, RustcArgs},
+    rustc::{
+        args::{Flag, RustcArgs},
+        outputs,
+    },
     target::shim,
     unit::{
-        outputs,
-        work::{NUM_JOBS, Unit, Work},
+        variables::NUM_JOBS,
+        work::{Unit, Work},
     },
     util::{disk::OnDisk, state_dir::Cache},
-    wrapper::build_script,
 };
-
-/// The variable that tells the wrapper of a recording: the folder that holds it.
-pub const VARIABLE: &str = "RUSTCBUILDX_RECORDING";
 
 /// What is written down, in a cache of its own.
 pub struct Recording {
@@ -39,7 +38,7 @@ pub struct Recording {
 impl Recording {
     /// The recording that this process is part of.
     pub fn current(env: &Env) -> Result<Option<Self>> {
-        env.get(VARIABLE).map(|folder| Self::begin(folder.into())).transpose()
+        env.get(RECORDING).map(|folder| Self::begin(folder.into())).transpose()
     }
 
     /// The one in a folder.
@@ -112,5 +111,5 @@ fn stand_ins(unit: &Unit, args: &RustcArgs, out_dir: &Utf8Path) -> Result<String
 
 /// What stands in for a build script: cargo starts it.
 fn script() -> String {
-    format!("#!/bin/sh\nexec \"$RUSTC_WRAPPER\" {} \"$0\"\n", build_script::COMMAND)
+    format!("#!/bin/sh\nexec \"$RUSTC_WRAPPER\" {} \"$0\"\n", shim::COMMAND)
 }

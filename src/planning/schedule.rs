@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::store::provenance::Key;
+use crate::step::spec::Key;
 
 /// The units of one rehearsal, by their number.
 #[derive(Default)]

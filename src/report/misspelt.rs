@@ -1,15 +1,14 @@
 //! Variables that look like a setting of ours and are none: what they were to set does not hold.
 
 use crate::{
-    config::env::{Env, VARS},
-    planning::{barrier, recorder},
+    config::env::{BARRIER, Env, NOTICES, RECORDING, VARS},
     report::notice,
 };
 
 /// What starts the names of all settings.
 const OURS: &str = "RUSTCBUILDX";
 /// Names that our scripts and tests use, and how such names begin.
-const OTHERS: &[&str] = &["RUSTCBUILDX_BIN", barrier::VARIABLE, notice::VARIABLE, recorder::VARIABLE];
+const OTHERS: &[&str] = &["RUSTCBUILDX_BIN", BARRIER, NOTICES, RECORDING];
 const OTHERS_BEGIN: &[&str] = &["RUSTCBUILDX_ENGINE_", "RUSTCBUILDX_IT_"];
 /// So many letters are wrong, missing or one too many at most where a name was meant.
 const FAR: usize = 3;

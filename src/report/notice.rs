@@ -14,13 +14,9 @@ use std::{
 use anyhow::Error;
 
 use crate::{
-    config::env::Env,
-    planning::recorder,
+    config::env::{Env, NOTICES, RECORDING},
     util::state_dir::{Cache, digest},
 };
-
-/// The variable by which `cargo green` gives its build a name, and says that it tells itself at the end what was slow.
-pub const VARIABLE: &str = "RUSTCBUILDX_NOTICES";
 
 /// Says `text` unless it, or another text of the same `kind`, was said in this build before.
 pub fn say(env: &Env, kind: &str, text: &str) {
@@ -102,7 +98,7 @@ struct Notices {
 impl Notices {
     fn of(env: &Env) -> Self {
         let cargo = cargo_above(std::process::id(), process);
-        let name = env.get(VARIABLE);
+        let name = env.get(NOTICES);
         let parent = || process(std::process::id()).and_then(|own| process(own.parent));
         let build = match name {
             Some(name) => name.to_owned(),
@@ -115,7 +111,7 @@ impl Notices {
             // Cargo sets the second for compiles only (cargo docs, "Environment variables Cargo sets for crates").
             is_hidden: env.get("OUT_DIR").is_some() && env.get("CARGO_CRATE_NAME").is_none(),
             has_end: name.is_some(),
-            is_rehearsal: env.get(recorder::VARIABLE).is_some(),
+            is_rehearsal: env.get(RECORDING).is_some(),
         }
     }
 

@@ -4,5 +4,6 @@ pub mod args;
 pub mod crate_type;
 pub mod dep_info;
 pub mod emit;
+pub mod outputs;
 pub mod tool;
 pub mod toolchain;

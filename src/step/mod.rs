@@ -4,4 +4,5 @@ pub mod dockerfile;
 pub mod image;
 pub mod layout;
 pub mod plan;
+pub mod spec;
 pub mod stage;

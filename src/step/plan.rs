@@ -9,8 +9,8 @@ use crate::{
     step::{
         dockerfile::{Dockerfile, Instruction, Mount, Run, Stage, Style},
         layout::{KEPT, OUT},
+        spec::{Key, Step},
     },
-    store::provenance::{Key, Step},
     unit::path_map::all_marks,
 };
 

@@ -13,13 +13,9 @@ use crate::{
     step::{
         dockerfile::{Mount, Run},
         image::Image,
-        layout::{BIN, BUILD_SECRET, CRATES, FILES, KEPT, OUT, SLOTS, SLOTS_ID},
+        layout::{BIN, BUILD_SECRET, CRATES, KEPT, OUT, SLOTS, SLOTS_ID},
     },
-    store::provenance::Output,
-    unit::{
-        outputs,
-        work::{Unit, Work},
-    },
+    unit::work::{Unit, Work},
     util::quote,
 };
 
@@ -146,7 +142,7 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Optio
     argv.push(unit.places.shown(unit.out_dir().as_str()));
     let hidden = unit.hidden.iter().map(|(name, rest)| format!("{name}:{}", rest.as_deref().unwrap_or_default()));
     argv.push(hidden.collect::<Vec<_>>().join(" "));
-    let expected = outputs::files(unit).into_iter().filter(|name| !name.contains(char::is_whitespace));
+    let expected = unit.output_files().into_iter().filter(|name| !name.contains(char::is_whitespace));
     argv.push(expected.collect::<Vec<_>>().join(" "));
     argv.push(String::new());
     argv.extend(container_variables(unit, image));
@@ -274,18 +270,6 @@ fn is_linkable(path: &str, target: &str, out: &str) -> bool {
         && target.parent() == Some(Utf8Path::new(out))
         && target.file_name() == path.file_name()
         && path.file_name().is_some_and(is_plain)
-}
-
-/// What a unit wrote, as the host and its stage name it: its files by `names`, or its folder.
-pub fn outputs(unit: &Unit, names: &[String]) -> Vec<Output> {
-    let files = format!("{OUT}/{FILES}");
-    match &unit.work {
-        Work::Compile { out_dir, .. } => {
-            let output = |name: &String| Output { host: out_dir.join(name), source: format!("{files}/{name}") };
-            names.iter().map(output).collect()
-        }
-        Work::BuildScript { out_dir, .. } => vec![Output { host: out_dir.clone(), source: files }],
-    }
 }
 
 #[cfg(test)]

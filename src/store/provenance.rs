@@ -5,24 +5,21 @@
 //! artifact is the one that was written then. The step behind a recipe is kept apart: a unit reads the recipes of
 //! all crates below it, and of their steps, which are much longer, none.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    inputs::sources::{file_digest, folder_digest, stamp},
-    step::{
-        dockerfile::{Mount, Run},
-        stage,
+    snapshot::{
+        content::{file_digest, stamp},
+        digests::folder_digest,
     },
+    step::spec::{Key, Output, Step},
     unit::baked_paths::Baked,
     util::state_dir::{Cache, digest},
 };
-
-/// A recipe's name, and the name of its stage or context in a Dockerfile.
-pub type Key = String;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recipe {
@@ -48,37 +45,6 @@ pub enum Origin {
     Step,
     /// A copy of something this tool did not make, in a folder of the cache.
     Copy { context: Utf8PathBuf },
-}
-
-/// The process that makes a unit's outputs.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Step {
-    pub key: Key,
-    pub base: String,
-    pub run: Run,
-    /// The stages that it mounts from.
-    pub stages: Vec<Key>,
-    /// The names and folders of the contexts that it mounts from.
-    pub contexts: BTreeMap<String, Utf8PathBuf>,
-    /// Those of the contexts that are heavy: the engine is to keep them.
-    pub heavy: BTreeSet<Key>,
-    /// See [`Recipe::crates`].
-    pub crates: Vec<Key>,
-    /// See [`Recipe::macros`].
-    pub macros: Option<Utf8PathBuf>,
-    /// See [`Recipe::common`].
-    #[serde(default)]
-    pub common: Option<Key>,
-    /// Known once it ran, as far as it is not remembered.
-    #[serde(default)]
-    pub baked: Baked,
-}
-
-/// A file or folder, as the host and as its stage or context name it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Output {
-    pub host: Utf8PathBuf,
-    pub source: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -139,7 +105,7 @@ impl<'a> Recipes<'a> {
     /// Remembers a step, and that these outputs, now in place, came from it.
     pub fn save_step(&mut self, step: &Step, outputs: Vec<Output>) -> Result<()> {
         self.cache.write(&self.name("steps", &step.key), step)?;
-        self.save(step.recipe(outputs))
+        self.save(Recipe::of_step(step, outputs))
     }
 
     /// Makes a recipe known to this process only.
@@ -185,54 +151,19 @@ impl Recipe {
         Self { key, origin, outputs, crates: vec![], macros: None, common: None, baked: Baked::default() }
     }
 
+    /// Of what a step made.
+    pub fn of_step(step: &Step, outputs: Vec<Output>) -> Self {
+        let (key, origin) = (step.key.clone(), Origin::Step);
+        let (crates, macros, common) = (step.crates.clone(), step.macros.clone(), step.common.clone());
+        Self { key, origin, outputs, crates, macros, common, baked: step.baked.clone() }
+    }
+
     /// Whether the folder it needs on this machine is still there.
     fn is_usable(&self) -> bool {
         match &self.origin {
             Origin::Step => true,
             Origin::Copy { context } => context.exists(),
         }
-    }
-}
-
-impl Step {
-    /// The same under another key, which the process has for a name.
-    ///
-    /// Only so does the engine tell it from the same words for other crates: a cache mount's id, and with it which
-    /// crate is mounted, is no part of BuildKit's cache key.
-    pub fn called(mut self, key: Key) -> Self {
-        self.run.argv[stage::NAME].clone_from(&key);
-        Self { key, ..self }
-    }
-
-    /// Of what it made.
-    pub fn recipe(&self, outputs: Vec<Output>) -> Recipe {
-        let (key, origin) = (self.key.clone(), Origin::Step);
-        let (crates, macros, common) = (self.crates.clone(), self.macros.clone(), self.common.clone());
-        Recipe { key, origin, outputs, crates, macros, common, baked: self.baked.clone() }
-    }
-
-    /// The same step, its inputs taken from what the engine keeps of stages and of heavy contexts, through links if there
-    /// `may_be_links`.
-    pub fn with_kept(mut self, is_kept: impl Fn(&str) -> bool, may_be_links: bool) -> Self {
-        let stages = &self.stages;
-        stage::take_kept(&mut self.run, |key| stages.iter().any(|stage| stage == key) && is_kept(key), may_be_links);
-        let heavy = &self.heavy;
-        let is_kept = |name: &str| heavy.contains(name) && is_kept(name);
-        stage::take_heavy(&mut self.run, is_kept);
-        self.contexts.retain(|name, _| !is_kept(name));
-        let mounts = &self.run.mounts;
-        self.stages.retain(|key| mounts.iter().any(|mount| matches!(mount, Mount::Bind { from, .. } if from == key)));
-        self
-    }
-
-    /// The names and folders of its heavy contexts.
-    pub fn heavy(&self) -> impl Iterator<Item = (&Key, &Utf8PathBuf)> {
-        self.heavy.iter().filter_map(|name| self.contexts.get_key_value(name))
-    }
-
-    /// Whether it leaves a copy of its files in the engine.
-    pub fn keeps(&self) -> bool {
-        self.run.mounts.iter().any(|mount| matches!(mount, Mount::Keep { .. }))
     }
 }
 

@@ -8,11 +8,7 @@
 //! There are two kinds of folders for that: the temporary target folder of `cargo install`, and, if the user asked for it,
 //! a build folder in the cache that `cargo green` has cargo use for commands of which compilers alone read libraries.
 
-use std::{
-    fs::File,
-    io::{Read, Write},
-    os::unix::fs::OpenOptionsExt,
-};
+use std::{fs::File, io::Write, os::unix::fs::OpenOptionsExt};
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -20,12 +16,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::{
     config::env::Env,
     rustc::crate_type::CrateType,
-    store::provenance::Key,
-    target::shim::Shim,
-    unit::{
-        outputs,
-        work::{Unit, Work},
+    step::spec::Key,
+    target::{
+        shim::Shim,
+        stub::{STAND_IN, named_in},
     },
+    unit::work::{Unit, Work},
     util::{disk::OnDisk, state_dir::Cache},
 };
 
@@ -33,9 +29,6 @@ use crate::{
 pub const BUILD: &str = "build";
 /// After how many a build folder that no plan was made for is removed.
 const DAYS: u32 = 90;
-/// What a stand-in begins with; the rest is the key.
-const STAND_IN: &str = "left in the engine by rustcbuildx: ";
-
 /// Whether a target folder goes with the command that made it.
 ///
 /// Source: `cargo::ops::cargo_install`.
@@ -85,7 +78,7 @@ pub fn stored_as(key: &str) -> String {
 
 /// Puts stand-ins for a unit's artifacts into a folder.
 pub fn put_stand_ins(unit: &Unit, key: &str, folder: &Utf8Path) -> Result<()> {
-    for name in outputs::files(unit) {
+    for name in unit.output_files() {
         let stand_in = folder.join(name);
         if !stand_in.exists() {
             // A program's is to be started: what is in front of it has the engine run it.
@@ -104,14 +97,6 @@ pub fn maker(path: &Utf8Path) -> Option<Key> {
         Some(mut shim) => shim.maker(),
         None => named_in(File::open(path).ok()?),
     }
-}
-
-/// The step that these bytes name, if they stand in for its artifact.
-pub fn named_in(bytes: impl Read) -> Option<Key> {
-    let mut text = String::new();
-    // An artifact is no text, or longer.
-    bytes.take(256).read_to_string(&mut text).ok()?;
-    text.strip_prefix(STAND_IN).map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -3,3 +3,4 @@
 pub mod install;
 pub mod left;
 pub mod shim;
+pub mod stub;

@@ -14,11 +14,15 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    store::provenance::Key,
-    target::left,
+    config::env,
+    step::spec::Key,
+    target::stub,
     util::{disk::OnDisk, state_dir::hex},
 };
 use camino::{Utf8Path, Utf8PathBuf};
+
+/// The word that a shim puts before its own path when it calls the wrapper.
+pub const COMMAND: &str = "--run-build-script";
 
 /// Ends a shim's file; before it the lengths of the program and of the path, 8 bytes each.
 const MAGIC: &[u8; 16] = b"rustcbuildx-shim";
@@ -69,7 +73,7 @@ impl Shim {
 
     /// The step that made the real program, if that was left in the engine.
     pub fn maker(&mut self) -> Option<Key> {
-        left::named_in(self.program().ok()?)
+        stub::named_in(self.program().ok()?)
     }
 
     /// The real program, or what stands in for it.
@@ -134,6 +138,13 @@ pub fn wrap(path: &Utf8Path, compiled: &Utf8Path, mut front: impl Read) -> Resul
         file.set_permissions(fs::Permissions::from_mode(mode))
     };
     wrap().on_disk(path, || format!("failed to write the build script `{compiled}`"))
+}
+
+/// Turns the build script at `path` into a shim for the place `compiled`.
+pub fn wrap_program(path: &Utf8Path, compiled: &Utf8Path) -> Result<()> {
+    let own = env::current_exe()?;
+    let front = File::open(&own).with_context(|| format!("failed to read `{own}`"))?;
+    wrap(path, compiled, front)
 }
 
 #[cfg(test)]

@@ -5,7 +5,13 @@ use std::fs::OpenOptions;
 use anyhow::{Context, Result};
 use env_logger::{Builder, Target};
 
-use crate::config::settings::Log;
+/// How to log.
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub filter: Option<String>,
+    pub style: String,
+    pub path: Option<String>,
+}
 
 /// Starts logging as set; fails if the log's file cannot be opened.
 pub fn start(log: &Log) -> Result<()> {

@@ -11,17 +11,11 @@ use crate::{
     inputs::version_control,
     planning::recorder::Recording,
     report::notice,
-    target::{install, shim::Shim},
-    unit::{
-        path_map::target_root,
-        work::{self, Unit},
-    },
+    target::shim::{COMMAND, Shim},
+    unit::{invocation, target_dir::target_root, work::Unit},
     util::{logging, process},
     wrapper::identity,
 };
-
-/// The word that a shim puts before its own path when it calls the wrapper.
-pub const COMMAND: &str = "--run-build-script";
 
 /// This program was started as a build script: under the wrapper, by whatever name, it calls that, otherwise it becomes
 /// the real program.
@@ -65,7 +59,7 @@ pub fn run(program: &str) -> Result<ExitCode> {
     let config = Config::load(&env)?;
     let unit = || {
         let target = env.get("OUT_DIR").and_then(|out_dir| target_root(Utf8Path::new(out_dir), env.get("TARGET")));
-        let unit = work::build_script(program, env.current_dir()?, target.as_deref(), &env);
+        let unit = invocation::build_script(program, env.current_dir()?, target.as_deref(), &env);
         unit.context("failed to run a build script: OUT_DIR or CARGO_MANIFEST_DIR is not set (hint: cargo sets them)")
     };
     if let Some(recording) = Recording::current(&env)? {
@@ -98,7 +92,7 @@ pub fn run(program: &str) -> Result<ExitCode> {
         notice::say(&env, &notice, &notice);
         return run_here(shim, &unit, || Ok(session));
     }
-    install::deliver(built, &unit, session.recipes(&unit))
+    built.install(&unit, session.recipes(&unit))
 }
 
 /// Becomes the real program, which is brought if it was left in the engine.

@@ -14,10 +14,11 @@ use crate::{
         args::{self, Flag, RustcArgs},
         tool::Tool,
     },
-    target::{install, left},
+    target::left,
     unit::{
-        path_map::target_root,
-        work::{self, Invocation, Unit, Work},
+        invocation::{self, Invocation},
+        target_dir::target_root,
+        work::{Unit, Work},
     },
     util::{logging, process, quote},
     wrapper::identity,
@@ -30,7 +31,7 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let texts: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let (programs, args) = texts.split_at(Tool::programs(&texts));
     let env = Env::current();
-    let invocation = work::invocation(Tool::Rustc, parsed(args)?, env.current_dir()?, &env);
+    let invocation = invocation::invocation(Tool::Rustc, parsed(args)?, env.current_dir()?, &env);
     if matches!(invocation, Invocation::Passthrough) {
         return local(words);
     }
@@ -57,7 +58,7 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
             }
             let session = Session::open(&env, &config, compiler(programs))?;
             let built = session.build(unit.clone())?;
-            install::deliver(built, &unit, session.recipes(&unit))
+            built.install(&unit, session.recipes(&unit))
         }
         Err(reason) => {
             leave_container(&reason, &env, &config)?;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use camino::Utf8Path;
 
-use crate::{cli, wrapper::build_script};
+use crate::{cli, target::shim};
 
 #[derive(Debug, PartialEq)]
 pub enum Role {
@@ -19,7 +19,7 @@ pub enum Role {
 impl Role {
     pub fn of(args: Vec<OsString>) -> Self {
         match args.first().and_then(|first| first.to_str()) {
-            Some(build_script::COMMAND) if args.len() == 2 && args[1].to_str().is_some() => {
+            Some(shim::COMMAND) if args.len() == 2 && args[1].to_str().is_some() => {
                 Self::BuildScript(args[1].to_string_lossy().into_owned())
             }
             Some(first) if is_compiler(first) || is_called(first, &args[1..]) => Self::Compiler(args),

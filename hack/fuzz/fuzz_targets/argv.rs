@@ -2,12 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rustcbuildx::{
-    config::env::Env,
-    rustc::args::RustcArgs,
-    rustc::tool::Tool,
-    unit::{outputs, work},
-};
+use rustcbuildx::{config::env::Env, rustc::{args::RustcArgs, tool::Tool, outputs}, unit::invocation};
 
 fuzz_target!(|text: &str| {
     let words: Vec<String> = text.split('\n').map(str::to_owned).collect();
@@ -16,5 +11,5 @@ fuzz_target!(|text: &str| {
     assert_eq!(args.words(), words);
     let _ = (outputs::of(&args), args.externs().count(), args.library_paths().count(), args.to_string());
     let env = Env::with(&[("CARGO_MANIFEST_DIR", "/w/p")]);
-    let _ = work::invocation(Tool::Rustc, args, "/w".into(), &env);
+    let _ = invocation::invocation(Tool::Rustc, args, "/w".into(), &env);
 });

@@ -10,22 +10,31 @@ use std::{
 use anyhow::{Context, Result};
 use camino::Utf8Path;
 
-use super::Known;
 use crate::{
-    build::{Session, embedded_paths, is_success, millis_since, restore_said},
-    engine::Event,
-    inputs::{canonical_program, discovered::Learned},
+    build::{Prepared, Session, embedded_paths, is_success, millis_since, restore_said},
+    engine::client::Event,
+    inputs::{baked, canonical_program, discovered::Learned},
     report::timings::Phase,
-    step::{dockerfile::Mount, layout::CRATES},
+    step::{
+        dockerfile::Mount,
+        layout::CRATES,
+        spec::{Key, Step},
+    },
     store::{
         archive::{self, Archive},
         local::Store,
-        provenance::Key,
     },
     target::left,
-    unit::{baked_paths, work::Unit},
+    unit::work::Unit,
     util::process::{self, Cmd},
 };
+
+/// What is known of a unit as soon as its key is.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub(super) prepared: Prepared,
+    pub(super) step: Step,
+}
 
 /// Units to be built in one call of the engine, and that call.
 pub struct Batch {
@@ -133,7 +142,7 @@ impl Session<'_> {
         if has_succeeded {
             let name = if outcome.is_left { left::stored_as(key) } else { key.to_owned() };
             self.store().put(&name, &mut archive)?;
-            let baked = baked_paths::variables(unit, &dep_info, &self.homes.cargo);
+            let baked = baked::variables(unit, &dep_info, &self.homes.cargo);
             let is_known = unit.is_build_script() || baked.is_subset(&prepared.learned.baked);
             return Ok(if is_known { End::Stored } else { End::Bakes(Learned { baked, ..Learned::default() }) });
         }

@@ -1,6 +1,7 @@
 //! Many units in one call of the engine: those of a rehearsal, as they become known, in one build after the other.
 
 mod batch;
+mod calls;
 mod take;
 mod told;
 
@@ -10,9 +11,8 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use self::{
-    batch::{Batch, End, Ended},
-    take::Taking,
-    told::Loss,
+    batch::{Batch, End, Ended, Known},
+    calls::{Loss, Taking},
 };
 use super::{APART, Prepared, SENT, Session, is_storable, lookup::Found, nonce};
 use crate::{
@@ -23,16 +23,16 @@ use crate::{
         recorder::Recording,
         schedule::{Schedule, State},
     },
-    step::{plan, stage},
+    step::{
+        plan,
+        spec::{self, Key, Output, Step},
+    },
     store::{
         local::Store,
-        provenance::{Key, Output, Recipes, Step},
+        provenance::{Recipe, Recipes},
     },
     target::shim,
-    unit::{
-        outputs,
-        work::{Unit, Work},
-    },
+    unit::work::{Unit, Work},
     util::disk::OnDisk,
 };
 
@@ -62,13 +62,6 @@ pub struct Together<'a> {
     /// The number that all calls have in common, and with it the slots.
     number: String,
     jobs: Jobs,
-}
-
-/// What is known of a unit as soon as its key is.
-#[derive(Clone)]
-struct Known {
-    prepared: Prepared,
-    step: Step,
 }
 
 impl<'a> Together<'a> {
@@ -102,7 +95,7 @@ impl<'a> Together<'a> {
     pub fn is_of_use(&self, output: &Utf8Path) -> bool {
         let Ok(output) = output.strip_prefix(&self.target) else { return true };
         let output = self.stand_in.join(output);
-        let Some(number) = self.units.iter().position(|unit| outputs::paths(unit).contains(&output)) else {
+        let Some(number) = self.units.iter().position(|unit| unit.output_paths().contains(&output)) else {
             return true;
         };
         let lacking = self.schedule.lacking_below(number);
@@ -156,15 +149,15 @@ impl<'a> Together<'a> {
         }
         let is_incremental = !is_stored && found.go_on(self.session, None);
         let Found { unit, step, .. } = found;
-        let mut names = outputs::files(&unit);
+        let mut names = unit.output_files();
         // As those of a folder: the program of a build script comes before its dep-info.
         names.sort();
-        let outputs = stage::outputs(&unit, &names);
+        let outputs = spec::outputs(&unit, &names);
         let key = step.key.clone();
         let is_done = is_stored
             || self.session.has_left(&unit, &self.target, &key)
             || is_incremental && (self.session.store().has(&key) || self.is_in_place(&key, &unit, &outputs));
-        self.finder.recipes.save(step.recipe(outputs))?;
+        self.finder.recipes.save(Recipe::of_step(&step, outputs))?;
         let prepared = Prepared { unit, ..prepared };
         self.known.insert(number, Known { prepared, step });
         match is_done {
@@ -232,7 +225,7 @@ impl<'a> Together<'a> {
         let session = self.session;
         let [wanted, left] = self.parted(&numbers);
         let plan = plan::units(&steps, &wanted, &left, session.style());
-        if session.shares_steps() && told::is_too_long(&plan) {
+        if session.shares_steps() && calls::is_too_long(&plan) {
             // What running calls make will be kept by the engine, and the units be told in fewer words.
             for key in &keys {
                 self.told.remove(key);
@@ -390,7 +383,7 @@ fn schedule(units: &[Unit]) -> Result<Schedule> {
         if !is_whole {
             schedule.set(number, State::Apart);
         }
-        makers.extend(outputs::paths(unit).into_iter().map(|path| (path, number)));
+        makers.extend(unit.output_paths().into_iter().map(|path| (path, number)));
     }
     Ok(schedule)
 }

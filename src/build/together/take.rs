@@ -4,7 +4,7 @@
 //! The engine's own cache would answer for the same steps, but looks at each, and a plan tells it the same unit otherwise
 //! from time to time: made from another one's stage, or from what is kept of that.
 
-use std::{collections::HashSet, time::Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -16,27 +16,11 @@ use super::{
 use crate::{
     build::{is_storable, nonce},
     planning::schedule::State,
-    step::plan,
-    store::provenance::Key,
+    step::{plan, spec::Key},
 };
 
 /// As many missing units are worth a first call that may bring none: the time of a few of them.
 const WORTH: usize = 16;
-
-#[derive(Default)]
-pub(super) struct Taking {
-    asked: HashSet<Key>,
-    /// How many calls run.
-    running: usize,
-    /// Whether something came of each call that ended, if any did: else the engine is as new as these units are.
-    is_fruitful: Option<bool>,
-}
-
-impl Taking {
-    pub(super) fn is_at_work(&self) -> bool {
-        self.running > 0
-    }
-}
 
 impl Together<'_> {
     /// The units to be asked for, if it is worth a call.

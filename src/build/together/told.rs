@@ -5,32 +5,15 @@ use std::{collections::HashSet, time::Instant};
 
 use anyhow::{Context, Result};
 
-use super::{super::ANEW, Together, batch::Batch};
+use super::{super::ANEW, Together, batch::Batch, calls::Loss};
 use crate::{
     engine::kept,
     planning::schedule::State,
-    step::plan::Plan,
-    store::provenance::{Key, Step},
+    step::spec::{Key, Step},
 };
-
-/// The longest Dockerfile of a call of several units, in bytes: BuildKit tells itself up to four times as much (all but what is
-/// in variables), in one message of 16 MiB at most.
-const MAX_DOCKERFILE: usize = 7 << 19;
 
 /// How many losses are taken one by one, before the engine is asked for all: each costs a call.
 const FEW: usize = 4;
-
-/// What the engine was thought to keep of a step, and calls failed for want of.
-pub(super) struct Loss {
-    told: Instant,
-    /// Whether it is worth to be given anew; else it is made.
-    is_trusted: bool,
-}
-
-/// Whether a call has more to say than one message of BuildKit's holds.
-pub(super) fn is_too_long(plan: &Plan) -> bool {
-    plan.dockerfile.len() > MAX_DOCKERFILE
-}
 
 impl Together<'_> {
     /// A step as the engine is told of it.

@@ -2,32 +2,26 @@
 //!
 //! Every package is copied into the cache, a registry's, too: the engine sees one state of it, whoever edits it meanwhile, and
 //! nobody's `.dockerignore` at the root of what it is sent. A copy is called by the digest of what is in it, and so are the
-//! steps that mount it. To tell whether there is one already, only files that changed are read ([`digests`]).
+//! steps that mount it. To tell whether there is one already, only files that changed are read ([`crate::snapshot::digests`]).
 
-mod digests;
 mod parts;
 mod reach;
 mod reader;
-mod scan;
-mod snapshot;
-mod target_dir;
 
-use std::{fs, os::unix::fs::MetadataExt, rc::Rc};
+use std::{fs, rc::Rc};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use walkdir::WalkDir;
 
-use self::{
-    digests::Memory,
-    scan::{Entry, Extent, Kind, Rules},
-    snapshot::INSIDE,
-};
-pub use self::{digests::file_digest, reach::Homes, reader::Reader};
+pub use self::{reach::Homes, reader::Reader};
 use crate::{
+    snapshot::{
+        copy::INSIDE,
+        scan::{self, Entry, Extent, Kind, Rules},
+    },
     step::dockerfile::Mount,
-    unit::{path_map, work::Unit},
-    util::state_dir::{Cache, digest},
+    unit::{target_dir, work::Unit},
+    util::state_dir::Cache,
 };
 
 /// What is below a folder.
@@ -160,30 +154,14 @@ pub fn why_withheld(unit: &Unit, path: &Utf8Path) -> Option<String> {
 
 /// The target folder of a unit's build.
 fn target_folder(unit: &Unit) -> Option<Utf8PathBuf> {
-    path_map::target_folder(unit).map(|folder| unit.places.meant(&folder))
-}
-
-/// A digest of all that is below a folder.
-pub fn folder_digest(path: &Utf8Path) -> Result<String> {
-    let rules = Rules::everything(path, Utf8Path::new(""));
-    Ok(snapshot::name_of_sources(&Memory::default().sources(&scan::scan(path, &rules)?)?))
-}
-
-/// What changes when somebody writes to a file, or to any file below a folder: sizes and times.
-pub fn stamp(path: &Utf8Path) -> Result<String> {
-    let mut parts = Vec::new();
-    for entry in WalkDir::new(path).sort_by_file_name() {
-        let entry = entry.with_context(|| format!("failed to read `{path}`"))?;
-        let data = entry.metadata().with_context(|| format!("failed to read `{path}`"))?;
-        let name = entry.path().strip_prefix(path).unwrap_or(entry.path()).to_string_lossy().into_owned();
-        parts.push(format!("{name}\0{}\0{}.{}", data.len(), data.mtime(), data.mtime_nsec()));
-    }
-    Ok(digest(parts))
+    target_dir::target_folder(unit).map(|folder| unit.places.meant(&folder))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use walkdir::WalkDir;
 
     use super::*;
     use crate::{

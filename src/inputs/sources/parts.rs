@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::scan::{Entry, Kind};
+use crate::snapshot::scan::{Entry, Kind};
 
 /// What makes a folder heavy: to send as much with each call would take an engine some tenths of a second.
 const FILES: u64 = 1000;
@@ -76,7 +76,7 @@ pub fn split(entries: Vec<Entry>, heavy: &[Utf8PathBuf]) -> Vec<Vec<Entry>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inputs::sources::scan::Stamp;
+    use crate::snapshot::scan::Stamp;
 
     fn tree(files: &[(&str, u64)]) -> Vec<Entry> {
         let mut entries: Vec<Entry> = Vec::new();

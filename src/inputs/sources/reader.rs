@@ -8,14 +8,13 @@ use std::{
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{
-    Homes, Part, Sources,
-    digests::{Memory, Whole, now},
-    parts,
-    scan::{self, Entry, Extent, Rules},
-    snapshot, target_folder,
-};
+use super::{Homes, Part, Sources, parts, target_folder};
 use crate::{
+    snapshot::{
+        copy,
+        digests::{Memory, Whole, now},
+        scan::{self, Entry, Extent, Rules},
+    },
     unit::work::Unit,
     util::state_dir::{Cache, digest},
 };
@@ -91,7 +90,7 @@ impl<'a> Reader<'a> {
             Some(whole) => whole.name,
             None => {
                 let mut memory = Memory::of(&at, self.cache);
-                let name = snapshot::name_of_sources(&memory.sources(&found)?);
+                let name = copy::name_of_sources(&memory.sources(&found)?);
                 memory.save(self.cache)?;
                 if is_heavy {
                     Whole::save(&at, &found, began, &name, self.cache)?;
@@ -99,7 +98,7 @@ impl<'a> Reader<'a> {
                 name
             }
         };
-        Ok(Part { context: snapshot::folder_of(&name, self.cache), name, is_heavy, place, found })
+        Ok(Part { context: copy::folder_of(&name, self.cache), name, is_heavy, place, found })
     }
 
     /// The same, all that is to be sent copied. It is what is in the copy, whatever it was.
@@ -119,7 +118,7 @@ impl<'a> Reader<'a> {
     fn copy(&self, root: &Utf8Path, part: &Part) -> Result<Part> {
         let mut memory = Memory::of(&root.join(&part.place), self.cache);
         let sources = memory.sources(&part.found)?;
-        let (name, listing) = snapshot::copy(&sources, memory.copy.as_deref(), self.cache)?;
+        let (name, listing) = copy::copy(&sources, memory.copy.as_deref(), self.cache)?;
         memory.set_copy(&name);
         memory.save(self.cache)?;
         let mut found = part.found.clone();
@@ -129,6 +128,6 @@ impl<'a> Reader<'a> {
             found.retain(|entry| copied.contains(entry.path.as_path()));
         }
         let (place, is_heavy) = (part.place.clone(), part.is_heavy);
-        Ok(Part { context: snapshot::folder_of(&name, self.cache), name, is_heavy, place, found })
+        Ok(Part { context: copy::folder_of(&name, self.cache), name, is_heavy, place, found })
     }
 }

@@ -12,8 +12,7 @@ use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use super::target_dir;
-use crate::util::state_dir::digest;
+use crate::{snapshot::cargo_target, util::state_dir::digest};
 
 /// How much of what is below a folder counts; sockets and the like never do.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -163,7 +162,7 @@ impl<'a> Rules<'a> {
         self.extent == Extent::Sources
             && (Some(dir) == self.target
                 || dir == self.cache
-                || target_dir::is_one(dir.as_std_path(), names.iter().map(|(name, _)| name.as_os_str())))
+                || cargo_target::is_one(dir.as_std_path(), names.iter().map(|(name, _)| name.as_os_str())))
     }
 
     fn wants(&self, path: &Utf8Path) -> bool {

@@ -2,9 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::File,
-    io::{self, Read, Write},
-    os::unix::fs::PermissionsExt,
+    io,
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -12,13 +10,15 @@ use std::{
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::{
-    scan::{self, Entry, Kind, Stamp},
-    snapshot::{Item, Source, is_no_file, mode_of},
+use crate::{
+    snapshot::{
+        content::file_digest,
+        copy::{self, Item, Source, is_no_file, mode_of},
+        scan::{self, Entry, Kind, Rules, Stamp},
+    },
+    util::state_dir::{Cache, digest},
 };
-use crate::util::state_dir::{Cache, digest, hex};
 
 /// Two changes within this time, in nanoseconds, may have the same time on some file systems: what was that new when it was
 /// read may have changed once more without a sign. The coarsest, FAT's, is two seconds.
@@ -142,45 +142,15 @@ pub fn now() -> i64 {
     i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// SHA-256 of a file's bytes, as hex.
-pub fn file_digest(path: &Path) -> io::Result<String> {
-    Ok(digest_while_copying(path, &mut io::sink())?.0)
+/// A digest of all that is below a folder.
+pub fn folder_digest(path: &Utf8Path) -> Result<String> {
+    let rules = Rules::everything(path, Utf8Path::new(""));
+    Ok(copy::name_of_sources(&Memory::default().sources(&scan::scan(path, &rules)?)?))
 }
-
-/// Copies a file; gives the digest of the very bytes that were copied, and the file's mode.
-pub fn digest_while_copying(from: &Path, to: &mut impl Write) -> io::Result<(String, u32)> {
-    let mut file = File::open(from)?;
-    let data = file.metadata()?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; data.len().clamp(1 << 12, 1 << 18) as usize];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok((hex(&hasher.finalize()), data.permissions().mode())),
-            Ok(count) => {
-                hasher.update(&buffer[..count]);
-                to.write_all(&buffer[..count]).map_err(|error| io::Error::new(error.kind(), Unwritten(error)))?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// An error of the copy, and not of what is copied.
-#[derive(Debug)]
-pub struct Unwritten(io::Error);
-
-impl std::fmt::Display for Unwritten {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Unwritten {}
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, File};
 
     use super::*;
 

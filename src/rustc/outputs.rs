@@ -2,32 +2,11 @@
 //!
 //! Source: `rustc_session::output::out_filename`, for Linux.
 
-use camino::Utf8PathBuf;
-
-use crate::{
-    rustc::{
-        args::{Flag, RustcArgs},
-        crate_type::CrateType,
-        emit::EmitKind,
-    },
-    unit::work::{Unit, Work},
+use crate::rustc::{
+    args::{Flag, RustcArgs},
+    crate_type::CrateType,
+    emit::EmitKind,
 };
-
-/// The paths that a unit writes to, as far as another unit looks for them.
-pub fn paths(unit: &Unit) -> Vec<Utf8PathBuf> {
-    match &unit.work {
-        Work::Compile { out_dir, .. } => files(unit).into_iter().map(|name| out_dir.join(name)).collect(),
-        Work::BuildScript { out_dir, .. } => vec![out_dir.clone()],
-    }
-}
-
-/// The names of a compile's files; those of a build script are its own choice.
-pub fn files(unit: &Unit) -> Vec<String> {
-    match &unit.work {
-        Work::Compile { args, .. } => of(args).into_iter().map(|(name, _)| name).collect(),
-        Work::BuildScript { .. } => vec![],
-    }
-}
 
 /// Names, each with what rustc calls its kind.
 pub fn of(args: &RustcArgs) -> Vec<(String, &'static str)> {

@@ -13,10 +13,12 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use super::digests::{Unwritten, digest_while_copying};
-use crate::util::{
-    disk::OnDisk,
-    state_dir::{Cache, digest},
+use crate::{
+    snapshot::content::{Unwritten, digest_while_copying},
+    util::{
+        disk::OnDisk,
+        state_dir::{Cache, digest},
+    },
 };
 
 /// Something to be copied, as it was found.

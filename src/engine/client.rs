@@ -1,0 +1,109 @@
+//! The command of an engine: what docker and podman have in common.
+
+use std::{borrow::Cow, io::Read};
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    engine::hint::hint,
+    util::process::{self, Cmd, Finished},
+};
+
+/// An installed command.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Client {
+    pub kind: Kind,
+    /// The command that builds, with its leading arguments.
+    pub build: Vec<String>,
+    /// The command for everything else.
+    pub cli: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    Docker,
+    Podman,
+}
+
+/// What an engine tells of a stage's step.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It runs, or is looked up.
+    Begun { stage: String },
+    /// It has a slot.
+    AtWork { stage: String },
+    /// A step ends since a file is not there that the engine was thought to keep.
+    Missed { text: String },
+    /// It ran, or the engine remembered what it did.
+    Done { stage: String, cached: bool },
+}
+
+impl Client {
+    pub fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Docker => "docker",
+            Kind::Podman => "podman",
+        }
+    }
+
+    /// The error of a call that was to do `task` and did not.
+    pub fn check<T>(&self, finished: &Finished<T>, task: &str) -> Result<()> {
+        if finished.status.success() {
+            return Ok(());
+        }
+        let (complaint, hint) = (self.complaint(&finished.stderr), hint(&finished.stderr, None, self.name()));
+        bail!("failed to {task} with {}: {complaint} {hint}", self.name())
+    }
+
+    /// What matters of an engine's messages, for an error of ours.
+    pub fn complaint(&self, stderr: &str) -> String {
+        let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let errors: Vec<&str> =
+            lines.iter().copied().filter(|line| line.to_ascii_lowercase().starts_with("error")).collect();
+        let told = if errors.is_empty() { &lines[lines.len().saturating_sub(5)..] } else { &errors[..] };
+        match told.iter().map(|line| shortened(line)).collect::<Vec<_>>().join("\n") {
+            none if none.is_empty() => format!("{} said nothing", self.name()),
+            told => told,
+        }
+    }
+
+    /// Runs the command with these arguments to its end.
+    pub fn ask<const N: usize>(&self, args: [&str; N]) -> Result<Finished> {
+        let cmd = Cmd::new(&self.cli, args);
+        log::debug!("{cmd}");
+        process::run(&cmd)
+    }
+}
+
+/// A line without its middle, if it is long: engines quote the whole step that failed.
+fn shortened(line: &str) -> Cow<'_, str> {
+    const ENDS: [usize; 2] = [200, 300];
+    let length = line.chars().count();
+    if length <= ENDS.iter().sum() {
+        return line.into();
+    }
+    let (start, end) = (line.chars().take(ENDS[0]), line.chars().skip(length - ENDS[1]));
+    start.chain(" … ".chars()).chain(end).collect()
+}
+
+/// What a command that ended wrote to its standard output.
+pub fn text(finished: &mut Finished) -> Result<String> {
+    let mut text = String::new();
+    finished.stdout.read_to_string(&mut text)?;
+    Ok(text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_keeps_its_ends() {
+        assert_eq!(shortened("ERROR: ü"), "ERROR: ü");
+        let line = format!("ERROR: process \"{}\" did not complete: ü", "x".repeat(1000));
+        let short = shortened(&line);
+        assert!(short.starts_with("ERROR: process \"xx") && short.ends_with("xx\" did not complete: ü"), "{short}");
+        assert_eq!(short.chars().count(), 503);
+    }
+}
