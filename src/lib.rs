@@ -46,7 +46,7 @@
 //!   the number of slots must not be part of a step, or another number would be another step. Their compilers have a jobserver each,
 //!   for cargo's is out of reach: with few tokens as long as other units are there to use the processors.
 //! - **The step succeeds whatever rustc says**, so that diagnostics, status and files come back whole. The
-//!   number in [`step::layout::NONCE`] tells a step that ran from one the engine remembered, and a remembered
+//!   number in [`step::layout::BUILD_ID`] tells a step that ran from one the engine remembered, and a remembered
 //!   failure is run again.
 //! - **Only what nobody else can look for is left in the engine** ([`target::left`]): a target folder that stays holds what plain
 //!   cargo would have put there, for plain cargo, rustdoc and editors to use. Who asks for more gets a build folder apart.

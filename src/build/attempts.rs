@@ -47,7 +47,7 @@ mod tests {
             status: 1,
             stdout: vec![],
             stderr: said.as_bytes().to_vec(),
-            nonce: String::new(),
+            build_id: String::new(),
             called_git: false,
             is_left: false,
         };

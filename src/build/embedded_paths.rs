@@ -12,12 +12,12 @@ use object::{Object, ObjectSection, read::archive::ArchiveFile};
 use walkdir::WalkDir;
 
 /// Whether bytes hold one of `marks` anywhere: if not, no file among them does.
-pub fn is_possible(mut bytes: impl Read, marks: &[String]) -> Result<bool> {
-    if marks.is_empty() {
+pub fn is_possible(mut bytes: impl Read, sentinels: &[String]) -> Result<bool> {
+    if sentinels.is_empty() {
         return Ok(false);
     }
-    let finders: Vec<Finder> = marks.iter().map(|mark| Finder::new(mark.as_bytes())).collect();
-    let overlap = marks.iter().map(String::len).max().unwrap_or_default();
+    let finders: Vec<Finder> = sentinels.iter().map(|sentinel| Finder::new(sentinel.as_bytes())).collect();
+    let overlap = sentinels.iter().map(String::len).max().unwrap_or_default();
     let (mut buffer, mut kept) = (vec![0; 1 << 20], 0);
     loop {
         let count = bytes.read(&mut buffer[kept..]).context("failed to read a temporary file")?;
@@ -35,12 +35,13 @@ pub fn is_possible(mut bytes: impl Read, marks: &[String]) -> Result<bool> {
 }
 
 /// Those of `marks`, each the beginning of such a path, that files below `root` hold.
-pub fn find(root: &Utf8Path, marks: &[String]) -> Result<BTreeSet<String>> {
+pub fn find(root: &Utf8Path, sentinels: &[String]) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
-    if marks.is_empty() || !root.exists() {
+    if sentinels.is_empty() || !root.exists() {
         return Ok(found);
     }
-    let mut finders: Vec<(&String, Finder)> = marks.iter().map(|mark| (mark, Finder::new(mark.as_bytes()))).collect();
+    let mut finders: Vec<(&String, Finder)> =
+        sentinels.iter().map(|sentinel| (sentinel, Finder::new(sentinel.as_bytes()))).collect();
     for entry in WalkDir::new(root).sort_by_file_name() {
         if finders.is_empty() {
             break;
@@ -56,36 +57,36 @@ pub fn find(root: &Utf8Path, marks: &[String]) -> Result<BTreeSet<String>> {
             _ => continue,
         };
         let bytes = bytes.with_context(|| format!("failed to read `{path}`"))?;
-        for (mark, _) in finders.extract_if(.., |(_, finder)| holds(&bytes, finder)) {
-            log::info!("`{path}` holds `{mark}`");
-            found.insert(mark.clone());
+        for (sentinel, _) in finders.extract_if(.., |(_, finder)| holds(&bytes, finder)) {
+            log::info!("`{path}` holds `{sentinel}`");
+            found.insert(sentinel.clone());
         }
     }
     Ok(found)
 }
 
 /// Looks into archives and object files part by part; a damaged one counts as plain bytes.
-fn holds(bytes: &[u8], mark: &Finder) -> bool {
-    if !holds_plainly(bytes, mark) {
+fn holds(bytes: &[u8], sentinel: &Finder) -> bool {
+    if !holds_plainly(bytes, sentinel) {
         return false;
     }
     if let Ok(archive) = ArchiveFile::parse(bytes) {
         return archive.members().any(|member| {
             let data = member.and_then(|member| member.data(bytes));
-            data.map_or(true, |data| holds(data, mark))
+            data.map_or(true, |data| holds(data, sentinel))
         });
     }
     match object::File::parse(bytes) {
         Ok(file) => file.sections().any(|section| {
             let is_debug = section.name().is_ok_and(|name| name.contains("debug_"));
-            !is_debug && section.data().map_or(true, |data| holds_plainly(data, mark))
+            !is_debug && section.data().map_or(true, |data| holds_plainly(data, sentinel))
         }),
         Err(_) => true,
     }
 }
 
-fn holds_plainly(bytes: &[u8], mark: &Finder) -> bool {
-    mark.find_iter(bytes).any(|at| !names_c_source(&bytes[at..]))
+fn holds_plainly(bytes: &[u8], sentinel: &Finder) -> bool {
+    sentinel.find_iter(bytes).any(|at| !names_c_source(&bytes[at..]))
 }
 
 fn names_c_source(text: &[u8]) -> bool {
@@ -98,36 +99,36 @@ fn names_c_source(text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn leaks(name: &str, bytes: &[u8]) -> bool {
+    fn embedded(name: &str, bytes: &[u8]) -> bool {
         let dir = tempfile::tempdir().unwrap();
         let root = Utf8Path::from_path(dir.path()).unwrap();
         fs::write(root.join(name), bytes).unwrap();
-        let [mark, other] = ["/cargo-target/./", "/cargo-home/./"].map(str::to_owned);
-        let found = find(root, &[mark.clone(), other]).unwrap();
-        assert!(found.iter().all(|found| *found == mark));
+        let [sentinel, other] = ["/cargo-target/./", "/cargo-home/./"].map(str::to_owned);
+        let found = find(root, &[sentinel.clone(), other]).unwrap();
+        assert!(found.iter().all(|found| *found == sentinel));
         !found.is_empty()
     }
 
     #[test]
     fn a_mark_is_found_across_reads() {
-        let marks = ["/cargo-target/./".to_owned()];
+        let sentinels = ["/cargo-target/./".to_owned()];
         let mut bytes = vec![b'x'; 3 << 20];
-        assert!(!is_possible(&bytes[..], &marks).unwrap());
+        assert!(!is_possible(&bytes[..], &sentinels).unwrap());
         for at in [0, (1 << 20) - 7, (2 << 20) - 23, bytes.len() - 16] {
-            bytes[at..at + 16].copy_from_slice(marks[0].as_bytes());
-            assert!(is_possible(&bytes[..], &marks).unwrap(), "at {at}");
+            bytes[at..at + 16].copy_from_slice(sentinels[0].as_bytes());
+            assert!(is_possible(&bytes[..], &sentinels).unwrap(), "at {at}");
             bytes[at..at + 16].fill(b'x');
         }
     }
 
     #[test]
     fn a_path_in_use_is_a_leak() {
-        assert!(leaks("gen.rs", b"const X: &str = \"/cargo-target/./out/data\";"));
-        assert!(leaks("a", b"/cargo-target/./out"));
-        assert!(!leaks("gen.rs", b"/cargo-target/out"));
-        assert!(!leaks("a.d", b"a.o: /cargo-target/./out/data"));
-        assert!(!leaks("a", b"assertion failed at \"/cargo-target/./out/x.c\""));
-        assert!(!leaks("a", b"/cargo-target/./out/x.c\0"));
+        assert!(embedded("gen.rs", b"const X: &str = \"/cargo-target/./out/data\";"));
+        assert!(embedded("a", b"/cargo-target/./out"));
+        assert!(!embedded("gen.rs", b"/cargo-target/out"));
+        assert!(!embedded("a.d", b"a.o: /cargo-target/./out/data"));
+        assert!(!embedded("a", b"assertion failed at \"/cargo-target/./out/x.c\""));
+        assert!(!embedded("a", b"/cargo-target/./out/x.c\0"));
     }
 
     #[test]
@@ -142,9 +143,9 @@ mod tests {
             assert!(rustc.status().unwrap().success());
             fs::read(&object).unwrap()
         };
-        let mark = Finder::new("/cargo-target/./");
+        let sentinel = Finder::new("/cargo-target/./");
         let described = compile("#[inline(never)] pub fn f() -> u32 { 1 }");
-        assert!(holds_plainly(&described, &mark) && !holds(&described, &mark));
-        assert!(holds(&compile("#[used] static X: &str = \"/cargo-target/./e\";"), &mark));
+        assert!(holds_plainly(&described, &sentinel) && !holds(&described, &sentinel));
+        assert!(holds(&compile("#[used] static X: &str = \"/cargo-target/./e\";"), &sentinel));
     }
 }

@@ -5,14 +5,14 @@ use std::fs::{self, File};
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{ANEW, Session, nonce, target_folder};
+use super::{ANEW, Session, build_id, target_folder};
 use crate::{
     config::jobs::Jobs,
     step::{plan, spec::Key},
     store::{
         archive::{self, Archive, Received},
         local::Store,
-        provenance::Recipes,
+        provenance::ProvenanceRecords,
     },
     target::{
         left,
@@ -44,7 +44,7 @@ impl Session<'_> {
         let is_left = self.has_left(unit, &target_folder(unit), key);
         let received = is_left.then(|| self.store().get(&left::stored_as(key), unit.out_dir())).flatten();
         if let Some(received) = &received {
-            left::put_stand_ins(unit, key, &received.files.root)?;
+            left::put_stubs(unit, key, &received.files.root)?;
         }
         Ok(received)
     }
@@ -79,10 +79,10 @@ impl Session<'_> {
         if wanted.is_empty() {
             return Ok(());
         }
-        let mut recipes = Recipes::new(&self.cache, target);
+        let mut records = ProvenanceRecords::new(&self.cache, target);
         let keys: Vec<&str> = wanted.iter().map(|(key, _)| key.as_str()).collect();
         // Where a stage was thought to be lost, and all below it, to make them is more than one message may hold.
-        let placed = self.take(&keys).and_then(|taken| place(taken, &wanted, &mut recipes));
+        let placed = self.take(&keys).and_then(|taken| place(taken, &wanted, &mut records));
         let placed = placed.unwrap_or_else(|error| {
             self.slow(ANEW, &error);
             vec![]
@@ -91,22 +91,22 @@ impl Session<'_> {
         if keys.is_empty() {
             return Ok(());
         }
-        let made = self.make(&keys, &recipes, &|key| self.kept.has(key) && !keys.contains(&key)).or_else(|error| {
+        let made = self.make(&keys, &records, &|key| self.kept.has(key) && !keys.contains(&key)).or_else(|error| {
             self.slow(ANEW, &error);
-            self.make(&keys, &recipes, &|_| false)
+            self.make(&keys, &records, &|_| false)
         })?;
-        place(made, &wanted, &mut recipes).map(drop)
+        place(made, &wanted, &mut records).map(drop)
     }
 
     /// What the engine keeps of the outcomes of steps.
     fn take(&self, keys: &[&str]) -> Result<File> {
-        let plan = plan::take(&self.image.pinned, keys, &[], &nonce(), self.style());
+        let plan = plan::take(&self.image.pinned, keys, &[], &build_id(), self.style());
         self.call(&plan, self.route(), &format!("fetch {} units", keys.len()))
     }
 
     /// The outcomes of known steps, made by the engine, which has `is_kept` of what they are made from.
-    fn make(&self, keys: &[&str], recipes: &Recipes<'_>, is_kept: &dyn Fn(&str) -> bool) -> Result<File> {
-        let steps = plan::in_order(keys, |key| Ok(recipes.step(key)?.with_kept(is_kept, true)))?;
+    fn make(&self, keys: &[&str], records: &ProvenanceRecords<'_>, is_kept: &dyn Fn(&str) -> bool) -> Result<File> {
+        let steps = plan::in_order(keys, |key| Ok(records.step(key)?.with_kept(is_kept, true)))?;
         if let Some(gone) = steps.iter().flat_map(|step| step.contexts.values()).find(|folder| !folder.exists()) {
             bail!("failed to make anew what was left in the engine: `{gone}` is gone (hint: `cargo green clean`)");
         }
@@ -114,14 +114,14 @@ impl Session<'_> {
         // Made anew, if need be: not all at once.
         self.call(
             &plan,
-            self.variables(&nonce(), Some((Jobs::All, self.processors()))),
+            self.variables(&build_id(), Some((Jobs::All, self.processors()))),
             &format!("fetch {} units", keys.len()),
         )
     }
 }
 
 /// Puts what was fetched in the place of its stand-ins, in the folder of each unit `wanted`; gives the units' keys.
-fn place(fetched: File, wanted: &[(Key, &Utf8Path)], recipes: &mut Recipes<'_>) -> Result<Vec<Key>> {
+fn place(fetched: File, wanted: &[(Key, &Utf8Path)], records: &mut ProvenanceRecords<'_>) -> Result<Vec<Key>> {
     let mut placed = Vec::new();
     archive::split(fetched, |key, mut archive| {
         let Some((_, folder)) = wanted.iter().find(|(wanted, _)| wanted == key) else { return Ok(()) };
@@ -139,8 +139,8 @@ fn place(fetched: File, wanted: &[(Key, &Utf8Path)], recipes: &mut Recipes<'_>) 
             }
         }
         placed.push(key.to_owned());
-        let recipe = recipes.get(key).cloned();
-        recipe.map_or(Ok(()), |recipe| recipes.save(recipe))
+        let provenance = records.get(key).cloned();
+        provenance.map_or(Ok(()), |provenance| records.save(provenance))
     })?;
     Ok(placed)
 }

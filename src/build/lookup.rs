@@ -9,7 +9,7 @@ use crate::{
     inputs::{Finder, Inputs, baked, canonical_program},
     step::spec::Step,
     unit::{
-        path_map::all_marks,
+        path_map::all_sentinels,
         work::{Unit, Work},
     },
 };
@@ -24,11 +24,11 @@ pub(super) struct Found {
 impl Found {
     /// With what rustc keeps from one compile of the unit to the next, where cargo asks it to and the engine may keep it; gives
     /// whether it is so. What is made with it has a key of its own; what is made without serves as well.
-    pub(super) fn go_on(&mut self, session: &Session<'_>, salt: Option<&str>) -> bool {
+    pub(super) fn go_on(&mut self, session: &Session<'_>, cache_buster: Option<&str>) -> bool {
         let Some(state) = session.incremental_state(&self.unit) else { return false };
         self.inputs.mounts.push(state);
         let (common, baked) = (self.step.common.take(), std::mem::take(&mut self.step.baked));
-        self.step = Step { common, baked, ..session.step(&self.unit, &self.inputs, salt) };
+        self.step = Step { common, baked, ..session.step(&self.unit, &self.inputs, cache_buster) };
         true
     }
 }
@@ -36,24 +36,29 @@ impl Found {
 impl Session<'_> {
     /// Finds what a unit reads: at the host's places, if a path of its own is in its output or in the program that it runs.
     /// A build script's program is made at common places first, for containers to run it ([`program`]).
-    pub(super) fn find(&self, finder: &mut Finder<'_>, prepared: &Prepared, salt: Option<&str>) -> Result<Found> {
+    pub(super) fn find(
+        &self,
+        finder: &mut Finder<'_>,
+        prepared: &Prepared,
+        cache_buster: Option<&str>,
+    ) -> Result<Found> {
         let mut unit = prepared.unit.clone();
         let mut common = None;
-        let own = if unit.places.are_common() { own_places(prepared, finder)? } else { BTreeSet::new() };
+        let own = if unit.path_map.are_common() { own_sentinels(prepared, finder)? } else { BTreeSet::new() };
         if !own.is_empty() {
             if unit.makes_build_script() {
                 let inputs = finder.inputs(&mut unit)?;
                 let step = self.step(&unit, &inputs, None);
-                if !canonical_program::is_kept(&self.cache, &step.key) {
+                if !canonical_program::is_saved(&self.cache, &step.key) {
                     return Ok(Found { unit, inputs, step });
                 }
                 common = Some(step.key);
             }
-            unit.places = unit.places.with_own(&own);
+            unit.path_map = unit.path_map.with_own(&own);
         }
         let inputs = finder.inputs(&mut unit)?;
-        let mut step = Step { common, ..self.step(&unit, &inputs, salt) };
-        step.baked.add(&unit, &prepared.learned.baked);
+        let mut step = Step { common, ..self.step(&unit, &inputs, cache_buster) };
+        step.baked.add(&unit, &prepared.discovered.baked);
         Ok(Found { unit, inputs, step })
     }
 }
@@ -64,23 +69,23 @@ impl Session<'_> {
         if !matches!(prepared.unit.work, Work::Compile { .. }) {
             return Ok(());
         }
-        let places = prepared.unit.places.clone().with_own(&prepared.learned.own_places);
-        let unit = Unit { places, ..prepared.unit.clone() };
+        let path_map = prepared.unit.path_map.clone().with_own(&prepared.discovered.own_sentinels);
+        let unit = Unit { path_map, ..prepared.unit.clone() };
         let names = baked::variables(&unit, &dep_info_of(&built.files)?, &self.homes.cargo);
         built.step.baked.add(&unit, &names);
-        prepared.learned.baked.extend(names);
+        prepared.discovered.baked.extend(names);
         Ok(())
     }
 }
 
 /// The marks of the places that a unit must see where the host has them: a build script, which may put paths together from
 /// several, all or none.
-fn own_places(Prepared { unit, learned, .. }: &Prepared, finder: &mut Finder<'_>) -> Result<BTreeSet<String>> {
+fn own_sentinels(Prepared { unit, discovered, .. }: &Prepared, finder: &mut Finder<'_>) -> Result<BTreeSet<String>> {
     match &unit.work {
-        Work::Compile { .. } => Ok(learned.own_places.clone()),
+        Work::Compile { .. } => Ok(discovered.own_sentinels.clone()),
         Work::BuildScript { program, .. } => {
-            let is_at_home = learned.own_places.is_empty() && finder.is_at_home_anywhere(program)?;
-            Ok(if is_at_home { BTreeSet::new() } else { all_marks().into() })
+            let is_at_home = discovered.own_sentinels.is_empty() && finder.is_at_home_anywhere(program)?;
+            Ok(if is_at_home { BTreeSet::new() } else { all_sentinels().into() })
         }
     }
 }

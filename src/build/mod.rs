@@ -32,10 +32,10 @@ use crate::{
     engine::{Engine, kept::Kept, probe},
     inputs::{
         Finder, Inputs, canonical_program,
-        discovered::Learned,
+        discovered::Discovered,
         sources::{Homes, Reader},
     },
-    planning::barrier::Place,
+    planning::barrier::PlanRequest,
     report::{
         notice,
         timings::{Phase, Timings},
@@ -44,20 +44,20 @@ use crate::{
     step::{
         dockerfile::{Mount, Style},
         image::Image,
-        layout::{BUILD_SECRET, SLOTS_ID},
+        layout::{BUILD_SECRET, JOB_TOKENS_ID},
         spec::{Key, Step},
         stage,
     },
     store::{
         archive::{Outcome, Received, Unpacked},
         local::{LocalStore, Store},
-        provenance::Recipes,
+        provenance::ProvenanceRecords,
         retention,
     },
     target::install,
     unit::{
         baked_paths::Baked,
-        path_map::Places,
+        path_map::PathMap,
         target_dir,
         variables::{NUM_JOBS, may_be_given},
         work::{Unit, Work},
@@ -90,8 +90,8 @@ pub struct Session<'a> {
 struct Prepared {
     unit: Unit,
     /// Where what is learned of it belongs, and that.
-    learned_name: String,
-    learned: Learned,
+    discovered_name: String,
+    discovered: Discovered,
 }
 
 /// A unit's outcome, its files still to be put in their place.
@@ -103,7 +103,7 @@ pub struct Built {
     /// Whether it ran in this very build, and not in one the engine remembers.
     is_fresh: bool,
     /// The marks of places that only its container had, and files name.
-    leaks: BTreeSet<String>,
+    embedded: BTreeSet<String>,
     /// The stages whose outcomes it took from what the engine kept.
     stages: Vec<Key>,
     /// The heavy contexts that it took from there.
@@ -114,13 +114,13 @@ pub struct Built {
 
 impl Built {
     /// What no engine was asked for.
-    fn told(Received { outcome, files }: Received, step: Step) -> Self {
+    fn from_store(Received { outcome, files }: Received, step: Step) -> Self {
         Self {
             outcome,
             files,
             step,
             is_fresh: false,
-            leaks: BTreeSet::new(),
+            embedded: BTreeSet::new(),
             stages: vec![],
             heavy: vec![],
             complaint: None,
@@ -130,8 +130,8 @@ impl Built {
 
 impl Built {
     /// Hands it to cargo as the unit's own process would have; returns the status to end with.
-    pub fn install(self, unit: &Unit, recipes: Recipes<'_>) -> Result<ExitCode> {
-        install::install(&self.outcome, self.files, &self.step, self.complaint.as_deref(), unit, recipes)
+    pub fn install(self, unit: &Unit, records: ProvenanceRecords<'_>) -> Result<ExitCode> {
+        install::install(&self.outcome, self.files, &self.step, self.complaint.as_deref(), unit, records)
     }
 }
 
@@ -158,18 +158,18 @@ impl<'a> Session<'a> {
         let begun = SystemTime::now();
         let mut prepared = self.prepare(unit)?;
         let mut built = self.build_trusted(&mut prepared)?;
-        let known = prepared.learned.clone();
+        let known = prepared.discovered.clone();
         let mut first = None;
         // A few rounds: what the first finds may lead to code that reads more.
         for round in 1..=ROUNDS {
             let dep_info = dep_info_of(&built.files)?;
-            let more = self.read_beyond(&prepared.unit, &built.outcome, &dep_info, &built.leaks);
+            let more = self.read_beyond(&prepared.unit, &built.outcome, &dep_info, &built.embedded);
             let Some(more) = more else { break };
-            prepared.learned.extend(match round < WIDER {
+            prepared.discovered.extend(match round < WIDER {
                 true => more,
                 false => more.wider(&prepared.unit, &self.homes),
             });
-            self.add_learned(&mut prepared)?;
+            self.add_discovered(&mut prepared)?;
             let again = self.build_trusted(&mut prepared)?;
             let last = std::mem::replace(&mut built, again);
             first = first.or(Some(last).filter(|last| last.outcome.status != 0));
@@ -180,10 +180,10 @@ impl<'a> Session<'a> {
         }
         self.note_baked(&mut prepared, &mut built)?;
         self.tell_of_withheld(&prepared.unit, &mut built)?;
-        let Prepared { unit, learned_name, learned } = prepared;
+        let Prepared { unit, discovered_name, discovered } = prepared;
         // A failure may have looked for what no unit needs.
-        if built.outcome.status == 0 && learned != known {
-            self.cache.write(&learned_name, &learned)?;
+        if built.outcome.status == 0 && discovered != known {
+            self.cache.write(&discovered_name, &discovered)?;
         }
         if built.outcome.status != 0 {
             built.complaint = missing_tools::complaint(&unit, &built.outcome, &self.image.name);
@@ -194,23 +194,31 @@ impl<'a> Session<'a> {
 
     /// Decides a unit's places and adds what was learned of it before.
     fn prepare(&self, mut unit: Unit) -> Result<Prepared> {
-        unit.places = Places::of(&unit, self.config.canonical_paths, &self.homes.cargo);
-        let learned_name = learned_name(&unit);
-        let mut prepared = Prepared { unit, learned_name, learned: Learned::default() };
+        unit.path_map = PathMap::of(&unit, self.config.canonical_paths, &self.homes.cargo);
+        let discovered_name = discovered_name(&unit);
+        let mut prepared = Prepared { unit, discovered_name, discovered: Discovered::default() };
         self.recall(&mut prepared)?;
         Ok(prepared)
     }
 
     /// Adds what is remembered of a unit by now.
     fn recall(&self, prepared: &mut Prepared) -> Result<()> {
-        prepared.learned = self.cache.read(&prepared.learned_name).unwrap_or_default();
-        self.add_learned(prepared)
+        prepared.discovered = self.cache.read(&prepared.discovered_name).unwrap_or_default();
+        self.add_discovered(prepared)
     }
 
     /// What a unit read, or would have, that it was not given, and the places that its output uses when it runs (`leaks`).
-    fn read_beyond(&self, unit: &Unit, outcome: &Outcome, dep_info: &str, leaks: &BTreeSet<String>) -> Option<Learned> {
-        let more =
-            Learned { own_places: leaks.clone(), ..Learned::from(unit, outcome, dep_info, self.env, &self.homes) };
+    fn read_beyond(
+        &self,
+        unit: &Unit,
+        outcome: &Outcome,
+        dep_info: &str,
+        embedded: &BTreeSet<String>,
+    ) -> Option<Discovered> {
+        let more = Discovered {
+            own_sentinels: embedded.clone(),
+            ..Discovered::from(unit, outcome, dep_info, self.env, &self.homes)
+        };
         if more.is_empty() {
             return None;
         }
@@ -235,7 +243,7 @@ impl<'a> Session<'a> {
         let Some(received) = whole.map_or_else(|| self.left(unit, key), |whole| Ok(Some(whole)))? else {
             return Ok(None);
         };
-        let received = restored(unit, received)?;
+        let received = with_host_paths(unit, received)?;
         log::info!("{} was taken from the store in {} ms", unit.name(), millis_since(begun));
         self.timings.add(&unit.name(), Phase::Restore, begun, SystemTime::now());
         Ok(Some(received))
@@ -251,12 +259,12 @@ impl<'a> Session<'a> {
     }
 
     /// The recipes of the target folder that a unit writes to.
-    pub fn recipes(&self, unit: &Unit) -> Recipes<'_> {
-        Recipes::new(&self.cache, target_folder(unit))
+    pub fn records(&self, unit: &Unit) -> ProvenanceRecords<'_> {
+        ProvenanceRecords::new(&self.cache, target_folder(unit))
     }
 
     fn finder(&self, unit: &Unit) -> Finder<'_> {
-        Finder { cache: &self.cache, recipes: self.recipes(unit), reader: self.reader() }
+        Finder { cache: &self.cache, records: self.records(unit), reader: self.reader() }
     }
 
     /// Reads sources for the engine.
@@ -293,8 +301,8 @@ impl<'a> Session<'a> {
     }
 
     /// How a unit is made of these inputs.
-    fn step(&self, unit: &Unit, inputs: &Inputs, salt: Option<&str>) -> Step {
-        let run = stage::run(unit, &self.image, umask(), &inputs.mounts, salt);
+    fn step(&self, unit: &Unit, inputs: &Inputs, cache_buster: Option<&str>) -> Step {
+        let run = stage::run(unit, &self.image, umask(), &inputs.mounts, cache_buster);
         let base = self.image.pinned.clone();
         let text = serde_json::to_string(&canonical_program::as_made(&run)).expect("a step is plain text");
         let key = format!("u{}", digest([&base, &text]));
@@ -310,14 +318,14 @@ impl<'a> Session<'a> {
     fn incremental_state(&self, unit: &Unit) -> Option<Mount> {
         let Work::Compile { args, .. } = &unit.work else { return None };
         let dir = args.codegen("incremental").filter(|_| self.config.incremental)?;
-        let target = unit.places.meant(&unit.cwd.join(dir)).into_string();
+        let target = unit.path_map.real_path(&unit.cwd.join(dir)).into_string();
         let id = format!("rustcbuildx-{}", digest([target.as_str(), &unit.name()]));
         Some(Mount::Cache { id, source: "/".to_owned(), target, writable: true })
     }
 
     /// Adds the variables asked for, and what the unit was seen to read.
-    fn add_learned(&self, Prepared { unit, learned, .. }: &mut Prepared) -> Result<()> {
-        for name in learned.variables.iter().filter(|name| may_be_given(name, &unit.work)) {
+    fn add_discovered(&self, Prepared { unit, discovered, .. }: &mut Prepared) -> Result<()> {
+        for name in discovered.variables.iter().filter(|name| may_be_given(name, &unit.work)) {
             unit.env.extend(self.env.get(name).map(|value| (name.clone(), value.to_owned())));
         }
         let package = unit.package_name().to_owned();
@@ -331,7 +339,7 @@ impl<'a> Session<'a> {
                 unit.env.insert(name.clone(), value.to_owned());
             }
         }
-        unit.paths = learned.paths.iter().filter(|path| path.exists()).cloned().collect();
+        unit.paths = discovered.paths.iter().filter(|path| path.exists()).cloned().collect();
         Ok(())
     }
 }
@@ -340,7 +348,7 @@ impl<'a> Session<'a> {
 const CONNECTS_OFTEN: &str = "the engine's command opens many ssh connections";
 const ANEW: &str = "what the engine was thought to keep is given to it or made again";
 const SENT: &str = "what the engine lacks is sent or made in each call";
-const APART: &str = "some units were built by themselves";
+const FALLBACK: &str = "some units were built by themselves";
 const NOT_STORED: &str = "outcomes were not stored";
 
 /// The target folder that a unit writes to; no path at all, if cargo left none of its notes there.
@@ -350,11 +358,11 @@ fn target_folder(unit: &Unit) -> Utf8PathBuf {
 
 /// Where a unit belongs that the store lacks. Of a program, cargo compiled all that is below, so it may well be the only one that
 /// is lacking, where tests are many; but the engine may lack what was left there.
-fn place(unit: &Unit, is_incremental: bool, env: &Env) -> Place {
+fn plan_request(unit: &Unit, is_incremental: bool, env: &Env) -> PlanRequest {
     let target = target_folder(unit);
     let is_worth_a_plan = unit.serves_units() || unit.is_test() || crate::target::left::may_be_in(&target, env);
     let output = unit.output_paths().into_iter().next().unwrap_or_default();
-    Place { target, output, is_worth_a_plan, is_incremental }
+    PlanRequest { target, output, is_worth_a_plan, is_incremental }
 }
 
 /// The text of the dep-info files a unit wrote.
@@ -371,12 +379,12 @@ fn dep_infos(files: &Unpacked) -> Result<Vec<Utf8PathBuf>> {
 }
 
 /// What came back, with the host's paths in what a unit said and in the dep-info it wrote.
-fn restored(unit: &Unit, mut received: Received) -> Result<Received> {
-    restore_said(unit, &mut received.outcome);
-    if unit.places.are_common() && matches!(unit.work, Work::Compile { .. }) {
+fn with_host_paths(unit: &Unit, mut received: Received) -> Result<Received> {
+    restore_output(unit, &mut received.outcome);
+    if unit.path_map.are_common() && matches!(unit.work, Work::Compile { .. }) {
         for path in dep_infos(&received.files)? {
             fs::read(&path)
-                .and_then(|text| fs::write(&path, unit.places.restored(&text)))
+                .and_then(|text| fs::write(&path, unit.path_map.to_host(&text)))
                 .on_disk(&path, || format!("failed to write `{path}`"))?;
         }
     }
@@ -384,9 +392,9 @@ fn restored(unit: &Unit, mut received: Received) -> Result<Received> {
 }
 
 /// Puts the host's paths into what a unit said.
-fn restore_said(unit: &Unit, outcome: &mut Outcome) {
+fn restore_output(unit: &Unit, outcome: &mut Outcome) {
     for text in [&mut outcome.stdout, &mut outcome.stderr] {
-        if let Cow::Owned(restored) = unit.places.restored(text) {
+        if let Cow::Owned(restored) = unit.path_map.to_host(text) {
             *text = restored;
         }
     }
@@ -402,17 +410,17 @@ fn is_success(is_build_script: bool, outcome: &Outcome) -> bool {
 /// and a cache mount holds what earlier builds left.
 fn is_storable(step: &Step) -> bool {
     step.base.contains("@sha256:")
-        && !step.run.mounts.iter().any(|mount| matches!(mount, Mount::Cache { id, .. } if id != SLOTS_ID))
+        && !step.run.mounts.iter().any(|mount| matches!(mount, Mount::Cache { id, .. } if id != JOB_TOKENS_ID))
 }
 
 /// Where what is learned of a unit belongs: a library, a program and a test of one name are three.
-fn learned_name(unit: &Unit) -> String {
+fn discovered_name(unit: &Unit) -> String {
     let input = match &unit.work {
         Work::Compile { args, .. } => args.inputs().next().unwrap_or_default(),
         Work::BuildScript { .. } => "",
     };
-    let package = unit.places.shown(unit.package.as_str());
-    let (input, is_test) = (unit.places.shown(input), unit.is_test().to_string());
+    let package = unit.path_map.to_container(unit.package.as_str());
+    let (input, is_test) = (unit.path_map.to_container(input), unit.is_test().to_string());
     format!("learned/{}", digest([package, unit.name(), input, is_test]))
 }
 
@@ -421,7 +429,7 @@ fn millis_since(time: SystemTime) -> u128 {
 }
 
 /// A number that no other build has.
-pub fn nonce() -> String {
+pub fn build_id() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{}-{}", now.as_nanos(), std::process::id())
 }

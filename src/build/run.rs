@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use anyhow::{Result, anyhow};
 
 use super::{
-    ANEW, Built, NOT_STORED, Prepared, Session, is_storable, is_success, lookup::Found, millis_since, nonce, place,
-    restored,
+    ANEW, Built, NOT_STORED, Prepared, Session, build_id, is_storable, is_success, lookup::Found, millis_since,
+    plan_request, with_host_paths,
 };
 use crate::{
     build::{embedded_paths, missing_tools},
@@ -27,15 +27,15 @@ impl Session<'_> {
             return Ok(built);
         }
         log::info!("{} failed in an earlier build: again", prepared.unit.name());
-        self.build_somehow(prepared, Some(&nonce()))
+        self.build_somehow(prepared, Some(&build_id()))
     }
 
     /// Builds, and again if what the engine was thought to have kept is in the way: with what it lost given to it anew, or
     /// all of it, so that the step stays the same; and if that does not help, with all sent.
-    fn build_somehow(&self, prepared: &mut Prepared, salt: Option<&str>) -> Result<Built> {
+    fn build_somehow(&self, prepared: &mut Prepared, cache_buster: Option<&str>) -> Result<Built> {
         let (mut given, mut failures) = (Given { lost: vec![], may_be_links: true }, 0);
         loop {
-            match self.build_once(prepared, salt, &given) {
+            match self.build_once(prepared, cache_buster, &given) {
                 Ok(built) if given.may_be_links && built.outcome.names(CRATES) => {
                     log::info!("{} speaks of links: again with all in its place", prepared.unit.name());
                     given.may_be_links = false;
@@ -78,21 +78,21 @@ impl Session<'_> {
     }
 
     /// Looks into the store, and if need be calls the engine once. `salt` makes the step one that no cache holds.
-    fn build_once(&self, prepared: &mut Prepared, salt: Option<&str>, given: &Given) -> Result<Built, Failure> {
+    fn build_once(&self, prepared: &mut Prepared, cache_buster: Option<&str>, given: &Given) -> Result<Built, Failure> {
         let begun = SystemTime::now();
         let mut finder = self.finder(&prepared.unit);
-        let missing = match self.look_up(&mut finder, prepared, salt)? {
+        let missing = match self.look_up(&mut finder, prepared, cache_buster)? {
             Look::Hit(built) => return Ok(*built),
             Look::Miss(missing) => missing,
         };
-        if barrier::pass(self.env, || place(&missing.found.unit, missing.is_incremental, self.env)) {
+        if barrier::pass(self.env, || plan_request(&missing.found.unit, missing.is_incremental, self.env)) {
             // The plan may have learned what the unit reads.
             self.recall(prepared)?;
-            return self.build_once(prepared, salt, given);
+            return self.build_once(prepared, cache_buster, given);
         }
         // What is sent is copied first, and may have become something else.
         finder.reader.copies = true;
-        let missing = match self.look_up(&mut finder, prepared, salt)? {
+        let missing = match self.look_up(&mut finder, prepared, cache_buster)? {
             Look::Hit(built) => return Ok(*built),
             Look::Miss(missing) => missing,
         };
@@ -107,10 +107,11 @@ impl Session<'_> {
         let alone = finder.without_stages(&inputs, &stages)?;
         // All stages that it still names are kept.
         let is_kept = |key: &str| stages.iter().chain(&heavy).any(|kept| kept == key);
-        let alone = self.step(unit, &alone, salt).called(step.key.clone()).with_kept(is_kept, given.may_be_links);
+        let alone =
+            self.step(unit, &alone, cache_buster).called(step.key.clone()).with_kept(is_kept, given.may_be_links);
         let plan = plan::unit(&alone, self.style());
-        let nonce = nonce();
-        let cmd = self.engine.build(&plan, self.variables(&nonce, None));
+        let build_id = build_id();
+        let cmd = self.engine.build(&plan, self.variables(&build_id, None));
         log::debug!("{}: inputs found in {} ms\n{cmd}", unit.name(), millis_since(begun));
 
         let called = SystemTime::now();
@@ -126,20 +127,20 @@ impl Session<'_> {
         }
         let came = SystemTime::now();
         let received = Archive::new(&mut finished.stdout).receive(unit.out_dir())?;
-        let leaks = embedded_paths::find(&received.files.root, &unit.places.marks())?;
-        let received = restored(unit, received)?;
+        let embedded = embedded_paths::find(&received.files.root, &unit.path_map.sentinels())?;
+        let received = with_host_paths(unit, received)?;
         log::debug!("{}: {} received in {} ms", unit.name(), received.outcome.status, millis_since(came));
-        let is_fresh = received.outcome.nonce == nonce;
+        let is_fresh = received.outcome.build_id == build_id;
         let from = if is_fresh { "run now" } else { "taken from the engine's cache" };
         log::info!("{} was {from} by {}", unit.name(), self.engine.name());
         self.timings.add(&unit.name(), if is_fresh { Phase::Engine } else { Phase::Cached }, called, came);
         self.timings.add(&unit.name(), Phase::Transfer, came, SystemTime::now());
-        if !leaks.is_empty() && unit.makes_build_script() && received.outcome.status == 0 {
-            canonical_program::keep(&self.cache, &key, unit, &received.files.root)?;
+        if !embedded.is_empty() && unit.makes_build_script() && received.outcome.status == 0 {
+            canonical_program::save(&self.cache, &key, unit, &received.files.root)?;
         }
         if is_success(unit.is_build_script(), &received.outcome)
             && is_storable(&step)
-            && leaks.is_empty()
+            && embedded.is_empty()
             && !received.outcome.names(CRATES)
         {
             // The build is right without it.
@@ -150,21 +151,21 @@ impl Session<'_> {
         if received.outcome.status == 0 && step.keeps() {
             self.kept.add(&step.key)?;
         }
-        Ok(Built { is_fresh, leaks, stages, heavy, ..Built::told(received, step) })
+        Ok(Built { is_fresh, embedded, stages, heavy, ..Built::from_store(received, step) })
     }
 
     /// Finds what decides a unit, and what is stored of it.
-    fn look_up(&self, finder: &mut Finder<'_>, prepared: &Prepared, salt: Option<&str>) -> Result<Look> {
-        let mut found = self.find(finder, prepared, salt)?;
+    fn look_up(&self, finder: &mut Finder<'_>, prepared: &Prepared, cache_buster: Option<&str>) -> Result<Look> {
+        let mut found = self.find(finder, prepared, cache_buster)?;
         let key = found.step.key.clone();
         if let Some(received) = self.stored(&found.unit, &key)? {
-            return Ok(Look::Hit(Box::new(Built::told(received, found.step))));
+            return Ok(Look::Hit(Box::new(Built::from_store(received, found.step))));
         }
-        let is_incremental = found.go_on(self, salt);
+        let is_incremental = found.go_on(self, cache_buster);
         if is_incremental && let Some(received) = self.stored(&found.unit, &found.step.key)? {
             // By a plan, for this command.
             self.store().remove(&found.step.key);
-            return Ok(Look::Hit(Box::new(Built::told(received, found.step))));
+            return Ok(Look::Hit(Box::new(Built::from_store(received, found.step))));
         }
         Ok(Look::Miss(Box::new(Missing { found, key, is_incremental })))
     }

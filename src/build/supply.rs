@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{CONNECTS_OFTEN, SENT, Session};
 use crate::{
-    build::nonce,
+    build::build_id,
     step::{
         layout::FILES,
         plan::{self, Plan},
@@ -42,7 +42,7 @@ impl Session<'_> {
     /// Those of the stages of which the engine keeps no files.
     pub(super) fn lost(&self, stages: &[Key]) -> Result<Vec<Key>> {
         let keys: Vec<&str> = stages.iter().map(String::as_str).collect();
-        let plan = plan::ask(&self.image.pinned, &keys, &nonce(), self.style());
+        let plan = plan::ask(&self.image.pinned, &keys, &build_id(), self.style());
         let answer = self.call(&plan, self.route(), &format!("ask for {} outcomes", keys.len()))?;
         let mut lost = stages.to_vec();
         archive::split(answer, |kept, _| {
@@ -70,7 +70,7 @@ impl Session<'_> {
         if found.is_empty() {
             return Ok(());
         }
-        let plan = plan::supply(&self.image.pinned, folder, &found, &nonce(), self.style());
+        let plan = plan::supply(&self.image.pinned, folder, &found, &build_id(), self.style());
         self.call(&plan, self.route(), &format!("share {} stored outcomes", found.len()))?;
         log::info!("{} outcomes of the store were given to {}", found.len(), self.engine.name());
         found.into_iter().try_for_each(|key| self.kept.add(key))
@@ -95,7 +95,7 @@ impl Session<'_> {
         if lacking.is_empty() {
             return Ok(());
         }
-        let plan = plan::give(&self.image.pinned, &lacking, &nonce(), self.style());
+        let plan = plan::give(&self.image.pinned, &lacking, &build_id(), self.style());
         self.call(&plan, self.route(), &format!("share {} large folders", lacking.len()))?;
         log::info!("{} large folders were given to {}", lacking.len(), self.engine.name());
         lacking.into_iter().try_for_each(|(name, _)| self.kept.add(name))

@@ -14,7 +14,7 @@ use crate::{
     },
     store::{
         local::{LocalStore, Store},
-        provenance::Recipes,
+        provenance::ProvenanceRecords,
     },
     unit::target_dir::noted_folders,
     util::state_dir::Cache,
@@ -55,9 +55,10 @@ fn explain(path: &Utf8Path, cache: &Cache, store: &impl Store) -> Result<Explana
     let path = path.canonicalize_utf8().with_context(|| format!("failed to find `{path}`"))?;
     ensure!(noted_folders(&path).next().is_some(), "failed to explain `{path}`: it is in no target folder");
     let step = noted_folders(&path).find_map(|root| {
-        let mut recipes = Recipes::new(cache, root.to_owned());
-        let key = cargos_names(&path).iter().find_map(|path| recipes.of_path(path).map(|recipe| recipe.key.clone()));
-        recipes.step(&key?).ok()
+        let mut records = ProvenanceRecords::new(cache, root.to_owned());
+        let key =
+            cargos_names(&path).iter().find_map(|path| records.of_path(path).map(|provenance| provenance.key.clone()));
+        records.step(&key?).ok()
     });
     let Step { key, base: image, mut run, .. } = step.with_context(|| {
         format!(

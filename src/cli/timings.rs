@@ -23,7 +23,7 @@ pub fn run(path: &str) -> Result<ExitCode> {
 
 /// Each phase, its name and its colour.
 const PHASES: &[(Phase, &str, &str)] = &[
-    (Phase::Rehearsal, "rehearsal", "#9b7fd1"),
+    (Phase::DryRun, "rehearsal", "#9b7fd1"),
     (Phase::Inputs, "finding inputs", "#c9a227"),
     (Phase::Waiting, "waiting for a slot", "#d8d8d8"),
     (Phase::Engine, "engine", "#d9622b"),

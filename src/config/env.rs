@@ -12,7 +12,7 @@ pub const BARRIER: &str = "RUSTCBUILDX_GATE";
 pub const NOTICES: &str = "RUSTCBUILDX_NOTICES";
 /// By this variable, the wrapper knows that it is called in a dry run, and into which folder to record units: see
 /// [`crate::planning::recorder`].
-pub const RECORDING: &str = "RUSTCBUILDX_RECORDING";
+pub const RECORDER: &str = "RUSTCBUILDX_RECORDING";
 
 /// A variable that sets something here.
 pub struct Var {

@@ -35,7 +35,7 @@ impl Jobs {
     }
 
     /// What cargo tells its build scripts: the number of processors here is what nobody asked for.
-    pub fn told(number: &str) -> Self {
+    pub fn from_num_jobs(number: &str) -> Self {
         match number.parse() {
             Ok(number) if number > 0 && number != processors() => Self::AtMost(number),
             _ => Self::All,
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_usual_number_is_no_bound() {
-        assert_eq!(Jobs::told(&processors().to_string()), Jobs::All);
-        assert_eq!(Jobs::told("1000"), Jobs::AtMost(1000));
+        assert_eq!(Jobs::from_num_jobs(&processors().to_string()), Jobs::All);
+        assert_eq!(Jobs::from_num_jobs("1000"), Jobs::AtMost(1000));
     }
 }

@@ -85,16 +85,16 @@ impl Engine {
     fn met(mut self, env: &Env, cache: &Cache) -> Self {
         if self.client.kind == Kind::Docker {
             self.tunnel = env.get("DOCKER_HOST").and_then(Tunnel::of);
-            self.processors = self.told_processors(cache);
+            self.processors = self.ask_processors(cache);
             if self.processors.is_none() && self.tunnel.take().is_some() {
                 // Docker may listen elsewhere there, or ssh may forward nothing.
-                self.processors = self.told_processors(cache);
+                self.processors = self.ask_processors(cache);
             }
         }
         self
     }
 
-    fn told_processors(&self, cache: &Cache) -> Option<usize> {
+    fn ask_processors(&self, cache: &Cache) -> Option<usize> {
         let env = self.route(cache).ok()?.into_iter().collect();
         let mut finished =
             process::run(&Cmd { env, ..Cmd::new(&self.client.cli, ["info", "--format={{.NCPU}}"]) }).ok()?;

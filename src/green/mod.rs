@@ -25,7 +25,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tempfile::TempDir;
 
 use crate::{
-    build::{Session, nonce, together::Together},
+    build::{Session, build_id, together::Together},
     config::{
         env::{self, BARRIER, Env, NOTICES},
         help,
@@ -34,9 +34,9 @@ use crate::{
     },
     green::progress::Progress,
     planning::{
-        barrier::{Gate, Place},
-        dry_run::{BUILD_DIR, Rehearsal, cargos_own, command},
-        recorder::Recording,
+        barrier::{Barrier, PlanRequest},
+        dry_run::{BUILD_DIR, DryRun, cargos_own, command},
+        recorder::Recorder,
     },
     report::{misspelt, notice, timings::Phase},
     target::left,
@@ -80,25 +80,25 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     let words: Option<Vec<String>> = args.iter().map(|arg| arg.to_str().map(str::to_owned)).collect();
     // Where no outcome is kept, a plan is of no use.
     let plannable = words.as_ref().filter(|_| config.store_size > 0);
-    let rehearsal = plannable.and_then(|words| Rehearsal::of(words));
+    let dry_run = plannable.and_then(|words| DryRun::of(words));
     let build_folder = words.as_ref().and_then(|words| build_folder(words, &env, &config));
     let mut variables = vec![("RUSTC_WRAPPER", wrapper.as_str())];
     variables.extend(build_folder.as_ref().map(|folder| (BUILD_DIR, folder.as_str())));
-    let (Some(words), Some(rehearsal)) = (&words, &rehearsal) else {
+    let (Some(words), Some(dry_run)) = (&words, &dry_run) else {
         misspelt::complain_for(&env, None);
         match process::exec_with(cargo.as_ref(), args, &variables)? {}
     };
     if is_planner {
-        let planner = Planner { env: &env, config: &config, cargo: &cargo, wrapper: &wrapper, words, rehearsal };
+        let planner = Planner { env: &env, config: &config, cargo: &cargo, wrapper: &wrapper, words, dry_run };
         planner.serve(std::io::stdin().as_fd().try_clone_to_owned()?.into())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let name = nonce();
-    let gate = Gate::new(&name)?;
+    let name = build_id();
+    let barrier = Barrier::new(&name)?;
     misspelt::complain_for(&env, Some(&name));
     let planner = [PLANNER.into()].into_iter().chain(args.iter().cloned());
     let build = (NOTICES, name.as_str());
-    process::start_dependent(env::current_exe()?.as_ref(), planner, &[build], OwnedFd::from(gate))?;
+    process::start_dependent(env::current_exe()?.as_ref(), planner, &[build], OwnedFd::from(barrier))?;
     variables.extend([(BARRIER, name.as_str()), build]);
     let status = process::run_in_place(cargo.as_ref(), args, &variables)?;
     notice::say_at_end(&env, &name);
@@ -142,13 +142,13 @@ struct Planner<'a> {
     wrapper: &'a Utf8Path,
     /// Cargo's arguments.
     words: &'a [String],
-    rehearsal: &'a Rehearsal,
+    dry_run: &'a DryRun,
 }
 
 /// The units of a command as cargo told them.
-struct Rehearsed<'a> {
+struct Recorded<'a> {
     session: Session<'a>,
-    recording: Recording,
+    recorder: Recorder,
     /// Where that is.
     _folder: TempDir,
 }
@@ -156,28 +156,28 @@ struct Rehearsed<'a> {
 impl Planner<'_> {
     /// Plans once a unit asks for it. What is compiled incrementally, as after an edit, is mostly alone or one of few, and waits for
     /// nothing until it is known what there is to plan: that is found out beside the second of them.
-    fn serve(&self, gate: Gate) -> Result<()> {
+    fn serve(&self, barrier: Barrier) -> Result<()> {
         thread::scope(|scope| {
-            let (mut edited, mut rehearsal) = (0, None);
-            let (asked, first) = gate.asked(|unit| {
+            let (mut edited, mut dry_run) = (0, None);
+            let (asked, first) = barrier.asked(|unit| {
                 if !unit.is_incremental {
                     return false;
                 }
                 edited += 1;
                 if edited == 2 {
-                    rehearsal = Some(scope.spawn(|| self.rehearse()));
+                    dry_run = Some(scope.spawn(|| self.run_dry()));
                 }
-                !rehearsal.as_ref().is_some_and(ScopedJoinHandle::is_finished)
+                !dry_run.as_ref().is_some_and(ScopedJoinHandle::is_finished)
             })?;
             if first.target.as_str().is_empty() {
                 return Ok(());
             }
-            let rehearsed = match rehearsal {
-                Some(rehearsal) => rehearsal.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
-                None => self.rehearse(),
+            let recorded = match dry_run {
+                Some(dry_run) => dry_run.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
+                None => self.run_dry(),
             };
             // The command is right without it.
-            rehearsed.and_then(|rehearsed| self.plan(rehearsed, first, (gate, asked))).unwrap_or_else(|error| {
+            recorded.and_then(|recorded| self.plan(recorded, first, (barrier, asked))).unwrap_or_else(|error| {
                 log::warn!("{error:#}");
                 notice::say_slow(self.env, "the rest was not planned, and each unit built by itself", &error);
             });
@@ -186,30 +186,30 @@ impl Planner<'_> {
     }
 
     /// Has cargo tell all units.
-    fn rehearse(&self) -> Result<Rehearsed<'_>> {
+    fn run_dry(&self) -> Result<Recorded<'_>> {
         let session = Session::open(self.env, self.config, self.env.get("RUSTC").unwrap_or("rustc"))?;
         let folder = session.cache.temp_dir()?;
         let path = Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
-        let recording = Recording::begin(path.to_owned())?;
+        let recorder = Recorder::begin(path.to_owned())?;
         let begun = SystemTime::now();
-        if let Some(why) = self.rehearsal.run(self.cargo, self.wrapper, &recording)? {
+        if let Some(why) = self.dry_run.run(self.cargo, self.wrapper, &recorder)? {
             log::warn!("{why:#}");
             notice::say_slow(self.env, "some units may not have been planned", &why);
         }
-        session.timings.add("rehearsal", Phase::Rehearsal, begun, SystemTime::now());
-        Ok(Rehearsed { session, recording, _folder: folder })
+        session.timings.add("rehearsal", Phase::DryRun, begun, SystemTime::now());
+        Ok(Recorded { session, recorder, _folder: folder })
     }
 
     /// Fills the store with what the command will ask for, whose units, the `first` of them and all later ones, wait as
     /// long as there is a `barrier`.
-    fn plan(&self, rehearsed: Rehearsed<'_>, first: Place, barrier: impl Send) -> Result<()> {
-        let Rehearsed { session, recording, _folder } = rehearsed;
-        let jobs = self.jobs(&recording);
+    fn plan(&self, recorded: Recorded<'_>, first: PlanRequest, barrier: impl Send) -> Result<()> {
+        let Recorded { session, recorder, _folder } = recorded;
+        let jobs = self.jobs(&recorder);
         if left::is_build_folder(&first.target, self.env) {
             // As with the rest of the cache, the build is right without it.
             left::sweep(&session.cache, &first.target).unwrap_or_else(|error| log::warn!("{error:#}"));
         }
-        let mut together = Together::new(&session, &recording, first.target, jobs)?;
+        let mut together = Together::new(&session, &recorder, first.target, jobs)?;
         let missing = together.tell();
         if !together.is_of_use(&first.output) {
             log::info!("not planned: cargo takes for fresh what a plan would make anew");
@@ -261,8 +261,8 @@ impl Planner<'_> {
         cargos_own(self.words).iter().any(|word| ["-q", "--quiet"].contains(&word.as_str()))
     }
 
-    fn jobs(&self, recording: &Recording) -> Jobs {
-        let told = || recording.jobs().map(|number| Jobs::told(&number));
+    fn jobs(&self, recorder: &Recorder) -> Jobs {
+        let told = || recorder.jobs().map(|number| Jobs::from_num_jobs(&number));
         Jobs::asked(cargos_own(self.words), self.env).or_else(told).unwrap_or(Jobs::All)
     }
 }

@@ -25,7 +25,8 @@ pub fn variables(unit: &Unit, dep_info: &str, cargo_home: &Utf8Path) -> BTreeSet
     let (package, target) = (unit.package.clone(), target_dir::target_folder(unit));
     let downloaded = target_dir::downloaded(cargo_home);
     let folders: Vec<Utf8PathBuf> = [package].into_iter().chain(target).chain(downloaded).collect();
-    let is_known = |path: &Utf8Path| folders.iter().any(|folder| path.starts_with(folder)) && !unit.places.moves(path);
+    let is_known =
+        |path: &Utf8Path| folders.iter().any(|folder| path.starts_with(folder)) && !unit.path_map.moves(path);
     let names = dep_info::variables(dep_info).into_iter();
     names.filter(|name| unit.env.get(name).is_some_and(|value| absolute_paths(value).any(is_known))).collect()
 }

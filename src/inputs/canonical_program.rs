@@ -15,13 +15,13 @@ use crate::{
         dockerfile::{Mount, Run},
         spec::{self, Output},
     },
-    store::provenance::Recipe,
+    store::provenance::Provenance,
     unit::work::Unit,
     util::{disk::OnDisk, state_dir::Cache},
 };
 
 /// Keeps the program that the step `key` of a unit left in `folder`.
-pub fn keep(cache: &Cache, key: &str, unit: &Unit, folder: &Utf8Path) -> Result<()> {
+pub fn save(cache: &Cache, key: &str, unit: &Unit, folder: &Utf8Path) -> Result<()> {
     let names = unit.output_files();
     let program = spec::outputs(unit, &names).into_iter().find(|output| output.host.extension() != Some("d"));
     let Output { host, source } = program.context("a build script's program has a name")?;
@@ -35,15 +35,15 @@ pub fn keep(cache: &Cache, key: &str, unit: &Unit, folder: &Utf8Path) -> Result<
 }
 
 /// Whether the program that this step made is kept.
-pub fn is_kept(cache: &Cache, key: &str) -> bool {
+pub fn is_saved(cache: &Cache, key: &str) -> bool {
     cache.used(&name_of(key)).is_some()
 }
 
 /// How a container gets at the program that this step made, `output` of its stage, if it is kept.
-pub fn recipe(cache: &Cache, key: &str, output: Output) -> Option<Recipe> {
+pub fn provenance(cache: &Cache, key: &str, output: Output) -> Option<Provenance> {
     let context = cache.used(&name_of(key))?;
     // A stage may have the step's own key.
-    Some(Recipe::of_copy(format!("{key}{KEPT}"), context, vec![output]))
+    Some(Provenance::of_copy(format!("{key}{SUFFIX}"), context, vec![output]))
 }
 
 /// The same step with all programs taken from the stages that made them.
@@ -51,7 +51,7 @@ pub fn as_made(run: &Run) -> Cow<'_, Run> {
     let mut made = Cow::Borrowed(run);
     for (number, mount) in run.mounts.iter().enumerate() {
         if let Mount::Bind { from, .. } = mount
-            && let Some(stage) = from.strip_suffix(KEPT)
+            && let Some(stage) = from.strip_suffix(SUFFIX)
             && let Mount::Bind { from, .. } = &mut made.to_mut().mounts[number]
         {
             *from = stage.to_owned();
@@ -61,9 +61,9 @@ pub fn as_made(run: &Run) -> Cow<'_, Run> {
 }
 
 /// What a kept program's recipe is called, after its step.
-const KEPT: &str = "-program";
+const SUFFIX: &str = "-program";
 
 /// Earlier versions kept programs at another place in `programs/KEY`.
 fn name_of(key: &str) -> String {
-    format!("programs/{key}{KEPT}")
+    format!("programs/{key}{SUFFIX}")
 }

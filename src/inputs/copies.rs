@@ -9,14 +9,14 @@ use super::Finder;
 use crate::{
     snapshot::content::file_digest,
     step::spec::Output,
-    store::provenance::Recipe,
+    store::provenance::Provenance,
     target::{left, shim::Shim},
     util::{disk::OnDisk, state_dir::digest},
 };
 
 impl Finder<'_> {
     /// An artifact as it is.
-    pub(super) fn copy(&mut self, path: &Utf8Path) -> Result<Recipe> {
+    pub(super) fn copy(&mut self, path: &Utf8Path) -> Result<Provenance> {
         match Shim::open(path)? {
             Some(shim) => self.copy_program(shim),
             None if path.is_dir() => self.copy_folder(path),
@@ -24,28 +24,28 @@ impl Finder<'_> {
         }
     }
 
-    fn copy_folder(&mut self, path: &Utf8Path) -> Result<Recipe> {
+    fn copy_folder(&mut self, path: &Utf8Path) -> Result<Provenance> {
         let copies = std::mem::replace(&mut self.reader.copies, true);
         let sources = self.reader.everything(path);
         self.reader.copies = copies;
         let part = &sources?.parts[0];
         let outputs = vec![Output { host: path.to_owned(), source: "/p".to_owned() }];
-        Ok(Recipe::of_copy(part.name.clone(), part.context.clone(), outputs))
+        Ok(Provenance::of_copy(part.name.clone(), part.context.clone(), outputs))
     }
 
-    pub(super) fn copy_file(&self, path: &Utf8Path) -> Result<Recipe> {
+    pub(super) fn copy_file(&self, path: &Utf8Path) -> Result<Provenance> {
         let content = file_digest(path.as_std_path()).with_context(|| format!("failed to read `{path}`"))?;
         self.copied(path, &content, |to| Ok(fs::copy(path, to).map(drop)?))
     }
 
-    fn copy_program(&self, mut shim: Shim) -> Result<Recipe> {
+    fn copy_program(&self, mut shim: Shim) -> Result<Provenance> {
         let content = shim.digest()?;
         let compiled = shim.compiled.clone();
         self.copied(&compiled, &content, |to| shim.unpack(to))
     }
 
     /// A file in a folder of the cache, under its content's name: if it is no longer the content that it was, under that of the copy.
-    fn copied(&self, path: &Utf8Path, content: &str, copy: impl FnOnce(&Utf8Path) -> Result<()>) -> Result<Recipe> {
+    fn copied(&self, path: &Utf8Path, content: &str, copy: impl FnOnce(&Utf8Path) -> Result<()>) -> Result<Provenance> {
         if left::maker(path).is_some() {
             bail!("failed to send `{path}`: it was left in the engine (hint: run the command again)");
         }
@@ -62,6 +62,6 @@ impl Finder<'_> {
         };
         let key = context.file_name().unwrap_or_default().to_owned();
         let outputs = vec![Output { host: path.to_owned(), source: format!("/p/{name}") }];
-        Ok(Recipe::of_copy(key, context, outputs))
+        Ok(Provenance::of_copy(key, context, outputs))
     }
 }

@@ -21,18 +21,18 @@ use crate::{
 
 /// Names of variables, and paths outside the package.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Learned {
+pub struct Discovered {
     pub variables: BTreeSet<String>,
     pub paths: BTreeSet<Utf8PathBuf>,
     /// The marks of the [places](crate::unit::path_map) that its output uses when it runs, so they have to be the host's.
-    #[serde(default)]
-    pub own_places: BTreeSet<String>,
+    #[serde(default, rename = "own_places")]
+    pub own_sentinels: BTreeSet<String>,
     /// The names of variables that its code has paths from: see [`crate::unit::baked_paths`].
     #[serde(default)]
     pub baked: BTreeSet<String>,
 }
 
-impl Learned {
+impl Discovered {
     /// What the outcome of a unit tells that the unit did not have, although the host has it.
     ///
     /// `dep_info` is the text of its `*.d` files.
@@ -49,7 +49,7 @@ impl Learned {
         let mut paths: BTreeSet<Utf8PathBuf> = paths.drain(..).map(|path| normalised(&unit.cwd.join(path))).collect();
         paths.retain(|path| may_be_given_of(unit, path, homes) && !are_given(unit, path) && path.exists());
         // In a plan, there is nothing in what others make.
-        paths.retain(|path| !unit.places.stands_in(path));
+        paths.retain(|path| !unit.path_map.is_in_dry_run_target(path));
         if matches!(unit.work, Work::Compile { .. }) {
             paths.extend(quoted_sources(unit, &stderr, &tree, homes));
         }
@@ -82,7 +82,7 @@ impl Learned {
     pub fn extend(&mut self, other: Self) {
         self.variables.extend(other.variables);
         self.paths.extend(other.paths);
-        self.own_places.extend(other.own_places);
+        self.own_sentinels.extend(other.own_sentinels);
         self.baked.extend(other.baked);
     }
 }
@@ -148,7 +148,7 @@ fn may_be_given_of(unit: &Unit, path: &Utf8Path, homes: &Homes) -> bool {
 
 /// Whether a path is in the target folder of a unit's build.
 fn is_made(unit: &Unit, path: &Utf8Path) -> bool {
-    target_dir::target_folder(unit).is_some_and(|target| path.starts_with(unit.places.meant(&target)))
+    target_dir::target_folder(unit).is_some_and(|target| path.starts_with(unit.path_map.real_path(&target)))
 }
 
 /// The path without `.` and `..`, by its text alone.
@@ -179,7 +179,7 @@ mod tests {
         (dir, root)
     }
 
-    fn learn(root: &Utf8Path, compile: bool, status: i32, said: &str) -> Learned {
+    fn note_discovered(root: &Utf8Path, compile: bool, status: i32, said: &str) -> Discovered {
         let args = RustcArgs::parse(vec![]);
         let out_dir = root.join("target");
         let work = match compile {
@@ -194,13 +194,13 @@ mod tests {
             status,
             stdout: said.clone(),
             stderr: said,
-            nonce: String::new(),
+            build_id: String::new(),
             called_git: false,
             is_left: false,
         };
         let homes = Homes { user: None, cargo: "/none".into() };
         let env = Env::with(&[("A", "1"), ("B", "2"), ("PATH", "/")]);
-        Learned::from(&unit, &outcome, "# env-dep:A\n", &env, &homes)
+        Discovered::from(&unit, &outcome, "# env-dep:A\n", &env, &homes)
     }
 
     #[test]
@@ -211,32 +211,39 @@ mod tests {
     #[test]
     fn a_compile_tells_what_it_read() {
         let (_dir, root) = tree();
-        let learned =
-            learn(&root, true, 1, "error: couldn't read `member/src/../../shared.txt`: No such file or directory");
-        assert_eq!(learned.paths, BTreeSet::from([root.join("shared.txt")]));
-        assert_eq!(learned.variables, BTreeSet::from(["A".to_owned()]));
+        let discovered = note_discovered(
+            &root,
+            true,
+            1,
+            "error: couldn't read `member/src/../../shared.txt`: No such file or directory",
+        );
+        assert_eq!(discovered.paths, BTreeSet::from([root.join("shared.txt")]));
+        assert_eq!(discovered.variables, BTreeSet::from(["A".to_owned()]));
     }
 
     #[test]
     fn a_build_script_tells_what_it_read() {
         let (_dir, root) = tree();
         let said = "cargo:rerun-if-changed=../shared.txt\ncargo::rerun-if-env-changed=B\ncargo::rerun-if-env-changed=PATH\ncargo:rerun-if-changed=/etc/passwd\n";
-        let learned = learn(&root, false, 0, said);
-        assert_eq!(learned.paths, BTreeSet::from([root.join("shared.txt")]));
-        assert_eq!(learned.variables, BTreeSet::from(["B".to_owned()]));
+        let discovered = note_discovered(&root, false, 0, said);
+        assert_eq!(discovered.paths, BTreeSet::from([root.join("shared.txt")]));
+        assert_eq!(discovered.variables, BTreeSet::from(["B".to_owned()]));
     }
 
     #[test]
     fn a_failure_that_misses_something_gets_the_whole_tree() {
         let (_dir, root) = tree();
-        assert_eq!(learn(&root, false, 101, "Os { code: 2, kind: NotFound }").paths, BTreeSet::from([root.clone()]));
-        assert!(learn(&root, true, 1, "error[E0308]: mismatched types").paths.is_empty());
+        assert_eq!(
+            note_discovered(&root, false, 101, "Os { code: 2, kind: NotFound }").paths,
+            BTreeSet::from([root.clone()])
+        );
+        assert!(note_discovered(&root, true, 1, "error[E0308]: mismatched types").paths.is_empty());
         let said = |text: &str| format!(r#"{{"message":"{text}","code":null,"level":"error"}}"#);
-        assert!(!learn(&root, true, 1, &said("no query cache: run `cargo sqlx prepare`")).paths.is_empty());
+        assert!(!note_discovered(&root, true, 1, &said("no query cache: run `cargo sqlx prepare`")).paths.is_empty());
         for of_parser in
             ["expected one of `!` or `::`, found `read`", "this file contains an unclosed delimiter", "aborting"]
         {
-            assert!(learn(&root, true, 1, &said(of_parser)).paths.is_empty(), "{of_parser}");
+            assert!(note_discovered(&root, true, 1, &said(of_parser)).paths.is_empty(), "{of_parser}");
         }
     }
 }

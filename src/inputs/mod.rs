@@ -26,7 +26,7 @@ use crate::{
         dockerfile::Mount,
         spec::{Key, Output},
     },
-    store::provenance::{Origin, Recipe, Recipes},
+    store::provenance::{Origin, Provenance, ProvenanceRecords},
     target::shim,
     unit::work::{Unit, Work},
     util::state_dir::Cache,
@@ -44,7 +44,7 @@ pub struct Inputs {
     pub heavy: BTreeSet<Key>,
     /// The crates it is compiled against.
     pub crates: Vec<Key>,
-    /// See [`Recipe::macros`].
+    /// See [`Provenance::macros`].
     pub macros: Option<Utf8PathBuf>,
     /// What the code of those crates may open when it runs; see [`crate::unit::baked_paths`].
     pub baked: BTreeSet<Utf8PathBuf>,
@@ -55,7 +55,7 @@ pub struct Inputs {
 /// Where to look for inputs.
 pub struct Finder<'a> {
     pub cache: &'a Cache,
-    pub recipes: Recipes<'a>,
+    pub records: ProvenanceRecords<'a>,
     pub reader: Reader<'a>,
 }
 
@@ -102,9 +102,9 @@ impl Finder<'_> {
             Work::BuildScript { program, .. } => {
                 self.program(program, unit, &mut inputs)?;
                 // The dynamic libraries among the crates of a program that is about to run.
-                for recipe in &below {
-                    for output in recipe.outputs.iter().filter(|output| output.host.extension() == Some("so")) {
-                        inputs.mount(recipe, output, false);
+                for provenance in &below {
+                    for output in provenance.outputs.iter().filter(|output| output.host.extension() == Some("so")) {
+                        inputs.mount(provenance, output, false);
                     }
                 }
                 self.named_by_variables(unit, &mut inputs)?;
@@ -117,15 +117,15 @@ impl Finder<'_> {
     }
 
     /// The crates of `--extern` and all that they were compiled against; or the program of a build script, and its crates.
-    fn below(&mut self, unit: &Unit, inputs: &mut Inputs) -> Result<Vec<Recipe>> {
+    fn below(&mut self, unit: &Unit, inputs: &mut Inputs) -> Result<Vec<Provenance>> {
         match &unit.work {
             Work::Compile { args, .. } => {
                 self.direct_crates(unit, args, inputs)?;
-                self.recipes.crate_closure(&inputs.crates)
+                self.records.crate_closure(&inputs.crates)
             }
             Work::BuildScript { program, .. } => {
                 let (key, _) = self.key_of(program)?;
-                self.recipes.crate_closure(&[key])
+                self.records.crate_closure(&[key])
             }
         }
     }
@@ -149,17 +149,22 @@ impl Finder<'_> {
     }
 
     /// Shows a unit what code that it runs has baked in: a macro, or a build script.
-    fn baked(&mut self, unit: &mut Unit, below: &[Recipe], inputs: &mut Inputs) -> Result<()> {
-        inputs.baked = below.iter().flat_map(|recipe| recipe.baked.code.clone()).collect();
+    fn baked(&mut self, unit: &mut Unit, below: &[Provenance], inputs: &mut Inputs) -> Result<()> {
+        inputs.baked = below.iter().flat_map(|provenance| provenance.baked.code.clone()).collect();
         let mut run: BTreeSet<Utf8PathBuf> = match &unit.work {
-            Work::Compile { .. } => below.iter().flat_map(|recipe| recipe.baked.macros.clone()).collect(),
+            Work::Compile { .. } => below.iter().flat_map(|provenance| provenance.baked.macros.clone()).collect(),
             Work::BuildScript { .. } => {
                 let mut tools = vec![];
                 for path in unit.artifacts().filter(|path| path.exists()) {
                     tools.push(self.key_of(path)?.0);
                 }
-                let tools = self.recipes.crate_closure(&tools)?;
-                inputs.baked.iter().cloned().chain(tools.into_iter().flat_map(|recipe| recipe.baked.code)).collect()
+                let tools = self.records.crate_closure(&tools)?;
+                inputs
+                    .baked
+                    .iter()
+                    .cloned()
+                    .chain(tools.into_iter().flat_map(|provenance| provenance.baked.code))
+                    .collect()
             }
         };
         // At common places runs the program that was made there.
@@ -168,23 +173,23 @@ impl Finder<'_> {
         }
         for path in run {
             if let Some(folder) = self.named_path(&path, inputs)? {
-                unit.places = std::mem::take(&mut unit.places).with_baked(&folder);
+                unit.path_map = std::mem::take(&mut unit.path_map).with_baked(&folder);
             }
         }
         Ok(())
     }
 
-    fn crates(&mut self, unit: &Unit, args: &RustcArgs, below: &[Recipe], inputs: &mut Inputs) {
+    fn crates(&mut self, unit: &Unit, args: &RustcArgs, below: &[Provenance], inputs: &mut Inputs) {
         let named: Vec<Utf8PathBuf> = args.externs().filter_map(|(_, path)| Some(unit.cwd.join(path?))).collect();
-        for recipe in below {
+        for provenance in below {
             // A crate of unknown making may have been compiled with this unit's former output beside it.
             let is_input =
-                |output: &&Output| is_wanted(output, recipe, unit.links(), &named) && !is_own(&output.host, args);
-            for output in recipe.outputs.iter().filter(is_input) {
-                inputs.mount(recipe, output, false);
+                |output: &&Output| is_wanted(output, provenance, unit.links(), &named) && !is_own(&output.host, args);
+            for output in provenance.outputs.iter().filter(is_input) {
+                inputs.mount(provenance, output, false);
             }
             // From common places, no source of another crate is seen where that crate had it.
-            inputs.roots.extend(recipe.macros.clone().filter(|package| !unit.places.moves(package)));
+            inputs.roots.extend(provenance.macros.clone().filter(|package| !unit.path_map.moves(package)));
         }
     }
 
@@ -210,26 +215,26 @@ impl Finder<'_> {
             return Ok(());
         }
         let (key, _) = self.key_of(path)?;
-        let recipe = self.recipes.get(&key).context("a recipe just found is gone")?.clone();
-        inputs.mount(&recipe, &output_at(&recipe, path), false);
+        let provenance = self.records.get(&key).context("a recipe just found is gone")?.clone();
+        inputs.mount(&provenance, &output_at(&provenance, path), false);
         Ok(())
     }
 
     /// Whether a build script may run at common places: its program holds no path of the host, or there is one without.
     pub fn is_at_home_anywhere(&mut self, program: &Utf8Path) -> Result<bool> {
         let (key, is_known) = self.key_of(program)?;
-        let common = self.recipes.get(&key).and_then(|recipe| recipe.common.as_deref());
-        Ok(is_known && common.is_none_or(|common| canonical_program::is_kept(self.cache, common)))
+        let common = self.records.get(&key).and_then(|provenance| provenance.common.as_deref());
+        Ok(is_known && common.is_none_or(|common| canonical_program::is_saved(self.cache, common)))
     }
 
     /// Mounts the program of a build script: at common places, the one that was made there.
     fn program(&mut self, path: &Utf8Path, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
         let (key, _) = self.key_of(path)?;
-        let common = self.recipes.get(&key).filter(|_| unit.places.are_common()).and_then(|recipe| {
-            canonical_program::recipe(self.cache, recipe.common.as_deref()?, output_at(recipe, path))
+        let common = self.records.get(&key).filter(|_| unit.path_map.are_common()).and_then(|provenance| {
+            canonical_program::provenance(self.cache, provenance.common.as_deref()?, output_at(provenance, path))
         });
         match common {
-            Some(recipe) => inputs.mount(&recipe, &recipe.outputs[0], false),
+            Some(provenance) => inputs.mount(&provenance, &provenance.outputs[0], false),
             None => self.artifact(path, inputs)?,
         }
         Ok(())
@@ -238,22 +243,22 @@ impl Finder<'_> {
     /// The recipe of an artifact, and whether it was known; one of unknown making is copied.
     fn key_of(&mut self, path: &Utf8Path) -> Result<(Key, bool)> {
         let path = shim::compiled(path)?;
-        if let Some(recipe) = self.recipes.of_path(&path) {
-            let known = matches!(recipe.origin, Origin::Step);
-            return Ok((recipe.key.clone(), known));
+        if let Some(provenance) = self.records.of_path(&path) {
+            let known = matches!(provenance.origin, Origin::Step);
+            return Ok((provenance.key.clone(), known));
         }
-        let recipe = Recipe { baked: baked::of_file(&path)?, ..self.copy(&path)? };
-        let key = recipe.key.clone();
-        self.recipes.save(recipe)?;
+        let provenance = Provenance { baked: baked::of_file(&path)?, ..self.copy(&path)? };
+        let key = provenance.key.clone();
+        self.records.save(provenance)?;
         Ok((key, false))
     }
 
     /// The files of the unit's own package, and those outside of it that the unit reads.
     fn package(&mut self, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
         let writable = matches!(unit.work, Work::BuildScript { .. });
-        let mut holes = vec![unit.places.meant(unit.out_dir())];
+        let mut holes = vec![unit.path_map.real_path(unit.out_dir())];
         holes.extend(inputs.mounts.iter().filter_map(|mount| match mount {
-            Mount::Bind { target, .. } => Some(unit.places.meant(Utf8Path::new(target))),
+            Mount::Bind { target, .. } => Some(unit.path_map.real_path(Utf8Path::new(target))),
             _ => None,
         }));
         let mut roots = std::mem::take(&mut inputs.roots);
@@ -266,18 +271,18 @@ impl Finder<'_> {
                 let sources = self.reader.sources(&root, unit, &wanted)?;
                 inputs.mount_sources(&sources, &holes, writable)?;
                 if unit.package.starts_with(&root)
-                    && !unit.places.moves(&unit.package)
+                    && !unit.path_map.moves(&unit.package)
                     && unit.serves_units()
                     && sources.have_macros(self.cache)?
                 {
                     inputs.macros = Some(unit.package.clone());
                 }
             } else {
-                let recipe = self.copy_file(&root)?;
-                inputs.mount(&recipe, &recipe.outputs[0], writable);
+                let provenance = self.copy_file(&root)?;
+                inputs.mount(&provenance, &provenance.outputs[0], writable);
                 // What a dependency says of its sources names them as it saw them.
-                let host = Utf8PathBuf::from(unit.places.common(root.as_str()));
-                inputs.mount(&recipe, &Output { host, ..recipe.outputs[0].clone() }, writable);
+                let host = Utf8PathBuf::from(unit.path_map.common(root.as_str()));
+                inputs.mount(&provenance, &Output { host, ..provenance.outputs[0].clone() }, writable);
             }
         }
         Ok(())
@@ -300,25 +305,25 @@ impl Inputs {
     }
 
     /// Mounts an output where the host has it, unless something is mounted there already.
-    fn mount(&mut self, recipe: &Recipe, output: &Output, writable: bool) {
+    fn mount(&mut self, provenance: &Provenance, output: &Output, writable: bool) {
         let is_same = |mount: &Mount| matches!(mount, Mount::Bind { target, .. } if *target == output.host);
         if self.mounts.iter().any(is_same) {
             return;
         }
-        match &recipe.origin {
-            Origin::Step => push_new(&mut self.stages, recipe.key.clone()),
+        match &provenance.origin {
+            Origin::Step => push_new(&mut self.stages, provenance.key.clone()),
             Origin::Copy { context } => {
-                self.contexts.insert(recipe.key.clone(), context.clone());
+                self.contexts.insert(provenance.key.clone(), context.clone());
             }
         }
-        let (from, source, target) = (recipe.key.clone(), output.source.clone(), output.host.to_string());
+        let (from, source, target) = (provenance.key.clone(), output.source.clone(), output.host.to_string());
         self.mounts.push(Mount::Bind { from, source, target, writable });
     }
 }
 
 /// The output that the host has at `path`, or a link to it: if by another name, the first.
-fn output_at(recipe: &Recipe, path: &Utf8Path) -> Output {
-    let output = recipe.outputs.iter().find(|output| output.host == path).unwrap_or(&recipe.outputs[0]);
+fn output_at(provenance: &Provenance, path: &Utf8Path) -> Output {
+    let output = provenance.outputs.iter().find(|output| output.host == path).unwrap_or(&provenance.outputs[0]);
     Output { host: path.to_owned(), source: output.source.clone() }
 }
 
@@ -331,8 +336,8 @@ fn is_own(path: &Utf8Path, args: &RustcArgs) -> bool {
 
 /// Whether a unit reads this file of a crate below it: one that links wants object code, one that does not
 /// is content with metadata, as cargo's pipelining shows; what `--extern` names is always wanted.
-fn is_wanted(output: &Output, recipe: &Recipe, links: bool, named: &[Utf8PathBuf]) -> bool {
-    let has = |extension| recipe.outputs.iter().any(|output| output.host.extension() == Some(extension));
+fn is_wanted(output: &Output, provenance: &Provenance, links: bool, named: &[Utf8PathBuf]) -> bool {
+    let has = |extension| provenance.outputs.iter().any(|output| output.host.extension() == Some(extension));
     match output.host.extension() {
         Some("rmeta") => !links || !has("rlib") || named.contains(&output.host),
         Some("rlib") => links || !has("rmeta") || named.contains(&output.host),
@@ -385,20 +390,20 @@ mod tests {
     #[test]
     fn metadata_serves_a_program_that_links_nothing_of_it() {
         let outputs = vec![Output { host: "/d/liba.rmeta".into(), source: String::new() }];
-        let recipe = Recipe::of_copy("k".into(), "/c".into(), outputs);
-        assert!(is_wanted(&recipe.outputs[0], &recipe, true, &[]));
+        let provenance = Provenance::of_copy("k".into(), "/c".into(), outputs);
+        assert!(is_wanted(&provenance.outputs[0], &provenance, true, &[]));
     }
 
     #[test]
     fn linking_wants_object_code_and_checking_metadata() {
         let output = |name: &str| Output { host: name.into(), source: String::new() };
         let outputs = vec![output("/d/liba.rmeta"), output("/d/liba.rlib"), output("/d/a.d")];
-        let recipe = Recipe::of_copy("k".into(), "/c".into(), outputs);
+        let provenance = Provenance::of_copy("k".into(), "/c".into(), outputs);
         let wanted = |links, named: &[Utf8PathBuf]| -> Vec<_> {
-            recipe
+            provenance
                 .outputs
                 .iter()
-                .filter(|output| is_wanted(output, &recipe, links, named))
+                .filter(|output| is_wanted(output, &provenance, links, named))
                 .map(|o| o.host.as_str())
                 .collect()
         };

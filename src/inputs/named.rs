@@ -54,7 +54,7 @@ impl Finder<'_> {
             return Ok(None);
         }
         for dir in path.ancestors() {
-            if dir.file_name() == Some("out") && (self.recipes.of_path(dir).is_some() || is_out_dir(dir)) {
+            if dir.file_name() == Some("out") && (self.records.of_path(dir).is_some() || is_out_dir(dir)) {
                 return self.artifact(dir, inputs).map(|()| Some(dir.to_owned()));
             }
             if path.exists() && dir.join("Cargo.toml").exists() {
@@ -73,8 +73,8 @@ impl Finder<'_> {
         let found = start.ancestors().flat_map(|dir| names.map(|name| dir.join(name))).find(|path| path.is_file());
         let manifest = Some(unit.cwd.join("Cargo.toml")).filter(|path| path.is_file());
         for path in found.into_iter().chain(manifest).filter(|path| !are_given(unit, path)) {
-            let recipe = self.copy_file(&path)?;
-            inputs.mount(&recipe, &recipe.outputs[0], false);
+            let provenance = self.copy_file(&path)?;
+            inputs.mount(&provenance, &provenance.outputs[0], false);
         }
         Ok(())
     }

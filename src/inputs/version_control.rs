@@ -8,7 +8,7 @@ use crate::{inputs::sources::Homes, store::archive::Outcome, unit::work::Unit};
 pub fn is_missed(unit: &Unit, outcome: &Outcome, homes: &Homes) -> bool {
     unit.is_build_script()
         && (outcome.called_git || misses_one(&outcome.stdout) || misses_one(&outcome.stderr))
-        && homes.repository_of(&unit.package).is_some()
+        && homes.version_control_of(&unit.package).is_some()
         && !homes.is_from_elsewhere(&unit.package)
 }
 

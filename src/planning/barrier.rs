@@ -22,7 +22,7 @@ use crate::config::env::{BARRIER, Env};
 
 /// Where a waiting unit belongs.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct Place {
+pub struct PlanRequest {
     /// Its target folder, which may be no path at all.
     pub target: Utf8PathBuf,
     /// A path in there that it writes to, if any.
@@ -34,9 +34,9 @@ pub struct Place {
 }
 
 /// The planner's side.
-pub struct Gate(UnixListener);
+pub struct Barrier(UnixListener);
 
-impl Gate {
+impl Barrier {
     /// A new one, under a name that nobody else has.
     pub fn new(name: &str) -> Result<Self> {
         let listener = address(name).and_then(|address| UnixListener::bind_addr(&address));
@@ -47,13 +47,13 @@ impl Gate {
     /// accepts connections for us.
     ///
     /// The answer is to be kept as long as units are to wait, and so is the gate.
-    pub fn asked(&self, mut goes_on: impl FnMut(&Place) -> bool) -> Result<(UnixStream, Place)> {
+    pub fn asked(&self, mut goes_on: impl FnMut(&PlanRequest) -> bool) -> Result<(UnixStream, PlanRequest)> {
         let mut ask = || {
             loop {
                 let (mut unit, _) = self.0.accept()?;
-                let place: Place = serde_json::from_reader(&unit)?;
-                if place.is_worth_a_plan && !goes_on(&place) {
-                    return Ok::<_, io::Error>((unit, place));
+                let request: PlanRequest = serde_json::from_reader(&unit)?;
+                if request.is_worth_a_plan && !goes_on(&request) {
+                    return Ok::<_, io::Error>((unit, request));
                 }
                 // It may be dead by now.
                 let _ = unit.write_all(&[0]);
@@ -63,25 +63,25 @@ impl Gate {
     }
 }
 
-impl From<OwnedFd> for Gate {
+impl From<OwnedFd> for Barrier {
     fn from(socket: OwnedFd) -> Self {
         Self(socket.into())
     }
 }
 
-impl From<Gate> for OwnedFd {
-    fn from(gate: Gate) -> Self {
-        gate.0.into()
+impl From<Barrier> for OwnedFd {
+    fn from(barrier: Barrier) -> Self {
+        barrier.0.into()
     }
 }
 
 /// Waits at the gate that this process was told of; gives whether there was a plan.
-pub fn pass(env: &Env, place: impl FnOnce() -> Place) -> bool {
+pub fn pass(env: &Env, request: impl FnOnce() -> PlanRequest) -> bool {
     let Some(name) = env.get(BARRIER) else { return false };
     // Nobody there, or nobody any more: no plan is to be waited for.
-    let Ok(mut gate) = address(name).and_then(|address| UnixStream::connect_addr(&address)) else { return false };
-    let told = serde_json::to_writer(&gate, &place()).map_err(io::Error::from);
-    let answer = told.and_then(|()| gate.shutdown(Shutdown::Write)).and_then(|()| gate.read(&mut [0]));
+    let Ok(mut barrier) = address(name).and_then(|address| UnixStream::connect_addr(&address)) else { return false };
+    let told = serde_json::to_writer(&barrier, &request()).map_err(io::Error::from);
+    let answer = told.and_then(|()| barrier.shutdown(Shutdown::Write)).and_then(|()| barrier.read(&mut [0]));
     !matches!(answer, Ok(1))
 }
 
@@ -97,54 +97,54 @@ mod tests {
 
     #[test]
     fn units_wait_until_the_plan_is_done() {
-        let place = || Place {
+        let request = || PlanRequest {
             target: "/t/a b".into(),
             output: "/t/a b/c\n".into(),
             is_worth_a_plan: true,
             is_incremental: false,
         };
         let name = format!("test-{}", std::process::id());
-        let gate = Gate::new(&name).unwrap();
+        let barrier = Barrier::new(&name).unwrap();
         let (sender, receiver) = mpsc::channel();
         let units: Vec<_> = (0..3)
             .map(|_| {
                 let (name, sender) = (name.clone(), sender.clone());
                 thread::spawn(move || {
-                    assert!(pass(&Env::with(&[(BARRIER, &name)]), place));
+                    assert!(pass(&Env::with(&[(BARRIER, &name)]), request));
                     sender.send(()).unwrap();
                 })
             })
             .collect();
         // Whoever is late finds no gate.
-        let asked: Vec<_> = units.iter().map(|_| gate.asked(|_| false).unwrap()).collect();
-        assert!(asked.iter().all(|(_, told)| *told == place()));
+        let asked: Vec<_> = units.iter().map(|_| barrier.asked(|_| false).unwrap()).collect();
+        assert!(asked.iter().all(|(_, told)| *told == request()));
         assert!(receiver.recv_timeout(Duration::from_millis(100)).is_err(), "a unit went through");
-        drop((asked, gate));
+        drop((asked, barrier));
         units.into_iter().for_each(|unit| unit.join().unwrap());
         // A process that another test starts has all that is open here for a moment.
         let is_gone = |_| {
             thread::sleep(Duration::from_millis(10));
-            !pass(&Env::with(&[(BARRIER, &name)]), place)
+            !pass(&Env::with(&[(BARRIER, &name)]), request)
         };
         assert!((0..100).any(is_gone));
-        assert!(!pass(&Env::with(&[]), place));
+        assert!(!pass(&Env::with(&[]), request));
     }
 
     #[test]
     fn what_is_worth_no_plan_goes_on_by_itself() {
-        let place = |(is_worth_a_plan, is_incremental)| {
+        let request = |(is_worth_a_plan, is_incremental)| {
             let (target, output) = ("/t".into(), "/t/a".into());
-            Place { target, output, is_worth_a_plan, is_incremental }
+            PlanRequest { target, output, is_worth_a_plan, is_incremental }
         };
         let name = format!("test-alone-{}", std::process::id());
-        let gate = Gate::new(&name).unwrap();
+        let barrier = Barrier::new(&name).unwrap();
         let units = thread::spawn(move || {
             [(false, false), (true, true), (true, false)]
-                .map(|told| pass(&Env::with(&[(BARRIER, &name)]), || place(told)))
+                .map(|told| pass(&Env::with(&[(BARRIER, &name)]), || request(told)))
         });
-        let (asked, told) = gate.asked(|place| place.is_incremental).unwrap();
-        assert_eq!(told, place((true, false)));
-        drop((asked, gate));
+        let (asked, told) = barrier.asked(|request| request.is_incremental).unwrap();
+        assert_eq!(told, request((true, false)));
+        drop((asked, barrier));
         assert_eq!(units.join().unwrap(), [false, false, true]);
     }
 }

@@ -32,7 +32,7 @@ pub fn words(out_dir: &Utf8Path) -> String {
 
 /// What a build script said to cargo, as far as it changes units.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct BuildOutput {
     /// Values of `-L`: folders below the script's output folder, which cargo puts first, and others.
     own_paths: Vec<String>,
     other_paths: Vec<String>,
@@ -45,37 +45,37 @@ pub struct Said {
     metadata: Vec<(String, String)>,
 }
 
-impl Said {
+impl BuildOutput {
     /// Reads the standard output of a script; `None` if it says anything that no placeholder stands for.
     pub fn of(stdout: &[u8], out_dir: &Utf8Path) -> Option<Self> {
-        let mut said = Self::default();
+        let mut output = Self::default();
         let lines = stdout.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
         for line in lines.map(str::trim).filter_map(|line| line.strip_prefix("cargo:")) {
             let (line, is_new) = line.strip_prefix(':').map_or((line, false), |line| (line, true));
             let (key, value) = line.split_once('=')?;
             let (key, value) = (key.trim(), value.trim_end());
             match key {
-                "rustc-link-search" => said.add_path(value, out_dir),
-                "rustc-link-lib" => said.libraries.push(value.to_owned()),
-                "rustc-flags" => said.add_flags(value, out_dir)?,
-                "rustc-link-arg" => said.link_args.push(value.to_owned()),
-                "rustc-cfg" => said.cfgs.push(value.to_owned()),
-                "rustc-check-cfg" => said.check_cfgs.push(value.to_owned()),
+                "rustc-link-search" => output.add_path(value, out_dir),
+                "rustc-link-lib" => output.libraries.push(value.to_owned()),
+                "rustc-flags" => output.add_flags(value, out_dir)?,
+                "rustc-link-arg" => output.link_args.push(value.to_owned()),
+                "rustc-cfg" => output.cfgs.push(value.to_owned()),
+                "rustc-check-cfg" => output.check_cfgs.push(value.to_owned()),
                 "rustc-env" => {
                     let (name, value) = value.split_once('=').filter(|(name, _)| *name != "RUSTC_BOOTSTRAP")?;
-                    said.variables.push((name.to_owned(), value.to_owned()));
+                    output.variables.push((name.to_owned(), value.to_owned()));
                 }
                 "warning" | "rerun-if-changed" | "rerun-if-env-changed" => {}
                 "metadata" if is_new => {
                     let (name, value) = value.split_once('=')?;
-                    said.metadata.push((name.to_owned(), value.to_owned()));
+                    output.metadata.push((name.to_owned(), value.to_owned()));
                 }
                 // Arguments for the linkers of some targets only, errors, and what a later cargo knows.
                 _ if is_new || key == "error" || key.starts_with("rustc-") => return None,
-                _ => said.metadata.push((key.to_owned(), value.to_owned())),
+                _ => output.metadata.push((key.to_owned(), value.to_owned())),
             }
         }
-        Some(said)
+        Some(output)
     }
 
     fn add_path(&mut self, value: &str, out_dir: &Utf8Path) {
@@ -120,12 +120,12 @@ pub fn scripts(unit: &Unit) -> Vec<String> {
 }
 
 /// Fills in what scripts, told by their output folders, said.
-pub fn fill<'a>(unit: &mut Unit, said: impl Fn(&str) -> Option<&'a Said>) {
+pub fn fill<'a>(unit: &mut Unit, output: impl Fn(&str) -> Option<&'a BuildOutput>) {
     match &mut unit.work {
-        Work::Compile { args, .. } => *args = RustcArgs::parse(filled(args.words(), &said)),
+        Work::Compile { args, .. } => *args = RustcArgs::parse(filled(args.words(), &output)),
         Work::BuildScript { library_path, .. } => {
-            let folders = |entry: &String| match script_of(entry).and_then(&said) {
-                Some(said) => said.own_folders().map(Utf8Path::to_string).collect(),
+            let folders = |entry: &String| match script_of(entry).and_then(&output) {
+                Some(output) => output.own_folders().map(Utf8Path::to_string).collect(),
                 None => vec![entry.clone()],
             };
             *library_path = library_path.iter().flat_map(folders).collect();
@@ -133,12 +133,12 @@ pub fn fill<'a>(unit: &mut Unit, said: impl Fn(&str) -> Option<&'a Said>) {
     }
     let mut env = BTreeMap::new();
     for (name, value) in std::mem::take(&mut unit.env) {
-        match name.strip_suffix(VARIABLE).zip(said(&value)) {
+        match name.strip_suffix(VARIABLE).zip(output(&value)) {
             None => drop(env.insert(name, value)),
-            Some(("", said)) => env.extend(said.variables.iter().cloned()),
-            Some((links, said)) => {
+            Some(("", output)) => env.extend(output.variables.iter().cloned()),
+            Some((links, output)) => {
                 env.extend(
-                    said.metadata.iter().map(|(key, value)| (format!("{links}{}", in_a_name(key)), value.clone())),
+                    output.metadata.iter().map(|(key, value)| (format!("{links}{}", in_a_name(key)), value.clone())),
                 );
             }
         }
@@ -147,21 +147,21 @@ pub fn fill<'a>(unit: &mut Unit, said: impl Fn(&str) -> Option<&'a Said>) {
 }
 
 /// A command line in which each placeholder, and the option before it, has made way for what was said.
-fn filled<'a>(words: &[String], said: &impl Fn(&str) -> Option<&'a Said>) -> Vec<String> {
+fn filled<'a>(words: &[String], output: &impl Fn(&str) -> Option<&'a BuildOutput>) -> Vec<String> {
     let mut filled: Vec<String> = Vec::with_capacity(words.len());
     for word in words {
-        let Some((said, out_dir)) = script_of(word).and_then(|script| Some((said(script)?, script))) else {
+        let Some((output, out_dir)) = script_of(word).and_then(|script| Some((output(script)?, script))) else {
             filled.push(word.clone());
             continue;
         };
         let option = filled.pop().unwrap_or_default();
         let (values, before) = match option.as_str() {
-            "-L" if word.starts_with(out_dir) => (&said.own_paths, ""),
-            "-L" => (&said.other_paths, ""),
-            "-l" => (&said.libraries, ""),
-            "--cfg" => (&said.cfgs, ""),
-            "--check-cfg" => (&said.check_cfgs, ""),
-            _ => (&said.link_args, "link-arg="),
+            "-L" if word.starts_with(out_dir) => (&output.own_paths, ""),
+            "-L" => (&output.other_paths, ""),
+            "-l" => (&output.libraries, ""),
+            "--cfg" => (&output.cfgs, ""),
+            "--check-cfg" => (&output.check_cfgs, ""),
+            _ => (&output.link_args, "link-arg="),
         };
         filled.extend(values.iter().flat_map(|value| [option.clone(), format!("{before}{value}")]));
     }
@@ -193,8 +193,8 @@ mod tests {
 
     const OUT: &str = "/t/build/a-1/out";
 
-    fn said(stdout: &str) -> Option<Said> {
-        Said::of(stdout.as_bytes(), OUT.into())
+    fn output(stdout: &str) -> Option<BuildOutput> {
+        BuildOutput::of(stdout.as_bytes(), OUT.into())
     }
 
     fn compile(line: &str) -> Unit {
@@ -214,7 +214,7 @@ mod tests {
             cargo:rustc-flags=-l m -L/opt\ncargo:rustc-link-lib=static=z\ncargo:rustc-cfg=fast=\"1\"\n\
             cargo:rustc-link-arg=-Wl,-z\ncargo:rustc-env=A=b=c\ncargo:rerun-if-changed=x\ncargo:root=/r\n\
             cargo::metadata=in-clude=/i\ncargo:rustc-check-cfg=cfg(fast)";
-        let said = said(stdout).unwrap();
+        let output = output(stdout).unwrap();
         let line = format!(
             "a.rs --cfg x -L dependency=/d -L {OUT}/{NAME} -L /{NAME}{OUT} -l {NAME}{OUT} -C link-arg={NAME}{OUT} --cfg {NAME}{OUT} --check-cfg {NAME}{OUT}"
         );
@@ -223,7 +223,7 @@ mod tests {
             unit.env.insert(name.to_owned(), value.to_owned());
         }
         assert_eq!(scripts(&unit), [OUT]);
-        fill(&mut unit, |script| (script == OUT).then_some(&said));
+        fill(&mut unit, |script| (script == OUT).then_some(&output));
         assert_eq!(
             words(&unit),
             format!(
@@ -246,22 +246,28 @@ mod tests {
             "cargo:rustc-flags=-x",
             "cargo:rustc-env=RUSTC_BOOTSTRAP=1",
         ] {
-            assert_eq!(said(line), None, "{line}");
+            assert_eq!(output(line), None, "{line}");
         }
-        assert_eq!(said("cargo:warning=x\nno directive\n"), Some(Said::default()));
+        assert_eq!(output("cargo:warning=x\nno directive\n"), Some(BuildOutput::default()));
     }
 
     /// Those of the rehearsal are read back as what they are.
     #[test]
     fn a_script_is_known_by_its_placeholders() {
-        let said = said(&super::words(OUT.into())).unwrap();
-        assert_eq!(said.own_folders().collect::<Vec<_>>(), [format!("{OUT}/{NAME}")]);
-        let values =
-            [&said.own_paths, &said.other_paths, &said.libraries, &said.link_args, &said.cfgs, &said.check_cfgs];
+        let output = output(&super::words(OUT.into())).unwrap();
+        assert_eq!(output.own_folders().collect::<Vec<_>>(), [format!("{OUT}/{NAME}")]);
+        let values = [
+            &output.own_paths,
+            &output.other_paths,
+            &output.libraries,
+            &output.link_args,
+            &output.cfgs,
+            &output.check_cfgs,
+        ];
         for value in values {
             assert_eq!(script_of(&value[0]), Some(OUT));
         }
-        assert_eq!(said.variables, [(VARIABLE.to_owned(), OUT.to_owned())]);
-        assert_eq!(in_a_name(&said.metadata[0].0), VARIABLE);
+        assert_eq!(output.variables, [(VARIABLE.to_owned(), OUT.to_owned())]);
+        assert_eq!(in_a_name(&output.metadata[0].0), VARIABLE);
     }
 }

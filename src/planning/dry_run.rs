@@ -4,14 +4,14 @@ use anyhow::{Error, Result, anyhow};
 use camino::Utf8Path;
 
 use crate::{
-    config::env::RECORDING,
-    planning::recorder::Recording,
+    config::env::RECORDER,
+    planning::recorder::Recorder,
     util::process::{self, Cmd},
 };
 
 /// A cargo command line whose outcome nobody wants.
 #[derive(Debug, PartialEq)]
-pub struct Rehearsal {
+pub struct DryRun {
     words: Vec<String>,
     /// The command of `words`.
     command: String,
@@ -46,7 +46,7 @@ fn command_at(words: &[String]) -> Option<usize> {
     words.iter().position(|word| !word.starts_with(['-', '+']))
 }
 
-impl Rehearsal {
+impl DryRun {
     /// That of the command line `words`, which follow cargo's name; `None` for one that is not rehearsed.
     pub fn of(words: &[String]) -> Option<Self> {
         let at = command_at(words)?;
@@ -61,31 +61,31 @@ impl Rehearsal {
         if options.iter().any(is_beyond_us) {
             return None;
         }
-        let mut rehearsal = words[..at].to_vec();
-        rehearsal.push(command.to_owned());
+        let mut dry_run = words[..at].to_vec();
+        dry_run.push(command.to_owned());
         if ["test", "bench"].contains(&command) {
-            rehearsal.push("--no-run".to_owned());
+            dry_run.push("--no-run".to_owned());
         }
-        rehearsal.extend(options);
+        dry_run.extend(options);
         if command == "rustc" {
-            rehearsal.extend_from_slice(&words[end..]);
+            dry_run.extend_from_slice(&words[end..]);
         }
-        Some(Self { words: rehearsal, command: command.to_owned() })
+        Some(Self { words: dry_run, command: command.to_owned() })
     }
 
     /// Has cargo tell `recording` all units; gives why some may be missing.
-    pub fn run(&self, cargo: &str, wrapper: &Utf8Path, recording: &Recording) -> Result<Option<Error>> {
+    pub fn run(&self, cargo: &str, wrapper: &Utf8Path, recorder: &Recorder) -> Result<Option<Error>> {
         let mut cmd = Cmd::new(cargo, &self.words);
         cmd.env = vec![
-            (RECORDING.to_owned(), recording.cache.path("").into_string()),
-            ("CARGO_TARGET_DIR".to_owned(), recording.stand_in().into_string()),
-            (BUILD_DIR.to_owned(), recording.stand_in().into_string()),
+            (RECORDER.to_owned(), recorder.cache.path("").into_string()),
+            ("CARGO_TARGET_DIR".to_owned(), recorder.target().into_string()),
+            (BUILD_DIR.to_owned(), recorder.target().into_string()),
             ("RUSTC_WRAPPER".to_owned(), wrapper.to_string()),
         ];
         match self.command.as_str() {
             "doc" => cmd.env.push(("RUSTDOC".to_owned(), "true".to_owned())),
             "install" => {
-                cmd.env.push(("CARGO_INSTALL_ROOT".to_owned(), recording.cache.path("root").into_string()));
+                cmd.env.push(("CARGO_INSTALL_ROOT".to_owned(), recorder.cache.path("root").into_string()));
             }
             _ => {}
         }
@@ -124,7 +124,7 @@ mod tests {
     #[track_caller]
     fn case(line: &str, expected: Option<&str>) {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        assert_eq!(Rehearsal::of(&words).map(|rehearsal| rehearsal.words.join(" ")).as_deref(), expected);
+        assert_eq!(DryRun::of(&words).map(|dry_run| dry_run.words.join(" ")).as_deref(), expected);
     }
 
     #[test]

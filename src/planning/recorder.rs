@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    config::env::{Env, RECORDING},
+    config::env::{Env, RECORDER},
     planning::directives,
     rustc::{
         args::{Flag, RustcArgs},
@@ -31,14 +31,14 @@ use crate::{
 };
 
 /// What is written down, in a cache of its own.
-pub struct Recording {
+pub struct Recorder {
     pub cache: Cache,
 }
 
-impl Recording {
+impl Recorder {
     /// The recording that this process is part of.
     pub fn current(env: &Env) -> Result<Option<Self>> {
-        env.get(RECORDING).map(|folder| Self::begin(folder.into())).transpose()
+        env.get(RECORDER).map(|folder| Self::begin(folder.into())).transpose()
     }
 
     /// The one in a folder.
@@ -47,7 +47,7 @@ impl Recording {
     }
 
     /// The target folder of the rehearsal.
-    pub fn stand_in(&self) -> Utf8PathBuf {
+    pub fn target(&self) -> Utf8PathBuf {
         self.cache.path("stand-in")
     }
 
@@ -57,8 +57,8 @@ impl Recording {
         self.cache.write(&format!("units/{:032}-{}", now.as_nanos(), std::process::id()), unit)?;
         let said = match &unit.work {
             Work::Compile { args, out_dir, .. } => {
-                let messages =
-                    stand_ins(unit, args, out_dir).on_disk(out_dir, || format!("failed to write to `{out_dir}`"))?;
+                let messages = write_empty_outputs(unit, args, out_dir)
+                    .on_disk(out_dir, || format!("failed to write to `{out_dir}`"))?;
                 std::io::stderr().write_all(messages.as_bytes())
             }
             Work::BuildScript { out_dir, .. } => {
@@ -90,7 +90,7 @@ impl Recording {
 }
 
 /// Puts empty files in the place of a compile's outputs; gives the messages that cargo waits for.
-fn stand_ins(unit: &Unit, args: &RustcArgs, out_dir: &Utf8Path) -> Result<String> {
+fn write_empty_outputs(unit: &Unit, args: &RustcArgs, out_dir: &Utf8Path) -> Result<String> {
     fs::create_dir_all(out_dir)?;
     let mut messages = String::new();
     for (name, kind) in outputs::of(args) {

@@ -118,16 +118,16 @@ impl Schedule {
 
     /// Whether units are left for later calls: not what waits for a unit that is built by itself.
     pub fn is_more_to_come(&self) -> bool {
-        let mut apart = HashSet::new();
+        let mut fallback = HashSet::new();
         self.units.iter().enumerate().any(|(number, entry)| {
             let mut below = entry.made_from.iter().chain(&entry.hears);
             let is_apart = match entry.state {
                 State::Apart => true,
-                State::Unknown => below.any(|below| apart.contains(below)),
+                State::Unknown => below.any(|below| fallback.contains(below)),
                 _ => false,
             };
             if is_apart {
-                apart.insert(number);
+                fallback.insert(number);
             }
             !is_apart && matches!(entry.state, State::Unknown | State::Missing(_))
         })

@@ -1,21 +1,21 @@
 //! Variables that look like a setting of ours and are none: what they were to set does not hold.
 
 use crate::{
-    config::env::{BARRIER, Env, NOTICES, RECORDING, VARS},
+    config::env::{BARRIER, Env, NOTICES, RECORDER, VARS},
     report::notice,
 };
 
 /// What starts the names of all settings.
 const OURS: &str = "RUSTCBUILDX";
 /// Names that our scripts and tests use, and how such names begin.
-const OTHERS: &[&str] = &["RUSTCBUILDX_BIN", BARRIER, NOTICES, RECORDING];
+const OTHERS: &[&str] = &["RUSTCBUILDX_BIN", BARRIER, NOTICES, RECORDER];
 const OTHERS_BEGIN: &[&str] = &["RUSTCBUILDX_ENGINE_", "RUSTCBUILDX_IT_"];
 /// So many letters are wrong, missing or one too many at most where a name was meant.
 const FAR: usize = 3;
 
 /// What to tell the user of such variables, each with its name.
 pub fn complaints(env: &Env) -> Vec<(String, String)> {
-    let is_set = |(name, value): &(&str, &str)| !value.is_empty() && !is_known(name);
+    let is_set = |(name, value): &(&str, &str)| !value.is_empty() && !is_recognized(name);
     let mut complaints: Vec<(String, String)> = Vec::new();
     for (name, _) in env.iter().filter(is_set) {
         let nearest = nearest(name);
@@ -58,7 +58,7 @@ pub fn complain_once(env: &Env) {
 }
 
 /// Quickly: this is asked of every variable in every call.
-fn is_known(name: &str) -> bool {
+fn is_recognized(name: &str) -> bool {
     !name.starts_with("RUST")
         || VARS.iter().any(|var| var.name == name)
         || OTHERS.contains(&name)

@@ -14,7 +14,7 @@ use std::{
 use anyhow::Error;
 
 use crate::{
-    config::env::{Env, NOTICES, RECORDING},
+    config::env::{Env, NOTICES, RECORDER},
     util::state_dir::{Cache, digest},
 };
 
@@ -47,12 +47,12 @@ pub fn say_for(env: &Env, name: Option<&str>, kind: &str, text: &str) {
 }
 
 /// Says what build scripts' runs left to the next compile.
-pub fn say_left(env: &Env) {
+pub fn say_deferred(env: &Env) {
     // Most builds have no such folder.
-    if env.cache_dir().is_ok_and(|dir| dir.join(LEFT).exists()) {
+    if env.cache_dir().is_ok_and(|dir| dir.join(DEFERRED).exists()) {
         let notices = Notices::of(env);
-        if !notices.is_rehearsal {
-            notices.say_left(NEXT);
+        if !notices.is_dry_run {
+            notices.say_deferred(NEXT);
         }
     }
 }
@@ -60,8 +60,8 @@ pub fn say_left(env: &Env) {
 /// Says what is left at the end of a build that has a name; what was slow in one line.
 pub fn say_at_end(env: &Env, name: &str) {
     let notices = Notices { build: name.to_owned(), cargo: None, is_hidden: false, ..Notices::of(env) };
-    notices.say_left(NEXT);
-    let slow = notices.taken(END);
+    notices.say_deferred(NEXT);
+    let slow = notices.claim(END);
     if !slow.is_empty() {
         to_stderr(&slower(&slow.join("; ")));
     }
@@ -76,8 +76,8 @@ fn to_stderr(text: &str) {
 const NEXT: &str = "next";
 const END: &str = "end";
 /// The folders of what was said and of what is still to be said, both in the cache folder.
-const SAID: &str = "notices";
-const LEFT: &str = "notices-left";
+const ISSUED: &str = "notices";
+const DEFERRED: &str = "notices-left";
 
 /// The notices of one build, for one of its processes.
 struct Notices {
@@ -92,7 +92,7 @@ struct Notices {
     /// Whether somebody says at the end what was left.
     has_end: bool,
     /// Nobody hears a rehearsal, and the command itself says the same.
-    is_rehearsal: bool,
+    is_dry_run: bool,
 }
 
 impl Notices {
@@ -111,12 +111,12 @@ impl Notices {
             // Cargo sets the second for compiles only (cargo docs, "Environment variables Cargo sets for crates").
             is_hidden: env.get("OUT_DIR").is_some() && env.get("CARGO_CRATE_NAME").is_none(),
             has_end: name.is_some(),
-            is_rehearsal: env.get(RECORDING).is_some(),
+            is_dry_run: env.get(RECORDER).is_some(),
         }
     }
 
     fn say(&self, kind: &str, text: &str) {
-        if self.is_rehearsal || !self.is_first(kind) {
+        if self.is_dry_run || !self.is_first(kind) {
             return;
         }
         if self.cargo.is_some_and(|cargo| write_for(cargo, &format!("rustcbuildx: {text}\n")).is_some()) {
@@ -131,15 +131,15 @@ impl Notices {
     /// Whether this process is the first one of the build that has something of a kind to say.
     fn is_first(&self, kind: &str) -> bool {
         let Some(cache) = &self.cache else { return true };
-        let path = cache.path(SAID).join(digest([self.build.as_str(), kind]));
-        let made = fs::create_dir_all(cache.path(SAID)).and_then(|()| File::create_new(path));
+        let path = cache.path(ISSUED).join(digest([self.build.as_str(), kind]));
+        let made = fs::create_dir_all(cache.path(ISSUED)).and_then(|()| File::create_new(path));
         made.map_or_else(|error| error.kind() != ErrorKind::AlreadyExists, |_| true)
     }
 
     /// Leaves it to `whom` to say.
     fn leave(&self, whom: &str, kind: &str, text: &str) {
-        let Some(cache) = self.cache.as_ref().filter(|_| !self.is_rehearsal) else { return };
-        let name = format!("{LEFT}/{}{}", self.prefix(whom), digest([kind]));
+        let Some(cache) = self.cache.as_ref().filter(|_| !self.is_dry_run) else { return };
+        let name = format!("{DEFERRED}/{}{}", self.prefix(whom), digest([kind]));
         cache.write(&name, &text).unwrap_or_else(|error| log::warn!("{error:#}"));
     }
 
@@ -147,19 +147,19 @@ impl Notices {
         format!("{whom}-{}-", digest([&self.build]))
     }
 
-    fn say_left(&self, whom: &str) {
-        self.taken(whom).iter().for_each(|text| to_stderr(text));
+    fn say_deferred(&self, whom: &str) {
+        self.claim(whom).iter().for_each(|text| to_stderr(text));
     }
 
     /// What is left for `whom`: whoever takes it says it, and nobody else finds it.
-    fn taken(&self, whom: &str) -> Vec<String> {
+    fn claim(&self, whom: &str) -> Vec<String> {
         let Some(cache) = &self.cache else { return vec![] };
-        let Ok(entries) = cache.path(LEFT).read_dir_utf8() else { return vec![] };
+        let Ok(entries) = cache.path(DEFERRED).read_dir_utf8() else { return vec![] };
         let names = entries.flatten().map(|entry| entry.file_name().to_owned());
         let mut names: Vec<String> = names.filter(|name| name.starts_with(&self.prefix(whom))).collect();
         names.sort();
         let take = |name: String| {
-            let name = format!("{LEFT}/{name}");
+            let name = format!("{DEFERRED}/{name}");
             let text = cache.read(&name)?;
             fs::remove_file(cache.path(&name)).ok().map(|()| text)
         };
@@ -242,7 +242,7 @@ mod tests {
     fn notices(dir: &tempfile::TempDir, build: &str, is_hidden: bool) -> Notices {
         let root = Utf8PathBuf::from_path_buf(dir.path().join("c")).unwrap();
         let cache = Cache::open(root).ok();
-        Notices { cache, build: build.to_owned(), cargo: None, is_hidden, has_end: false, is_rehearsal: false }
+        Notices { cache, build: build.to_owned(), cargo: None, is_hidden, has_end: false, is_dry_run: false }
     }
 
     #[test]
@@ -262,10 +262,10 @@ mod tests {
         script.say("x", "text");
         script.say("x", "text");
         script.leave(END, "slow", "later");
-        assert!(other.taken(NEXT).is_empty() && other.taken(END).is_empty());
-        assert_eq!(compile.taken(NEXT), ["text"]);
-        assert!(compile.taken(NEXT).is_empty());
-        assert_eq!(compile.taken(END), ["later"]);
+        assert!(other.claim(NEXT).is_empty() && other.claim(END).is_empty());
+        assert_eq!(compile.claim(NEXT), ["text"]);
+        assert!(compile.claim(NEXT).is_empty());
+        assert_eq!(compile.claim(END), ["later"]);
     }
 
     #[test]

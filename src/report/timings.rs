@@ -23,7 +23,8 @@ use crate::{engine::client::Event, step::spec::Key};
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Cargo, telling what there is to build.
-    Rehearsal,
+    #[serde(rename = "rehearsal")]
+    DryRun,
     /// Finding and digesting what a unit reads.
     Inputs,
     /// For a slot, in the engine.

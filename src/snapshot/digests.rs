@@ -27,7 +27,7 @@ const TICK: i64 = 2_000_000_000;
 /// What is remembered of the files in a part of a folder, and of its last copy.
 #[derive(Default, Serialize, Deserialize)]
 pub struct Memory {
-    files: HashMap<Utf8PathBuf, Known>,
+    files: HashMap<Utf8PathBuf, Remembered>,
     /// What that is called.
     pub copy: Option<String>,
     #[serde(skip)]
@@ -37,7 +37,7 @@ pub struct Memory {
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
-struct Known {
+struct Remembered {
     stamp: Stamp,
     digest: String,
 }
@@ -68,7 +68,7 @@ impl Memory {
             let (item, file) = match kind {
                 Kind::Folder => (Item::Folder, Default::default()),
                 Kind::Link(text) => (Item::Link(text.clone()), Default::default()),
-                Kind::Place => (Item::empty(), Default::default()),
+                Kind::PlanRequest => (Item::empty(), Default::default()),
                 Kind::File { file, stamp } => match self.digest(path, file, stamp, began) {
                     Ok(digest) => (Item::File { mode: mode_of(stamp.mode), digest }, file.clone()),
                     Err(error) if is_no_file(&error) => continue,
@@ -96,7 +96,7 @@ impl Memory {
     /// Not what may change again without a sign.
     fn remember(&mut self, path: &Utf8Path, stamp: &Stamp, digest: &str, read: i64) {
         if is_settled(stamp.latest(), read) {
-            self.files.insert(path.to_owned(), Known { stamp: stamp.clone(), digest: digest.to_owned() });
+            self.files.insert(path.to_owned(), Remembered { stamp: stamp.clone(), digest: digest.to_owned() });
             self.is_new = true;
         }
     }

@@ -56,7 +56,7 @@ pub enum Kind {
     /// A link and its text.
     Link(String),
     /// A place for a file that is given apart.
-    Place,
+    PlanRequest,
 }
 
 /// What changes whenever somebody writes to a file or puts another one in its place. Times are in nanoseconds since 1970.
@@ -114,7 +114,7 @@ pub fn fingerprint(entries: &[Entry]) -> (String, i64) {
     let parts = entries.iter().map(|Entry { path, kind }| match kind {
         Kind::Folder => format!("d\0{path}"),
         Kind::Link(text) => format!("l\0{path}\0{text}"),
-        Kind::Place => format!("p\0{path}"),
+        Kind::PlanRequest => format!("p\0{path}"),
         Kind::File { stamp, .. } => {
             latest = latest.max(stamp.latest());
             let Stamp { size, mode, modified, changed, inode } = stamp;
@@ -125,7 +125,7 @@ pub fn fingerprint(entries: &[Entry]) -> (String, i64) {
 }
 
 /// Whether something below a root is no source there, unless it is wanted by itself.
-pub fn is_left_out(root: &Utf8Path, path: &Utf8Path, rules: &Rules<'_>) -> bool {
+pub fn is_excluded(root: &Utf8Path, path: &Utf8Path, rules: &Rules<'_>) -> bool {
     let below = path.ancestors().take_while(|dir| *dir != root && dir.starts_with(root));
     below.into_iter().any(|dir| {
         let is_folder = dir.is_dir();
@@ -185,19 +185,19 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// Adds what is in a folder. In one that `is_left_out`, only what is wanted by itself counts.
-    fn all_in(&mut self, dir: &Path, relative: &Utf8Path, names: Names, is_left_out: bool) {
+    fn all_in(&mut self, dir: &Path, relative: &Utf8Path, names: Names, is_excluded: bool) {
         for (name, entry) in names {
             let (Ok(kind), Some(name)) = (entry.file_type(), name.to_str()) else { continue };
             let (path, relative) = (dir.join(name), relative.join(name));
             let place = self.root.join(&relative);
-            let is_left_out = is_left_out || self.rules.extent == Extent::Sources && is_own_version_control(&relative);
-            let is_left_out = is_left_out && !self.rules.wants(&place);
-            if is_left_out && !self.rules.wants_something_in(&place) {
+            let is_excluded = is_excluded || self.rules.extent == Extent::Sources && is_own_version_control(&relative);
+            let is_excluded = is_excluded && !self.rules.wants(&place);
+            if is_excluded && !self.rules.wants_something_in(&place) {
                 continue;
             }
             if kind.is_dir() {
-                self.folder(&path, relative, is_left_out);
-            } else if is_left_out {
+                self.folder(&path, relative, is_excluded);
+            } else if is_excluded {
                 continue;
             } else if kind.is_file() {
                 self.file(path, relative, entry.metadata());
@@ -207,15 +207,15 @@ impl Walk<'_> {
         }
     }
 
-    fn folder(&mut self, dir: &Path, relative: Utf8PathBuf, is_left_out: bool) {
+    fn folder(&mut self, dir: &Path, relative: Utf8PathBuf, is_excluded: bool) {
         let Ok(names) = list(dir) else { return };
         let place = self.root.join(&relative);
-        let is_left_out = is_left_out || !self.rules.wants(&place) && self.rules.leave_out(&place, &names);
-        if is_left_out && !self.rules.wants_something_in(&place) {
+        let is_excluded = is_excluded || !self.rules.wants(&place) && self.rules.leave_out(&place, &names);
+        if is_excluded && !self.rules.wants_something_in(&place) {
             return;
         }
         self.entries.push(Entry { path: relative.clone(), kind: Kind::Folder });
-        self.all_in(dir, &relative, names, is_left_out);
+        self.all_in(dir, &relative, names, is_excluded);
     }
 
     fn file(&mut self, file: PathBuf, path: Utf8PathBuf, data: io::Result<fs::Metadata>) {

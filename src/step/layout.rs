@@ -16,7 +16,7 @@ pub const STDERR: &str = "stderr";
 pub const STATUS: &str = "status";
 /// Under [`OUT`]: a number each build makes anew. Finding another build's means that the engine reused that build's
 /// outcome.
-pub const NONCE: &str = "nonce";
+pub const BUILD_ID: &str = "nonce";
 /// Under [`OUT`]: there if the files were left in the engine; see [`crate::target::left`].
 pub const LEFT: &str = "left";
 /// The secret with the build's number, how many threads a compiler may use and, where they are bounded, how many of the
@@ -28,9 +28,9 @@ pub const CRATES: &str = "/rustcbuildx/crates";
 /// What a step says begins so that misses one of those.
 pub const MISSED: &str = "open /rustcbuildx/crates";
 /// Lock files shared by all steps of a build.
-pub const SLOTS: &str = "/rustcbuildx/slots";
+pub const JOB_TOKENS: &str = "/rustcbuildx/slots";
 /// The cache mount of lock files: alone among them it holds nothing that a unit's outcome depends on.
-pub const SLOTS_ID: &str = "rustcbuildx-slots";
+pub const JOB_TOKENS_ID: &str = "rustcbuildx-slots";
 /// The folder of the `git` that notes that it was called: first in a build script's `PATH`.
 pub const BIN: &str = "/rustcbuildx/bin";
 /// Under [`OUT`]: there if a build script called git.

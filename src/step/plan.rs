@@ -11,7 +11,7 @@ use crate::{
         layout::{KEPT, OUT},
         spec::{Key, Step},
     },
-    unit::path_map::all_marks,
+    unit::path_map::all_sentinels,
 };
 
 /// A Dockerfile's text and the folders it names.
@@ -52,12 +52,12 @@ pub fn units(steps: &[Step], wanted: &[&str], left: &[&str], style: Style<'_>) -
 
 /// Takes out what an engine keeps of units, none of which is made: the result has a folder for each that it keeps. A `nonce`
 /// that was never used before makes it a step that no cache holds.
-pub fn take(base: &str, wanted: &[&str], left: &[&str], nonce: &str, style: Style<'_>) -> Plan {
+pub fn take(base: &str, wanted: &[&str], left: &[&str], build_id: &str, style: Style<'_>) -> Plan {
     let mut gather = gather(wanted, left, |key, target| Mount::kept(key, "/", &target));
     if let Some(script) = gather.argv.last_mut() {
         *script += ONLY_WHOLE;
     }
-    gather.argv.push(nonce.to_owned());
+    gather.argv.push(build_id.to_owned());
     one(base, GATHER, &gather, BTreeMap::new(), style)
 }
 
@@ -67,10 +67,10 @@ const ONLY_WHOLE: &str = r#" && cd /rustcbuildx/outcome && rest= && for key in *
 done && rm -rf $rest"#;
 
 /// Asks what an engine keeps of units: the result has an empty folder for each of which it keeps files. A `nonce` as in [`take`].
-pub fn ask(base: &str, keys: &[&str], nonce: &str, style: Style<'_>) -> Plan {
+pub fn ask(base: &str, keys: &[&str], build_id: &str, style: Style<'_>) -> Plan {
     let (name, folder) = ("ask", "/rustcbuildx/in");
     let mounts = keys.iter().map(|key| Mount::kept(key, "/", &format!("{folder}/{key}"))).collect();
-    let words = ["/bin/sh", "-c", ASK, nonce, folder].map(str::to_owned);
+    let words = ["/bin/sh", "-c", ASK, build_id, folder].map(str::to_owned);
     one(base, name, &Run { mounts, argv: words.to_vec() }, BTreeMap::new(), style)
 }
 
@@ -101,11 +101,11 @@ pub fn in_order(keys: &[&str], mut step: impl FnMut(&str) -> Result<Step>) -> Re
 
 /// Has an engine keep the outcomes of stages that it did not make: those in folders of these names below `folder`. A `nonce`
 /// that was never used before makes it a step that no cache holds.
-pub fn supply(base: &str, folder: &Utf8Path, stages: &[&str], nonce: &str, style: Style<'_>) -> Plan {
+pub fn supply(base: &str, folder: &Utf8Path, stages: &[&str], build_id: &str, style: Style<'_>) -> Plan {
     let (from, name, given) = ("given", "supply", "/rustcbuildx/given");
     let source = Mount::Bind { from: from.into(), source: "/".into(), target: given.into(), writable: false };
     let keep = |key: &&str| Mount::keep(key, &format!("{KEPT}/{key}"));
-    let words = ["/bin/sh", "-c", SUPPLY, nonce].into_iter().chain(stages.iter().copied()).map(str::to_owned);
+    let words = ["/bin/sh", "-c", SUPPLY, build_id].into_iter().chain(stages.iter().copied()).map(str::to_owned);
     let run = Run { mounts: [source].into_iter().chain(stages.iter().map(keep)).collect(), argv: words.collect() };
     one(base, name, &run, BTreeMap::from([(from.to_owned(), folder.to_owned())]), style)
 }
@@ -122,7 +122,7 @@ done"#;
 
 /// Has an engine keep contexts: those of these names, in these folders. A `nonce` that was never used before makes it a step that no
 /// cache holds.
-pub fn give(base: &str, contexts: &[(&str, &Utf8Path)], nonce: &str, style: Style<'_>) -> Plan {
+pub fn give(base: &str, contexts: &[(&str, &Utf8Path)], build_id: &str, style: Style<'_>) -> Plan {
     let given = "/rustcbuildx/given";
     let source = |name: &str| Mount::Bind {
         from: name.to_owned(),
@@ -132,7 +132,7 @@ pub fn give(base: &str, contexts: &[(&str, &Utf8Path)], nonce: &str, style: Styl
     };
     let mounts = contexts.iter().flat_map(|(name, _)| [source(name), Mount::keep(name, &format!("{KEPT}/{name}"))]);
     let names = contexts.iter().map(|(name, _)| *name);
-    let words = ["/bin/sh", "-c", GIVE, nonce].into_iter().chain(names).map(str::to_owned);
+    let words = ["/bin/sh", "-c", GIVE, build_id].into_iter().chain(names).map(str::to_owned);
     let run = Run { mounts: mounts.collect(), argv: words.collect() };
     let folders = contexts.iter().map(|(name, folder)| (name.to_string(), folder.to_path_buf())).collect();
     one(base, "give", &run, folders, style)
@@ -166,7 +166,7 @@ fn gather(wanted: &[&str], left: &[&str], outcome: impl Fn(&str, String) -> Moun
         script += &format!(" && cp -a {all}/. {OUT}/");
     }
     if !left.is_empty() {
-        let marks: Vec<String> = all_marks().iter().map(|mark| format!("-e {mark}")).collect();
+        let marks: Vec<String> = all_sentinels().iter().map(|mark| format!("-e {mark}")).collect();
         script += &GATHER_LEFT.replace("MARKS", &marks.join(" "));
     }
     let mounts = wanted.iter().map(|key| mount(all, key)).chain(left.iter().map(|key| mount(told, key)));

@@ -32,11 +32,11 @@ pub struct Step {
     pub contexts: BTreeMap<String, Utf8PathBuf>,
     /// Those of the contexts that are heavy: the engine is to keep them.
     pub heavy: BTreeSet<Key>,
-    /// See [`Recipe::crates`](crate::store::provenance::Recipe::crates).
+    /// See [`Provenance::crates`](crate::store::provenance::Provenance::crates).
     pub crates: Vec<Key>,
-    /// See [`Recipe::macros`](crate::store::provenance::Recipe::macros).
+    /// See [`Provenance::macros`](crate::store::provenance::Provenance::macros).
     pub macros: Option<Utf8PathBuf>,
-    /// See [`Recipe::common`](crate::store::provenance::Recipe::common).
+    /// See [`Provenance::common`](crate::store::provenance::Provenance::common).
     #[serde(default)]
     pub common: Option<Key>,
     /// Known once it ran, as far as it is not remembered.

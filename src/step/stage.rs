@@ -1,8 +1,8 @@
 //! A unit and its inputs as one `RUN`.
 //!
-//! The container shows what the host has at the unit's [`Places`](crate::unit::path_map::Places): at the same paths,
+//! The container shows what the host has at the unit's [`PathMap`](crate::unit::path_map::PathMap): at the same paths,
 //! so that nothing needs rewriting, or at common ones. What the process leaves is gathered in [`OUT`], next to its output, its
-//! status and the [`NONCE`](crate::step::layout::NONCE) of the build that really ran it.
+//! status and the [`BUILD_ID`](crate::step::layout::BUILD_ID) of the build that really ran it.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::{
     step::{
         dockerfile::{Mount, Run},
         image::Image,
-        layout::{BIN, BUILD_SECRET, CRATES, KEPT, OUT, SLOTS, SLOTS_ID},
+        layout::{BIN, BUILD_SECRET, CRATES, JOB_TOKENS, JOB_TOKENS_ID, KEPT, OUT},
     },
     unit::work::{Unit, Work},
     util::quote,
@@ -119,10 +119,11 @@ const LINKS: usize = 9;
 
 /// The step that does the unit's work in an image, with its inputs mounted. A `salt` that was never used
 /// before makes it a step that no cache holds.
-pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Option<&str>) -> Run {
-    let mut mounts: Vec<Mount> = mounts.iter().map(|mount| shown(mount, unit)).collect();
-    let slots = Mount::Cache { id: SLOTS_ID.into(), source: "/".into(), target: SLOTS.into(), writable: true };
-    mounts.push(slots);
+pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], cache_buster: Option<&str>) -> Run {
+    let mut mounts: Vec<Mount> = mounts.iter().map(|mount| in_container(mount, unit)).collect();
+    let job_tokens =
+        Mount::Cache { id: JOB_TOKENS_ID.into(), source: "/".into(), target: JOB_TOKENS.into(), writable: true };
+    mounts.push(job_tokens);
     mounts.extend([BUILD_SECRET].into_iter().chain(unit.hidden.keys().map(String::as_str)).map(Mount::secret));
     let keep = if is_kept(unit) {
         mounts.push(Mount::Keep { target: KEPT.to_owned() });
@@ -136,17 +137,17 @@ pub fn run(unit: &Unit, image: &Image, umask: u32, mounts: &[Mount], salt: Optio
     };
     let cargo = unit.env.get("CARGO").map(|host| cargo_at(host, image)).unwrap_or_default();
     let script = format!("{PROLOGUE}{cargo}{before}{WAIT}{RUN}{gather}{keep}");
-    let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, salt.unwrap_or_default().to_owned()];
+    let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, cache_buster.unwrap_or_default().to_owned()];
     argv.push(format!("{umask:04o}"));
-    argv.push(unit.places.shown(unit.cwd.as_str()));
-    argv.push(unit.places.shown(unit.out_dir().as_str()));
+    argv.push(unit.path_map.to_container(unit.cwd.as_str()));
+    argv.push(unit.path_map.to_container(unit.out_dir().as_str()));
     let hidden = unit.hidden.iter().map(|(name, rest)| format!("{name}:{}", rest.as_deref().unwrap_or_default()));
     argv.push(hidden.collect::<Vec<_>>().join(" "));
     let expected = unit.output_files().into_iter().filter(|name| !name.contains(char::is_whitespace));
     argv.push(expected.collect::<Vec<_>>().join(" "));
     argv.push(String::new());
     argv.extend(container_variables(unit, image));
-    argv.extend(unit.env.iter().map(|(name, value)| format!("{name}={}", unit.places.marked(value))));
+    argv.extend(unit.env.iter().map(|(name, value)| format!("{name}={}", unit.path_map.with_sentinels(value))));
     argv.extend(program(unit, image));
     Run { mounts, argv }
 }
@@ -166,10 +167,10 @@ fn cargo_at(host: &str, image: &Image) -> String {
 }
 
 /// A mount at the place where the unit's container has it.
-fn shown(mount: &Mount, unit: &Unit) -> Mount {
+fn in_container(mount: &Mount, unit: &Unit) -> Mount {
     let mut mount = mount.clone();
     if let Mount::Bind { target, .. } | Mount::Cache { target, .. } = &mut mount {
-        *target = unit.places.shown(target);
+        *target = unit.path_map.to_container(target);
     }
     mount
 }
@@ -185,14 +186,14 @@ fn program(unit: &Unit, image: &Image) -> Vec<String> {
             // Only the input's path names a source file; others may end up in the output and be used from there.
             let is_input = |word: &str| args.inputs().any(|input| input == word);
             words.extend(args.words().iter().map(|word| match is_input(word) {
-                true => unit.places.shown(word),
-                false => unit.places.marked(word),
+                true => unit.path_map.to_container(word),
+                false => unit.path_map.with_sentinels(word),
             }));
-            words.extend(unit.places.unmarking());
+            words.extend(unit.path_map.remap_option());
             words
         }
         Work::BuildScript { program, .. } => {
-            let program = unit.places.shown(program.as_str());
+            let program = unit.path_map.to_container(program.as_str());
             // `env` would take such a path for one more variable.
             let is_assignment = program.contains('=');
             let before = if is_assignment { &["nice", "-n", "0"][..] } else { &[] };
@@ -211,9 +212,9 @@ fn container_variables(unit: &Unit, image: &Image) -> Vec<String> {
     let mut variables = vec![format!("PATH={before}{}/bin:{}", image.sysroot, image.path), profile, cargo];
     if let Work::BuildScript { library_path, .. } = &unit.work {
         let mut folders = vec![format!("{0}/lib/rustlib/{1}/lib:{0}/lib", image.sysroot, image.host())];
-        folders.extend(library_path.iter().map(|folder| unit.places.shown(folder)));
+        folders.extend(library_path.iter().map(|folder| unit.path_map.to_container(folder)));
         variables.push("HOME=/root".to_owned());
-        if unit.places.are_common() {
+        if unit.path_map.are_common() {
             // C sources that hold `__TIME__` would come out otherwise on each machine. The host's own value comes later.
             variables.push(format!("SOURCE_DATE_EPOCH={EPOCH}"));
         }

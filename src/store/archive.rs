@@ -13,7 +13,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
 
 use crate::{
-    step::layout::{CALLED, FILES, LEFT, NONCE, STATUS, STDERR, STDOUT},
+    step::layout::{BUILD_ID, CALLED, FILES, LEFT, STATUS, STDERR, STDOUT},
     util::disk::{self, OnDisk},
 };
 
@@ -30,7 +30,7 @@ pub struct Outcome {
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
     /// The number of the build in which it ran.
-    pub nonce: String,
+    pub build_id: String,
     /// Whether it called git, as far as it is a build script.
     pub called_git: bool,
     /// Whether its artifacts were left in the engine.
@@ -50,7 +50,7 @@ impl Outcome {
             (STATUS, status.as_bytes()),
             (STDOUT, &self.stdout),
             (STDERR, &self.stderr),
-            (NONCE, self.nonce.as_bytes()),
+            (BUILD_ID, self.build_id.as_bytes()),
         ];
         said.extend(self.called_git.then_some((CALLED, &[][..])));
         fs::create_dir_all(folder)
@@ -89,7 +89,7 @@ impl<R: Read> Archive<R> {
     }
 
     /// The outcome of a unit, and the text of the dep-info among its files.
-    pub fn told(self) -> Result<(Outcome, String)> {
+    pub fn outcome_and_dep_info(self) -> Result<(Outcome, String)> {
         let mut dep_info = Vec::new();
         let outcome = self.read(|entry, path| {
             if path.ends_with(".d") {
@@ -133,7 +133,7 @@ impl<R: Read> Archive<R> {
             status,
             stdout: said(STDOUT)?,
             stderr: said(STDERR)?,
-            nonce: text(said(NONCE)?),
+            build_id: text(said(BUILD_ID)?),
             called_git,
             is_left,
         })
@@ -241,7 +241,7 @@ impl Unpacked {
     }
 
     /// Moves each file into `out_dir`, over what has its name.
-    pub fn place_files(&self, out_dir: &Utf8Path) -> Result<()> {
+    pub fn move_files_into(&self, out_dir: &Utf8Path) -> Result<()> {
         fs::create_dir_all(out_dir).with_context(|| format!("failed to make `{out_dir}`"))?;
         for name in self.names()? {
             let (from, to) = (self.root.join(&name), out_dir.join(&name));

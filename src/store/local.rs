@@ -148,24 +148,24 @@ impl<W: Write> Write for Hashing<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::step::layout::{NONCE, STATUS, STDERR, STDOUT};
+    use crate::step::layout::{BUILD_ID, STATUS, STDERR, STDOUT};
 
-    struct Place {
+    struct PlanRequest {
         _dir: tempfile::TempDir,
         cache: Cache,
         out_dir: Utf8PathBuf,
     }
 
-    fn place() -> Place {
+    fn place() -> PlanRequest {
         let dir = tempfile::tempdir().unwrap();
         let root = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
-        Place { _dir: dir, cache: Cache::open(root.join("cache")).unwrap(), out_dir: root.join("target/deps") }
+        PlanRequest { _dir: dir, cache: Cache::open(root.join("cache")).unwrap(), out_dir: root.join("target/deps") }
     }
 
     fn archive(artifact: &str) -> File {
         let mut tar = tar::Builder::new(tempfile::tempfile().unwrap());
         for (name, text) in
-            [("files/liba.rlib", artifact), (STATUS, "0\n"), (STDOUT, ""), (STDERR, "warning"), (NONCE, "1")]
+            [("files/liba.rlib", artifact), (STATUS, "0\n"), (STDOUT, ""), (STDERR, "warning"), (BUILD_ID, "1")]
         {
             let mut header = tar::Header::new_gnu();
             header.set_size(text.len() as u64);

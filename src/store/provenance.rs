@@ -22,7 +22,7 @@ use crate::{
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Recipe {
+pub struct Provenance {
     pub key: Key,
     pub origin: Origin,
     pub outputs: Vec<Output>,
@@ -58,27 +58,27 @@ struct Link {
 /// The recipes of one target folder, each read from disk once.
 ///
 /// Another folder may hold the outcome of the same recipe, its inputs and outputs elsewhere.
-pub struct Recipes<'a> {
+pub struct ProvenanceRecords<'a> {
     cache: &'a Cache,
     target_root: Utf8PathBuf,
-    loaded: HashMap<Key, Option<Recipe>>,
+    loaded: HashMap<Key, Option<Provenance>>,
 }
 
-impl<'a> Recipes<'a> {
+impl<'a> ProvenanceRecords<'a> {
     pub fn new(cache: &'a Cache, target_root: Utf8PathBuf) -> Self {
         Self { cache, target_root, loaded: HashMap::new() }
     }
 
-    pub fn get(&mut self, key: &str) -> Option<&Recipe> {
+    pub fn get(&mut self, key: &str) -> Option<&Provenance> {
         if !self.loaded.contains_key(key) {
-            let recipe = self.cache.read(&self.name("recipes", key)).filter(Recipe::is_usable);
-            self.loaded.insert(key.to_owned(), recipe);
+            let provenance = self.cache.read(&self.name("recipes", key)).filter(Provenance::is_usable);
+            self.loaded.insert(key.to_owned(), provenance);
         }
         self.loaded[key].as_ref()
     }
 
     /// The recipe behind a file or folder of the host, if that is still what the recipe made.
-    pub fn of_path(&mut self, path: &Utf8Path) -> Option<&Recipe> {
+    pub fn of_path(&mut self, path: &Utf8Path) -> Option<&Provenance> {
         let mut link: Link = self.cache.read(&link_name(path))?;
         let stamp = stamp(path).ok()?;
         if stamp != link.stamp {
@@ -105,46 +105,46 @@ impl<'a> Recipes<'a> {
     /// Remembers a step, and that these outputs, now in place, came from it.
     pub fn save_step(&mut self, step: &Step, outputs: Vec<Output>) -> Result<()> {
         self.cache.write(&self.name("steps", &step.key), step)?;
-        self.save(Recipe::of_step(step, outputs))
+        self.save(Provenance::of_step(step, outputs))
     }
 
     /// Makes a recipe known to this process only.
-    pub fn add(&mut self, recipe: Recipe) {
-        self.loaded.insert(recipe.key.clone(), Some(recipe));
+    pub fn add(&mut self, provenance: Provenance) {
+        self.loaded.insert(provenance.key.clone(), Some(provenance));
     }
 
     /// Remembers a recipe and that its outputs, now in place, came from it.
-    pub fn save(&mut self, recipe: Recipe) -> Result<()> {
-        self.cache.write(&self.name("recipes", &recipe.key), &recipe)?;
-        for output in &recipe.outputs {
+    pub fn save(&mut self, provenance: Provenance) -> Result<()> {
+        self.cache.write(&self.name("recipes", &provenance.key), &provenance)?;
+        for output in &provenance.outputs {
             let (stamp, content) = (stamp(&output.host)?, content(&output.host)?);
-            let link = Link { key: recipe.key.clone(), stamp, content };
+            let link = Link { key: provenance.key.clone(), stamp, content };
             self.cache.write(&link_name(&output.host), &link)?;
         }
-        self.add(recipe);
+        self.add(provenance);
         Ok(())
     }
 
     /// The crates a unit sees that is compiled against `direct`: those, and what they were compiled
     /// against. Each once, dependents first.
-    pub fn crate_closure(&mut self, direct: &[Key]) -> Result<Vec<Recipe>> {
-        let mut closure: Vec<Recipe> = Vec::new();
+    pub fn crate_closure(&mut self, direct: &[Key]) -> Result<Vec<Provenance>> {
+        let mut closure: Vec<Provenance> = Vec::new();
         let mut seen: HashSet<Key> = direct.iter().cloned().collect();
         let mut queue: VecDeque<Key> = direct.to_vec().into();
         while let Some(key) = queue.pop_front() {
-            let recipe = self.known(&key)?.clone();
-            queue.extend(recipe.crates.iter().filter(|key| seen.insert((*key).clone())).cloned());
-            closure.push(recipe);
+            let provenance = self.require(&key)?.clone();
+            queue.extend(provenance.crates.iter().filter(|key| seen.insert((*key).clone())).cloned());
+            closure.push(provenance);
         }
         Ok(closure)
     }
 
-    fn known(&mut self, key: &str) -> Result<&Recipe> {
+    fn require(&mut self, key: &str) -> Result<&Provenance> {
         self.get(key).with_context(|| format!("failed to find the recipe {key} in the cache (hint: `cargo clean`)"))
     }
 }
 
-impl Recipe {
+impl Provenance {
     /// Of what this tool did not make, or not as it is, in a folder of the cache.
     pub fn of_copy(key: Key, context: Utf8PathBuf, outputs: Vec<Output>) -> Self {
         let origin = Origin::Copy { context };
@@ -192,9 +192,9 @@ mod tests {
         let host = dir.join("liba.rmeta");
         fs::write(&host, "1").unwrap();
         let outputs = vec![Output { host: host.clone(), source: "/a".into() }];
-        let recipes = || Recipes::new(&cache, dir.to_owned());
-        recipes().save(Recipe::of_copy("k".into(), dir.to_owned(), outputs)).unwrap();
-        let is_known = || recipes().of_path(&host).is_some();
+        let records = || ProvenanceRecords::new(&cache, dir.to_owned());
+        records().save(Provenance::of_copy("k".into(), dir.to_owned(), outputs)).unwrap();
+        let is_known = || records().of_path(&host).is_some();
         assert!(is_known());
         let file = fs::File::options().write(true).open(&host).unwrap();
         file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();

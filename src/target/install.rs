@@ -9,7 +9,7 @@ use crate::{
     step::spec::{self, Step},
     store::{
         archive::{self, Outcome, Unpacked},
-        provenance::Recipes,
+        provenance::ProvenanceRecords,
     },
     target::shim,
     unit::work::{Unit, Work},
@@ -25,7 +25,7 @@ pub fn install(
     step: &Step,
     complaint: Option<&str>,
     unit: &Unit,
-    mut recipes: Recipes<'_>,
+    mut records: ProvenanceRecords<'_>,
 ) -> Result<ExitCode> {
     let status = outcome.status;
     if status < 128 {
@@ -37,12 +37,12 @@ pub fn install(
                 } else if unit.makes_build_script() {
                     wrap_programs(&files.root, &names, out_dir)?;
                 }
-                files.place_files(out_dir)?;
+                files.move_files_into(out_dir)?;
             }
             Work::BuildScript { out_dir, .. } => files.replace_folder(out_dir)?,
         }
         if status == 0 {
-            recipes.save_step(step, spec::outputs(unit, &names))?;
+            records.save_step(step, spec::outputs(unit, &names))?;
         }
     }
     archive::replay(outcome)?;

@@ -19,7 +19,7 @@ use crate::{
     step::spec::Key,
     target::{
         shim::Shim,
-        stub::{STAND_IN, named_in},
+        stub::{STUB, named_in},
     },
     unit::work::{Unit, Work},
     util::{disk::OnDisk, state_dir::Cache},
@@ -77,15 +77,15 @@ pub fn stored_as(key: &str) -> String {
 }
 
 /// Puts stand-ins for a unit's artifacts into a folder.
-pub fn put_stand_ins(unit: &Unit, key: &str, folder: &Utf8Path) -> Result<()> {
+pub fn put_stubs(unit: &Unit, key: &str, folder: &Utf8Path) -> Result<()> {
     for name in unit.output_files() {
-        let stand_in = folder.join(name);
-        if !stand_in.exists() {
+        let stub = folder.join(name);
+        if !stub.exists() {
             // A program's is to be started: what is in front of it has the engine run it.
             let mode = if unit.makes_build_script() { 0o777 } else { 0o666 };
-            let file = File::options().write(true).create_new(true).mode(mode).open(&stand_in);
-            file.and_then(|mut file| write!(file, "{STAND_IN}{key}"))
-                .on_disk(&stand_in, || format!("failed to write `{stand_in}`"))?;
+            let file = File::options().write(true).create_new(true).mode(mode).open(&stub);
+            file.and_then(|mut file| write!(file, "{STUB}{key}"))
+                .on_disk(&stub, || format!("failed to write `{stub}`"))?;
         }
     }
     Ok(())
@@ -128,7 +128,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(dir.path()).unwrap().join("liba.rlib");
         assert_eq!(maker(&path), None);
-        for (bytes, expected) in [(format!("{STAND_IN}u1").into_bytes(), Some("u1")), (vec![0xff; 300], None)] {
+        for (bytes, expected) in [(format!("{STUB}u1").into_bytes(), Some("u1")), (vec![0xff; 300], None)] {
             std::fs::write(&path, &bytes).unwrap();
             assert_eq!(maker(&path).as_deref(), expected);
             let program = path.with_file_name("build_script_build-1");

@@ -32,7 +32,7 @@ impl Baked {
     /// Adds what a unit at its places has in the variables of these names.
     pub fn add(&mut self, unit: &Unit, names: &BTreeSet<String>) {
         let values = names.iter().filter_map(|name| unit.env.get(name));
-        let paths = values.flat_map(|value| absolute_paths(value)).filter(|path| !unit.places.moves(path));
+        let paths = values.flat_map(|value| absolute_paths(value)).filter(|path| !unit.path_map.moves(path));
         let to = if unit.is_proc_macro() { &mut self.macros } else { &mut self.code };
         to.extend(paths.map(Utf8Path::to_owned));
     }

@@ -1,7 +1,7 @@
 //! Where a unit's container shows the host's folders: at their own place, or at one that is the same on
 //! every machine and in every checkout, so that what a unit makes there can serve all of them.
 //!
-//! A value that a crate can bake in (a variable's) names the common place with a [`MARK`] in it: a `.` that
+//! A value that a crate can bake in (a variable's) names the common place with a [`SENTINEL`] in it: a `.` that
 //! no reader of paths minds. The names of source files carry none, for rustc is told to take it out of
 //! them. So an output that holds a mark holds a path it means to use when it runs, and is made again with
 //! the host's own path of that folder; the others stay common.
@@ -12,10 +12,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 /// Folders of the host and their common places.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Places {
+pub struct PathMap {
     pairs: Vec<Pair>,
     /// A folder in the place of another one of the host's: a rehearsal's target folder, for the real one.
-    stand_in: Option<Pair>,
+    dry_run_target: Option<Pair>,
 }
 
 /// A folder of the host and its common place.
@@ -34,8 +34,8 @@ impl Pair {
         Self { host, container: container.to_owned(), is_common: false, is_baked: false }
     }
 
-    fn in_container<'a>(&'a self, mark: &'a str) -> Seen<'a> {
-        (self, &self.container, mark)
+    fn in_container<'a>(&'a self, sentinel: &'a str) -> Seen<'a> {
+        (self, &self.container, sentinel)
     }
 }
 
@@ -44,9 +44,9 @@ pub(super) const TARGET: &str = "/cargo-target";
 pub(super) const WORKSPACE: &str = "/cargo-workspace";
 
 /// Between a common place and the rest of a path, in the values of variables.
-const MARK: &str = "/./";
+const SENTINEL: &str = "/./";
 
-impl Places {
+impl PathMap {
     pub(super) fn new(mut pairs: Vec<Pair>, is_common: bool) -> Self {
         // Of what quotes, escapes or takes words apart, none stands in a replaced name.
         let is_odd = |c: char| c.is_whitespace() || c.is_control() || "\"'\\$:,;".contains(c);
@@ -54,9 +54,9 @@ impl Places {
             return Self::default();
         }
         pairs.iter_mut().for_each(|pair| pair.is_common = is_common);
-        let mut places = Self { pairs, stand_in: None };
-        places.sort();
-        places
+        let mut path_map = Self { pairs, dry_run_target: None };
+        path_map.sort();
+        path_map
     }
 
     /// The innermost folder decides.
@@ -65,30 +65,30 @@ impl Places {
     }
 
     /// The same with a folder in the place of another one of the host's.
-    pub fn standing_in(self, folder: Utf8PathBuf, host: &Utf8Path) -> Self {
-        Self { stand_in: Some(Pair::new(folder, host.as_str())), ..self }
+    pub fn with_dry_run_target(self, folder: Utf8PathBuf, host: &Utf8Path) -> Self {
+        Self { dry_run_target: Some(Pair::new(folder, host.as_str())), ..self }
     }
 
     /// The path that a path below a stand-in stands for.
-    pub fn meant(&self, path: &Utf8Path) -> Utf8PathBuf {
-        replaced(path.as_str(), self.stand_in.iter().map(|pair| pair.in_container(""))).into()
+    pub fn real_path(&self, path: &Utf8Path) -> Utf8PathBuf {
+        replaced(path.as_str(), self.dry_run_target.iter().map(|pair| pair.in_container(""))).into()
     }
 
     /// Whether there is nothing in a file but that it stands in for one of the host's.
-    pub fn stands_in(&self, path: &Utf8Path) -> bool {
-        self.stand_in.as_ref().is_some_and(|stand_in| path.starts_with(&stand_in.host))
+    pub fn is_in_dry_run_target(&self, path: &Utf8Path) -> bool {
+        self.dry_run_target.as_ref().is_some_and(|dry_run_target| path.starts_with(&dry_run_target.host))
     }
 
     /// The same for a unit that must see where the host has them the folders of the places with these marks.
-    pub fn with_own(mut self, marks: &BTreeSet<String>) -> Self {
-        self.pairs.iter_mut().for_each(|pair| pair.is_common &= !marks.contains(&mark_of(&pair.container)));
+    pub fn with_own(mut self, sentinels: &BTreeSet<String>) -> Self {
+        self.pairs.iter_mut().for_each(|pair| pair.is_common &= !sentinels.contains(&sentinel_of(&pair.container)));
         self
     }
 
     /// The same for a unit that runs code which has a path below `folder` baked in: it sees the folder where its user does.
     pub fn with_baked(mut self, folder: &Utf8Path) -> Self {
         if self.moves(folder) {
-            let own = self.meant(folder);
+            let own = self.real_path(folder);
             self.pairs.insert(0, Pair { is_baked: true, ..Pair::new(folder.to_owned(), own.as_str()) });
             self.sort();
         }
@@ -106,7 +106,7 @@ impl Places {
     }
 
     /// A path, or an argument with paths in it, as the container has it.
-    pub fn shown(&self, text: &str) -> String {
+    pub fn to_container(&self, text: &str) -> String {
         replaced(text, self.seen(""))
     }
 
@@ -116,44 +116,44 @@ impl Places {
     }
 
     /// A variable's value as the container has it, its paths marked.
-    pub fn marked(&self, value: &str) -> String {
-        replaced(value, self.seen(MARK))
+    pub fn with_sentinels(&self, value: &str) -> String {
+        replaced(value, self.seen(SENTINEL))
     }
 
     /// Folders of this disk, where the unit sees each, and what comes between that and the rest of a path.
-    fn seen<'a>(&'a self, mark: &'a str) -> impl Iterator<Item = Seen<'a>> + Clone {
-        let stand_in = self.stand_in().map(|pair| pair.in_container(""));
-        stand_in.chain(self.pairs.iter().map(move |pair| match pair.is_common {
-            true => pair.in_container(mark),
+    fn seen<'a>(&'a self, sentinel: &'a str) -> impl Iterator<Item = Seen<'a>> + Clone {
+        let dry_run_target = self.dry_run_target().map(|pair| pair.in_container(""));
+        dry_run_target.chain(self.pairs.iter().map(move |pair| match pair.is_common {
+            true => pair.in_container(sentinel),
             false if pair.is_baked => pair.in_container(""),
             false => (pair, pair.host.as_str(), ""),
         }))
     }
 
     /// The folder that the unit sees as another one of the host's, unless it sees it at its common place.
-    fn stand_in(&self) -> impl Iterator<Item = &Pair> + Clone {
-        self.stand_in.iter().filter(|stand_in| !self.moves(&stand_in.host))
+    fn dry_run_target(&self) -> impl Iterator<Item = &Pair> + Clone {
+        self.dry_run_target.iter().filter(|dry_run_target| !self.moves(&dry_run_target.host))
     }
 
     /// What keeps the mark out of the names of source files that a build script made: options for rustc.
     ///
     /// It would also keep rustc from showing lines of such a file, hence only there.
-    pub fn unmarking(&self) -> Option<String> {
+    pub fn remap_option(&self) -> Option<String> {
         let is_common = self.pairs.iter().any(|pair| pair.is_common && pair.container == TARGET);
-        is_common.then(|| format!("--remap-path-prefix={TARGET}{MARK}={TARGET}/"))
+        is_common.then(|| format!("--remap-path-prefix={TARGET}{SENTINEL}={TARGET}/"))
     }
 
     /// The marks to look for in an output.
-    pub fn marks(&self) -> Vec<String> {
-        self.pairs.iter().filter(|pair| pair.is_common).map(|pair| mark_of(&pair.container)).collect()
+    pub fn sentinels(&self) -> Vec<String> {
+        self.pairs.iter().filter(|pair| pair.is_common).map(|pair| sentinel_of(&pair.container)).collect()
     }
 
     /// Text from the container as the host has it.
-    pub fn restored<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+    pub fn to_host<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
         let mut text = Cow::Borrowed(text);
-        for pair in self.stand_in().chain(&self.pairs) {
-            let (marked, host) = (mark_of(&pair.container), pair.host.as_str());
-            for (place, host) in [(marked.as_str(), format!("{host}/")), (&pair.container, host.to_owned())] {
+        for pair in self.dry_run_target().chain(&self.pairs) {
+            let (with_sentinels, host) = (sentinel_of(&pair.container), pair.host.as_str());
+            for (place, host) in [(with_sentinels.as_str(), format!("{host}/")), (&pair.container, host.to_owned())] {
                 if let Some(replaced) = replaced_bytes(&text, place.as_bytes(), host.as_bytes()) {
                     text = Cow::Owned(replaced);
                 }
@@ -164,12 +164,12 @@ impl Places {
 }
 
 /// The marks of all places.
-pub fn all_marks() -> [String; 3] {
-    [CARGO_HOME, TARGET, WORKSPACE].map(mark_of)
+pub fn all_sentinels() -> [String; 3] {
+    [CARGO_HOME, TARGET, WORKSPACE].map(sentinel_of)
 }
 
-fn mark_of(place: &str) -> String {
-    format!("{place}{MARK}")
+fn sentinel_of(place: &str) -> String {
+    format!("{place}{SENTINEL}")
 }
 
 /// A folder, what to put in its place, and between that and the rest of a path.
@@ -182,14 +182,14 @@ fn replaced<'a>(text: &str, folders: impl Iterator<Item = Seen<'a>> + Clone) -> 
     'next: while let Some(at) = rest.find('/') {
         let before = text.len() - rest.len() + at;
         if begins_path(&text[..before]) {
-            for (pair, place, mark) in folders.clone() {
+            for (pair, place, sentinel) in folders.clone() {
                 if let Some(after) = rest[at..].strip_prefix(pair.host.as_str())
                     && ends_name(after)
                 {
                     replaced += &rest[..at];
                     replaced += place;
-                    replaced += mark;
-                    rest = if mark.is_empty() { after } else { after.strip_prefix('/').unwrap_or(after) };
+                    replaced += sentinel;
+                    rest = if sentinel.is_empty() { after } else { after.strip_prefix('/').unwrap_or(after) };
                     continue 'next;
                 }
             }
@@ -236,9 +236,9 @@ fn ends_name(after: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn places(is_common: bool) -> Places {
+    fn path_map(is_common: bool) -> PathMap {
         let pairs = [("/h/.cargo", CARGO_HOME), ("/h/w", WORKSPACE), ("/h/w/target", TARGET)];
-        Places::new(pairs.map(|(host, container)| Pair::new(host.into(), container)).to_vec(), is_common)
+        PathMap::new(pairs.map(|(host, container)| Pair::new(host.into(), container)).to_vec(), is_common)
     }
 
     #[test]
@@ -253,68 +253,71 @@ mod tests {
             ("/ü/h/w", "/ü/h/w"),
             ("", ""),
         ] {
-            assert_eq!(places(true).shown(text), expected);
+            assert_eq!(path_map(true).to_container(text), expected);
         }
     }
 
     #[test]
     fn a_value_is_marked_and_comes_back() {
         let value = "/h/w/target/debug/out:/h/w/target/:/usr";
-        let marked = places(true).marked(value);
-        assert_eq!(marked, "/cargo-target/./debug/out:/cargo-target/./:/usr");
-        assert_eq!(places(true).marked("/h/w"), "/cargo-workspace/./");
-        assert_eq!(places(true).restored(marked.as_bytes()), value.as_bytes());
-        assert_eq!(places(true).restored(places(true).shown(value).as_bytes()), value.as_bytes());
+        let with_sentinels = path_map(true).with_sentinels(value);
+        assert_eq!(with_sentinels, "/cargo-target/./debug/out:/cargo-target/./:/usr");
+        assert_eq!(path_map(true).with_sentinels("/h/w"), "/cargo-workspace/./");
+        assert_eq!(path_map(true).to_host(with_sentinels.as_bytes()), value.as_bytes());
+        assert_eq!(path_map(true).to_host(path_map(true).to_container(value).as_bytes()), value.as_bytes());
     }
 
     #[test]
     fn one_place_is_the_hosts() {
-        let own = all_marks().into_iter().filter(|mark| mark.starts_with(WORKSPACE)).collect();
-        let places = places(true).with_own(&own);
-        assert_eq!(places.marked("/h/w/a:/h/w/target/b:/h/.cargo/c"), "/h/w/a:/cargo-target/./b:/cargo-home/./c");
-        assert!(places.are_common() && !places.moves("/h/w/src".into()) && places.moves("/h/w/target".into()));
-        assert_eq!(places.marks().len(), 2);
-        assert!(places.unmarking().is_some());
-        let places = places.standing_in("/h/w/target".into(), Utf8Path::new("/real/target"));
-        assert_eq!(places.shown("/h/w/target/b"), "/cargo-target/b");
+        let own = all_sentinels().into_iter().filter(|sentinel| sentinel.starts_with(WORKSPACE)).collect();
+        let path_map = path_map(true).with_own(&own);
+        assert_eq!(
+            path_map.with_sentinels("/h/w/a:/h/w/target/b:/h/.cargo/c"),
+            "/h/w/a:/cargo-target/./b:/cargo-home/./c"
+        );
+        assert!(path_map.are_common() && !path_map.moves("/h/w/src".into()) && path_map.moves("/h/w/target".into()));
+        assert_eq!(path_map.sentinels().len(), 2);
+        assert!(path_map.remap_option().is_some());
+        let path_map = path_map.with_dry_run_target("/h/w/target".into(), Utf8Path::new("/real/target"));
+        assert_eq!(path_map.to_container("/h/w/target/b"), "/cargo-target/b");
     }
 
     #[test]
     fn what_others_made_is_named_as_on_the_host() {
-        let hosts = places(false);
-        assert!(hosts.unmarking().is_none() && hosts.marks().is_empty());
-        assert_eq!(hosts.marked("/h/w"), "/h/w");
-        assert_eq!(hosts.restored(b"--> /cargo-home/a.rs:1"), &b"--> /h/.cargo/a.rs:1"[..]);
+        let hosts = path_map(false);
+        assert!(hosts.remap_option().is_none() && hosts.sentinels().is_empty());
+        assert_eq!(hosts.with_sentinels("/h/w"), "/h/w");
+        assert_eq!(hosts.to_host(b"--> /cargo-home/a.rs:1"), &b"--> /h/.cargo/a.rs:1"[..]);
     }
 
     #[test]
     fn a_folder_stands_in_for_another() {
-        let places = places(false).standing_in("/tmp/r/target".into(), Utf8Path::new("/h/w/target"));
-        assert_eq!(places.marked("-L/tmp/r/target/debug /h/w/target"), "-L/h/w/target/debug /h/w/target");
-        assert_eq!(places.restored(b"/h/w/target/debug/out"), &b"/tmp/r/target/debug/out"[..]);
-        assert!(places.marks().is_empty());
+        let path_map = path_map(false).with_dry_run_target("/tmp/r/target".into(), Utf8Path::new("/h/w/target"));
+        assert_eq!(path_map.with_sentinels("-L/tmp/r/target/debug /h/w/target"), "-L/h/w/target/debug /h/w/target");
+        assert_eq!(path_map.to_host(b"/h/w/target/debug/out"), &b"/tmp/r/target/debug/out"[..]);
+        assert!(path_map.sentinels().is_empty());
     }
 
     #[test]
     fn what_is_baked_in_is_seen_where_the_host_has_it() {
-        let places = places(true)
-            .standing_in("/h/w/target".into(), Utf8Path::new("/real/target"))
+        let path_map = path_map(true)
+            .with_dry_run_target("/h/w/target".into(), Utf8Path::new("/real/target"))
             .with_baked("/h/.cargo/registry/a".into())
             .with_baked("/h/w/target/out".into());
         let text = "/h/.cargo/registry/a/b /h/.cargo/registry/c /h/w/target/out/x /h/w/target/y";
         assert_eq!(
-            places.marked(text),
+            path_map.with_sentinels(text),
             "/h/.cargo/registry/a/b /cargo-home/./registry/c /real/target/out/x /cargo-target/./y"
         );
-        assert_eq!(places.restored(places.marked(text).as_bytes()), text.as_bytes());
-        assert_eq!(places.common("/h/.cargo/registry/a"), "/cargo-home/registry/a");
-        assert!(!places.moves("/h/w/target/out/x".into()) && places.moves("/h/w/target/y".into()));
-        assert_eq!((places.marks().len(), places.clone()), (3, places.with_baked("/elsewhere".into())));
+        assert_eq!(path_map.to_host(path_map.with_sentinels(text).as_bytes()), text.as_bytes());
+        assert_eq!(path_map.common("/h/.cargo/registry/a"), "/cargo-home/registry/a");
+        assert!(!path_map.moves("/h/w/target/out/x".into()) && path_map.moves("/h/w/target/y".into()));
+        assert_eq!((path_map.sentinels().len(), path_map.clone()), (3, path_map.with_baked("/elsewhere".into())));
     }
 
     #[test]
     fn odd_names_stay_where_they_are() {
         let pairs = vec![Pair::new("/h/a b".into(), TARGET)];
-        assert_eq!(Places::new(pairs, true).shown("/h/a b/c"), "/h/a b/c");
+        assert_eq!(PathMap::new(pairs, true).to_container("/h/a b/c"), "/h/a b/c");
     }
 }

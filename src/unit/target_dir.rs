@@ -8,12 +8,12 @@ use crate::{
     config::settings::CanonicalPaths,
     rustc::args::Flag,
     unit::{
-        path_map::{CARGO_HOME, Pair, Places, TARGET, WORKSPACE},
+        path_map::{CARGO_HOME, Pair, PathMap, TARGET, WORKSPACE},
         work::{Unit, Work},
     },
 };
 
-impl Places {
+impl PathMap {
     /// The places for a unit, by the folders it names and what cargo left in them.
     pub fn of(unit: &Unit, choice: CanonicalPaths, cargo_home: &Utf8Path) -> Self {
         let mut pairs = vec![Pair::new(cargo_home.to_owned(), CARGO_HOME)];

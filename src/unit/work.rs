@@ -13,7 +13,7 @@ use crate::{
         outputs,
         tool::Tool,
     },
-    unit::path_map::Places,
+    unit::path_map::PathMap,
 };
 
 /// One compile, or one run of a build script.
@@ -32,7 +32,7 @@ pub struct Unit {
     pub paths: Vec<Utf8PathBuf>,
     /// Where the container shows all of these.
     #[serde(skip)]
-    pub places: Places,
+    pub path_map: PathMap,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,8 +53,8 @@ pub enum Work {
 impl Unit {
     /// One that reads nothing but its package.
     pub fn new(work: Work, cwd: Utf8PathBuf, package: Utf8PathBuf) -> Self {
-        let (env, hidden, paths, places) = Default::default();
-        Self { work, cwd, package, env, hidden, paths, places }
+        let (env, hidden, paths, path_map) = Default::default();
+        Self { work, cwd, package, env, hidden, paths, path_map }
     }
 
     /// Name and version of the package, and the crate: for messages.

@@ -9,7 +9,7 @@ use crate::{
     build::Session,
     config::{env::Env, settings::Config},
     inputs::version_control,
-    planning::recorder::Recording,
+    planning::recorder::Recorder,
     report::notice,
     target::shim::{COMMAND, Shim},
     unit::{invocation, target_dir::target_root, work::Unit},
@@ -62,8 +62,8 @@ pub fn run(program: &str) -> Result<ExitCode> {
         let unit = invocation::build_script(program, env.current_dir()?, target.as_deref(), &env);
         unit.context("failed to run a build script: OUT_DIR or CARGO_MANIFEST_DIR is not set (hint: cargo sets them)")
     };
-    if let Some(recording) = Recording::current(&env)? {
-        return recording.add(&unit()?, &env);
+    if let Some(recorder) = Recorder::current(&env)? {
+        return recorder.add(&unit()?, &env);
     }
     if config.is_local() {
         match shim.exec(vec![])? {}
@@ -92,7 +92,7 @@ pub fn run(program: &str) -> Result<ExitCode> {
         notice::say(&env, &notice, &notice);
         return run_here(shim, &unit, || Ok(session));
     }
-    built.install(&unit, session.recipes(&unit))
+    built.install(&unit, session.records(&unit))
 }
 
 /// Becomes the real program, which is brought if it was left in the engine.

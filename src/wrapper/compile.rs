@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use crate::{
     build::Session,
     config::{env::Env, settings::Config},
-    planning::{dry_run::LOCAL, recorder::Recording},
+    planning::{dry_run::LOCAL, recorder::Recorder},
     report::{misspelt, notice},
     rustc::{
         args::{self, Flag, RustcArgs},
@@ -47,22 +47,22 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
         // The user's own wrapper is this program, too: that one serves.
         return local(words);
     }
-    notice::say_left(&env);
+    notice::say_deferred(&env);
     misspelt::complain_once(&env);
     let is_text = words.iter().all(|word| word.to_str().is_some());
     match unit_of(invocation, programs, is_text, &env) {
         Ok(unit) => {
             log::debug!("{}: {}", unit.name(), quote::words(&texts));
-            if let Some(recording) = Recording::current(&env)? {
-                return recording.add(&unit, &env);
+            if let Some(recorder) = Recorder::current(&env)? {
+                return recorder.add(&unit, &env);
             }
             let session = Session::open(&env, &config, compiler(programs))?;
             let built = session.build(unit.clone())?;
-            built.install(&unit, session.recipes(&unit))
+            built.install(&unit, session.records(&unit))
         }
         Err(reason) => {
             leave_container(&reason, &env, &config)?;
-            bring_what_is_left(programs, args, &env, &config)?;
+            fetch_deferred(programs, args, &env, &config)?;
             local(words)
         }
     }
@@ -73,7 +73,7 @@ fn leave_container(reason: &str, env: &Env, config: &Config) -> Result<()> {
     if config.strict {
         bail!("failed to compile in a container: {reason} (hint: RUSTCBUILDX_STRICT=0 compiles locally)");
     }
-    if Recording::current(env)?.is_some() {
+    if Recorder::current(env)?.is_some() {
         // Its dependencies are empty files.
         bail!("{LOCAL}: {reason}");
     }
@@ -83,7 +83,7 @@ fn leave_container(reason: &str, env: &Env, config: &Config) -> Result<()> {
 }
 
 /// Brings what was left in the engine of what the local compiler is to read.
-fn bring_what_is_left(programs: &[String], args: &[String], env: &Env, config: &Config) -> Result<()> {
+fn fetch_deferred(programs: &[String], args: &[String], env: &Env, config: &Config) -> Result<()> {
     let args = parsed(args)?;
     let folders = args.crate_folders(&env.current_dir()?);
     let target = folders.iter().find_map(|folder| target_root(folder, args.value(Flag::Target)));

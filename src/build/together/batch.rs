@@ -11,9 +11,9 @@ use anyhow::{Context, Result};
 use camino::Utf8Path;
 
 use crate::{
-    build::{Prepared, Session, embedded_paths, is_success, millis_since, restore_said},
+    build::{Prepared, Session, embedded_paths, is_success, millis_since, restore_output},
     engine::client::Event,
-    inputs::{baked, canonical_program, discovered::Learned},
+    inputs::{baked, canonical_program, discovered::Discovered},
     report::timings::Phase,
     step::{
         dockerfile::Mount,
@@ -52,9 +52,9 @@ pub struct Batch {
 pub enum End {
     Stored,
     /// It reads more than it was given: it is to be made again.
-    ReadsMore(Learned),
+    ReadsMore(Discovered),
     /// Stored, and more is known of it that what is made from it is to know.
-    Bakes(Learned),
+    Bakes(Discovered),
     Failed,
 }
 
@@ -125,26 +125,26 @@ impl Session<'_> {
     /// How a unit ended whose outcome has come; a success is stored.
     fn end_of(&self, key: &str, Known { prepared, step }: &Known, mut archive: File) -> Result<End> {
         let unit = &prepared.unit;
-        let (mut outcome, dep_info) = Archive::new(&mut archive).told()?;
+        let (mut outcome, dep_info) = Archive::new(&mut archive).outcome_and_dep_info()?;
         if outcome.status == 0 && step.keeps() {
             self.kept.add(key)?;
         }
-        restore_said(unit, &mut outcome);
+        restore_output(unit, &mut outcome);
         let has_succeeded = is_success(unit.is_build_script(), &outcome);
         if outcome.names(CRATES) {
             // By itself, it is given all in its place.
             return Ok(End::Failed);
         }
-        let leaks = if has_succeeded { self.leaks(&mut archive, unit, key)? } else { BTreeSet::new() };
-        if let Some(more) = self.read_beyond(unit, &outcome, &dep_info, &leaks) {
+        let embedded = if has_succeeded { self.embedded(&mut archive, unit, key)? } else { BTreeSet::new() };
+        if let Some(more) = self.read_beyond(unit, &outcome, &dep_info, &embedded) {
             return Ok(End::ReadsMore(more));
         }
         if has_succeeded {
             let name = if outcome.is_left { left::stored_as(key) } else { key.to_owned() };
             self.store().put(&name, &mut archive)?;
             let baked = baked::variables(unit, &dep_info, &self.homes.cargo);
-            let is_known = unit.is_build_script() || baked.is_subset(&prepared.learned.baked);
-            return Ok(if is_known { End::Stored } else { End::Bakes(Learned { baked, ..Learned::default() }) });
+            let is_known = unit.is_build_script() || baked.is_subset(&prepared.discovered.baked);
+            return Ok(if is_known { End::Stored } else { End::Bakes(Discovered { baked, ..Discovered::default() }) });
         }
         let said = String::from_utf8_lossy(&outcome.stderr);
         log::info!("{} ended with {} in a plan: {said}", unit.name(), outcome.status);
@@ -152,20 +152,20 @@ impl Session<'_> {
     }
 
     /// The marks of places that only the container of the step `key` had, and files name.
-    fn leaks(&self, archive: &mut File, unit: &Unit, key: &str) -> Result<BTreeSet<String>> {
-        let marks = unit.places.marks();
+    fn embedded(&self, archive: &mut File, unit: &Unit, key: &str) -> Result<BTreeSet<String>> {
+        let sentinels = unit.path_map.sentinels();
         archive.rewind()?;
-        if !embedded_paths::is_possible(&mut *archive, &marks)? {
+        if !embedded_paths::is_possible(&mut *archive, &sentinels)? {
             return Ok(BTreeSet::new());
         }
         archive.rewind()?;
         let dir = self.cache.temp_dir()?;
         let dir = Utf8Path::from_path(dir.path()).context("the cache folder's name is not UTF-8")?;
         let received = Archive::new(archive).receive(&dir.join("outcome"))?;
-        let leaks = embedded_paths::find(&received.files.root, &marks)?;
-        if !leaks.is_empty() && unit.makes_build_script() {
-            canonical_program::keep(&self.cache, key, unit, &received.files.root)?;
+        let embedded = embedded_paths::find(&received.files.root, &sentinels)?;
+        if !embedded.is_empty() && unit.makes_build_script() {
+            canonical_program::save(&self.cache, key, unit, &received.files.root)?;
         }
-        Ok(leaks)
+        Ok(embedded)
     }
 }

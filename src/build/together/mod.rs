@@ -14,13 +14,13 @@ use self::{
     batch::{Batch, End, Ended, Known},
     calls::{Loss, Taking},
 };
-use super::{APART, Prepared, SENT, Session, is_storable, lookup::Found, nonce};
+use super::{FALLBACK, Prepared, SENT, Session, build_id, is_storable, lookup::Found};
 use crate::{
     config::jobs::Jobs,
-    inputs::{Finder, discovered::Learned, version_control},
+    inputs::{Finder, discovered::Discovered, version_control},
     planning::{
-        directives::{self, Said},
-        recorder::Recording,
+        directives::{self, BuildOutput},
+        recorder::Recorder,
         schedule::{Schedule, State},
     },
     step::{
@@ -29,7 +29,7 @@ use crate::{
     },
     store::{
         local::Store,
-        provenance::{Recipe, Recipes},
+        provenance::{Provenance, ProvenanceRecords},
     },
     target::shim,
     unit::work::{Unit, Work},
@@ -46,15 +46,15 @@ pub struct Together<'a> {
     finder: Finder<'a>,
     /// The target folder of the real run, for which the rehearsal's stands in.
     target: Utf8PathBuf,
-    stand_in: Utf8PathBuf,
+    dry_run_target: Utf8PathBuf,
     /// As cargo told them, with placeholders.
     units: Vec<Unit>,
     schedule: Schedule,
     known: HashMap<usize, Known>,
     /// What units of this plan were seen to read, to be remembered once they are built with it.
-    learned: HashMap<usize, Learned>,
+    discovered: HashMap<usize, Discovered>,
     /// What build scripts said, by their output folders.
-    said: HashMap<String, Said>,
+    said: HashMap<String, BuildOutput>,
     /// Steps as the engine has been told of them, for it to see that two calls mean the same.
     told: HashMap<Key, Step>,
     taking: Taking,
@@ -65,27 +65,27 @@ pub struct Together<'a> {
 }
 
 impl<'a> Together<'a> {
-    pub fn new(session: &'a Session<'a>, recording: &'a Recording, target: Utf8PathBuf, jobs: Jobs) -> Result<Self> {
-        let stand_in = recording.stand_in();
-        let recipes = Recipes::new(&recording.cache, stand_in.clone());
-        let finder = Finder { cache: &session.cache, recipes, reader: session.reader() };
-        let units = recording.units()?;
+    pub fn new(session: &'a Session<'a>, recorder: &'a Recorder, target: Utf8PathBuf, jobs: Jobs) -> Result<Self> {
+        let dry_run_target = recorder.target();
+        let records = ProvenanceRecords::new(&recorder.cache, dry_run_target.clone());
+        let finder = Finder { cache: &session.cache, records, reader: session.reader() };
+        let units = recorder.units()?;
         let schedule = schedule(&units)?;
-        let (known, learned, said, told, taking, losses) = Default::default();
+        let (known, discovered, said, told, taking, losses) = Default::default();
         Ok(Self {
             session,
             finder,
             target,
-            stand_in,
+            dry_run_target,
             units,
             schedule,
             known,
-            learned,
+            discovered,
             said,
             told,
             taking,
             losses,
-            number: nonce(),
+            number: build_id(),
             jobs,
         })
     }
@@ -94,7 +94,7 @@ impl<'a> Together<'a> {
     /// the plan would make anew, unless that was left in an engine which does not have it.
     pub fn is_of_use(&self, output: &Utf8Path) -> bool {
         let Ok(output) = output.strip_prefix(&self.target) else { return true };
-        let output = self.stand_in.join(output);
+        let output = self.dry_run_target.join(output);
         let Some(number) = self.units.iter().position(|unit| unit.output_paths().contains(&output)) else {
             return true;
         };
@@ -108,7 +108,7 @@ impl<'a> Together<'a> {
         let mut missing = Vec::new();
         while let Some(number) = self.schedule.tellable() {
             let state = self.told_state(number).unwrap_or_else(|error| {
-                self.session.slow(APART, &error);
+                self.session.slow(FALLBACK, &error);
                 State::Apart
             });
             if let State::Missing(key) = &state {
@@ -128,12 +128,12 @@ impl<'a> Together<'a> {
         }
         directives::fill(&mut unit, |script| self.said.get(script));
         let mut prepared = self.session.prepare(unit)?;
-        if let Some(learned) = self.learned.get(&number) {
-            prepared.learned.clone_from(learned);
-            self.session.add_learned(&mut prepared)?;
+        if let Some(discovered) = self.discovered.get(&number) {
+            prepared.discovered.clone_from(discovered);
+            self.session.add_discovered(&mut prepared)?;
         }
-        let places = std::mem::take(&mut prepared.unit.places);
-        prepared.unit.places = places.standing_in(self.stand_in.clone(), &self.target);
+        let path_map = std::mem::take(&mut prepared.unit.path_map);
+        prepared.unit.path_map = path_map.with_dry_run_target(self.dry_run_target.clone(), &self.target);
         let mut found = self.session.find(&mut self.finder, &prepared, None)?;
         if !is_storable(&found.step) {
             return Ok(State::Apart);
@@ -157,7 +157,7 @@ impl<'a> Together<'a> {
         let is_done = is_stored
             || self.session.has_left(&unit, &self.target, &key)
             || is_incremental && (self.session.store().has(&key) || self.is_in_place(&key, &unit, &outputs));
-        self.finder.recipes.save(Recipe::of_step(&step, outputs))?;
+        self.finder.records.save(Provenance::of_step(&step, outputs))?;
         let prepared = Prepared { unit, ..prepared };
         self.known.insert(number, Known { prepared, step });
         match is_done {
@@ -170,30 +170,30 @@ impl<'a> Together<'a> {
     /// Whether the real run's outputs of a unit are those of this step. Of what is compiled incrementally, only the target folder has
     /// any for longer than a command.
     fn is_in_place(&self, key: &str, unit: &Unit, outputs: &[Output]) -> bool {
-        let mut recipes = Recipes::new(&self.session.cache, self.target.clone());
-        let mut made_by = |path: &Utf8Path| recipes.of_path(path).is_some_and(|recipe| recipe.key == key);
-        outputs.iter().all(|output| made_by(&unit.places.meant(&output.host)))
+        let mut records = ProvenanceRecords::new(&self.session.cache, self.target.clone());
+        let mut made_by = |path: &Utf8Path| records.of_path(path).is_some_and(|provenance| provenance.key == key);
+        outputs.iter().all(|output| made_by(&unit.path_map.real_path(&output.host)))
     }
 
     /// The state of a unit whose outcome the store has: what a script said is heard. `None` if the store does not
     /// have it after all.
     fn stored(&mut self, number: usize, key: Key) -> Result<Option<State>> {
-        if let Some(learned) = self.learned.get(&number) {
-            self.session.cache.write(&self.known[&number].prepared.learned_name, learned)?;
+        if let Some(discovered) = self.discovered.get(&number) {
+            self.session.cache.write(&self.known[&number].prepared.discovered_name, discovered)?;
         }
         let Work::BuildScript { out_dir, .. } = &self.units[number].work else { return Ok(Some(State::Done(key))) };
         let Some(outcome) = self.session.store().outcome(&key) else { return Ok(None) };
         if version_control::is_missed(&self.units[number], &outcome, &self.session.homes) {
             return Ok(Some(State::Apart));
         }
-        let stdout = self.known[&number].prepared.unit.places.restored(&outcome.stdout);
-        let Some(said) = Said::of(&stdout, out_dir) else { return Ok(Some(State::Apart)) };
+        let stdout = self.known[&number].prepared.unit.path_map.to_host(&outcome.stdout);
+        let Some(said) = BuildOutput::of(&stdout, out_dir) else { return Ok(Some(State::Apart)) };
         // A unit that searches them finds the folder that its inputs are in, which is no longer the one it was.
         said.own_folders()
             .try_for_each(fs::create_dir_all)
             .on_disk(out_dir, || format!("failed to make folders in `{out_dir}`"))?;
-        if let Some(recipe) = self.finder.recipes.get(&key).cloned() {
-            self.finder.recipes.save(recipe)?;
+        if let Some(provenance) = self.finder.records.get(&key).cloned() {
+            self.finder.records.save(provenance)?;
         }
         self.said.insert(out_dir.to_string(), said);
         Ok(Some(State::Done(key)))
@@ -255,10 +255,10 @@ impl<'a> Together<'a> {
         let heavy = steps().flat_map(|(_, step)| step.heavy());
         self.session.given(heavy.filter(|(name, _)| !self.is_distrusted(name)));
         let is_gone = |(name, folder): (&Key, &Utf8PathBuf)| !self.session.kept.has(name) && !folder.exists();
-        let apart: Vec<usize> =
+        let fallback: Vec<usize> =
             steps().filter(|(_, step)| step.heavy().any(is_gone)).map(|(number, _)| number).collect();
-        apart.iter().for_each(|number| self.schedule.set(*number, State::Apart));
-        !apart.is_empty()
+        fallback.iter().for_each(|number| self.schedule.set(*number, State::Apart));
+        !fallback.is_empty()
     }
 
     /// The keys of units: of those whose outcomes are to come whole, and of those whose outcomes are left in the engine.
@@ -320,11 +320,11 @@ impl<'a> Together<'a> {
                     self.schedule.set(number, state);
                 }
                 End::ReadsMore(more) => {
-                    self.learn(number, more);
+                    self.note_discovered(number, more);
                     self.schedule.forget(number);
                 }
                 End::Bakes(more) => {
-                    self.learn(number, more);
+                    self.note_discovered(number, more);
                     if self.runs_code_of(number) {
                         self.schedule.forget(number);
                     } else {
@@ -342,14 +342,14 @@ impl<'a> Together<'a> {
 }
 
 impl Together<'_> {
-    fn learn(&mut self, number: usize, more: Learned) {
-        let Prepared { unit, mut learned, .. } = self.known[&number].prepared.clone();
+    fn note_discovered(&mut self, number: usize, more: Discovered) {
+        let Prepared { unit, mut discovered, .. } = self.known[&number].prepared.clone();
         // Known to lack something by now, it reads one file after the other.
-        learned.extend(match self.learned.contains_key(&number) {
+        discovered.extend(match self.discovered.contains_key(&number) {
             true => more.wider(&unit, &self.session.homes),
             false => more,
         });
-        self.learned.insert(number, learned);
+        self.discovered.insert(number, discovered);
     }
 
     /// Whether a unit's code may run in the making of another one.

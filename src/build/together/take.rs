@@ -14,7 +14,7 @@ use super::{
     batch::{Batch, End},
 };
 use crate::{
-    build::{is_storable, nonce},
+    build::{build_id, is_storable},
     planning::schedule::State,
     step::{plan, spec::Key},
 };
@@ -33,7 +33,7 @@ impl Together<'_> {
         let session = self.session;
         let units = self.in_call(numbers.clone());
         let [wanted, left] = self.parted(&numbers);
-        let plan = plan::take(&session.image.pinned, &wanted, &left, &nonce(), session.style());
+        let plan = plan::take(&session.image.pinned, &wanted, &left, &build_id(), session.style());
         let cmd = session.engine.build_watched(&plan, session.route(), self.jobs.number(session.processors()));
         self.taking.asked.extend(units.keys().cloned());
         self.taking.running += 1;

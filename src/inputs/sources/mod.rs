@@ -131,7 +131,7 @@ pub fn are_given(unit: &Unit, path: &Utf8Path) -> bool {
     let nothing = Utf8Path::new("");
     let is_in = |root: &Utf8PathBuf| {
         let rules = Rules { target: target.as_deref(), extent: Extent::Sources, ..Rules::everything(root, nothing) };
-        path == root || path.starts_with(root) && !scan::is_left_out(root, path, &rules)
+        path == root || path.starts_with(root) && !scan::is_excluded(root, path, &rules)
     };
     [&unit.package].into_iter().chain(&unit.paths).any(is_in)
 }
@@ -154,7 +154,7 @@ pub fn why_withheld(unit: &Unit, path: &Utf8Path) -> Option<String> {
 
 /// The target folder of a unit's build.
 fn target_folder(unit: &Unit) -> Option<Utf8PathBuf> {
-    target_dir::target_folder(unit).map(|folder| unit.places.meant(&folder))
+    target_dir::target_folder(unit).map(|folder| unit.path_map.real_path(&folder))
 }
 
 #[cfg(test)]

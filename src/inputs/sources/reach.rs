@@ -19,7 +19,7 @@ impl Homes {
     }
 
     /// The folder under version control that a package is in; never the home folder, which some keep so.
-    pub fn repository_of<'a>(&self, package: &'a Utf8Path) -> Option<&'a Utf8Path> {
+    pub fn version_control_of<'a>(&self, package: &'a Utf8Path) -> Option<&'a Utf8Path> {
         self.folders_around(package).find(|dir| dir.join(".git").exists())
     }
 
@@ -40,7 +40,7 @@ impl Homes {
             return package.to_owned();
         }
         let topmost = || self.folders_around(package).filter(|dir| dir.join("Cargo.toml").exists()).last();
-        self.repository_of(package).or_else(topmost).unwrap_or(package).to_owned()
+        self.version_control_of(package).or_else(topmost).unwrap_or(package).to_owned()
     }
 
     /// Whether cargo downloaded a package, or `cargo vendor` did.
@@ -106,8 +106,8 @@ mod tests {
         let (_dir, root) = tree();
         let package = root.join("repository/a");
         let homes = |home: &str| Homes { user: Some(root.join(home)), cargo: root.join("cargo") };
-        assert_eq!(homes("none").repository_of(&package), Some(root.join("repository").as_path()));
-        assert_eq!(homes("repository").repository_of(&package), None);
+        assert_eq!(homes("none").version_control_of(&package), Some(root.join("repository").as_path()));
+        assert_eq!(homes("repository").version_control_of(&package), None);
     }
 
     #[test]
