@@ -1,4 +1,5 @@
-//! Attempts at one unit, each with more of what it lacked: which of those that failed the user reads.
+//! A unit may be built several times, each time with more of what it lacked before. If all attempts
+//! fail, this decides whose messages the user reads.
 
 use std::collections::BTreeSet;
 

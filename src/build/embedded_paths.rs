@@ -1,7 +1,8 @@
-//! Whether files hold one of the paths that only their unit's container had.
+//! Whether an output embeds a path that only its unit's container had. Such a path leads nowhere
+//! when the output runs, so its unit is compiled again with the user's own path.
 //!
-//! What debug information says does not count, nor the name of a C source file, which an assertion prints:
-//! nobody opens those when the program runs.
+//! Debug information does not count, nor does the name of a C source file, which an assertion
+//! prints: nobody opens those files when the program runs.
 
 use std::{collections::BTreeSet, fs, io::Read};
 
@@ -11,7 +12,7 @@ use memchr::memmem::Finder;
 use object::{Object, ObjectSection, read::archive::ArchiveFile};
 use walkdir::WalkDir;
 
-/// Whether bytes hold one of `marks` anywhere: if not, no file among them does.
+/// Whether bytes contain one of `sentinels` anywhere: if not, no file among them does.
 pub fn is_possible(mut bytes: impl Read, sentinels: &[String]) -> Result<bool> {
     if sentinels.is_empty() {
         return Ok(false);
@@ -28,13 +29,13 @@ pub fn is_possible(mut bytes: impl Read, sentinels: &[String]) -> Result<bool> {
         if count == 0 {
             return Ok(false);
         }
-        // A mark may go on in what is read next.
+        // A sentinel may go on in what is read next.
         kept = end.min(overlap);
         buffer.copy_within(end - kept..end, 0);
     }
 }
 
-/// Those of `marks`, each the beginning of such a path, that files below `root` hold.
+/// Those of `sentinels`, each the beginning of such a path, that files below `root` contain.
 pub fn find(root: &Utf8Path, sentinels: &[String]) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     if sentinels.is_empty() || !root.exists() {

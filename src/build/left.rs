@@ -120,7 +120,7 @@ impl Session<'_> {
     }
 }
 
-/// Puts what was fetched in the place of its stand-ins, in the folder of each unit `wanted`; gives the units' keys.
+/// Puts what was fetched in the place of its stand-ins, in the folder of each unit `wanted`; returns the units' keys.
 fn place(fetched: File, wanted: &[(Key, &Utf8Path)], records: &mut ProvenanceRecords<'_>) -> Result<Vec<Key>> {
     let mut placed = Vec::new();
     archive::split(fetched, |key, mut archive| {

@@ -1,4 +1,5 @@
-//! A unit at the places that what is known of it asks for, with all that it reads.
+//! Resolves a unit: which paths it sees, what it reads, and by which step it is made. The step has
+//! the key under which the store is asked.
 
 use std::collections::BTreeSet;
 
@@ -34,8 +35,8 @@ impl Found {
 }
 
 impl Session<'_> {
-    /// Finds what a unit reads: at the host's places, if a path of its own is in its output or in the program that it runs.
-    /// A build script's program is made at common places first, for containers to run it ([`program`]).
+    /// Finds what a unit reads. It sees the host's own paths if one of them is in its output or in the program that it runs.
+    /// A build script's program is made with common paths first, for containers to run it ([`canonical_program`]).
     pub(super) fn find(
         &self,
         finder: &mut Finder<'_>,
@@ -78,8 +79,8 @@ impl Session<'_> {
     }
 }
 
-/// The marks of the places that a unit must see where the host has them: a build script, which may put paths together from
-/// several, all or none.
+/// The sentinels of the folders that a unit must see at the host's own paths. For a build script these are all or none, because it
+/// may put a path together from several.
 fn own_sentinels(Prepared { unit, discovered, .. }: &Prepared, finder: &mut Finder<'_>) -> Result<BTreeSet<String>> {
     match &unit.work {
         Work::Compile { .. } => Ok(discovered.own_sentinels.clone()),

@@ -1,5 +1,6 @@
-//! One unit's way through the engine: inputs, stage, build, outcome, and again where the first answer is
-//! not to be trusted.
+//! Builds one unit: resolves its inputs, asks the store, runs it in the engine, and keeps the
+//! outcome. A first answer that cannot be trusted, or that shows an undeclared input, makes it run
+//! again.
 
 mod attempts;
 pub mod embedded_paths;
@@ -85,11 +86,11 @@ pub struct Session<'a> {
     pub timings: Timings,
 }
 
-/// A unit at its places, with what was learned of it.
+/// A unit with its path map and its discovered inputs.
 #[derive(Clone)]
 struct Prepared {
     unit: Unit,
-    /// Where what is learned of it belongs, and that.
+    /// The name under which its discovered inputs are stored, and those.
     discovered_name: String,
     discovered: Discovered,
 }
@@ -102,7 +103,7 @@ pub struct Built {
     pub step: Step,
     /// Whether it ran in this very build, and not in one the engine remembers.
     is_fresh: bool,
-    /// The marks of places that only its container had, and files name.
+    /// The sentinels that its files embed: of paths that only its container had.
     embedded: BTreeSet<String>,
     /// The stages whose outcomes it took from what the engine kept.
     stages: Vec<Key>,
@@ -113,7 +114,7 @@ pub struct Built {
 }
 
 impl Built {
-    /// What no engine was asked for.
+    /// From the store: no engine was asked.
     fn from_store(Received { outcome, files }: Received, step: Step) -> Self {
         Self {
             outcome,
@@ -192,7 +193,7 @@ impl<'a> Session<'a> {
         Ok(built)
     }
 
-    /// Decides a unit's places and adds what was learned of it before.
+    /// Decides a unit's path map and adds what was discovered of it before.
     fn prepare(&self, mut unit: Unit) -> Result<Prepared> {
         unit.path_map = PathMap::of(&unit, self.config.canonical_paths, &self.homes.cargo);
         let discovered_name = discovered_name(&unit);
@@ -207,7 +208,7 @@ impl<'a> Session<'a> {
         self.add_discovered(prepared)
     }
 
-    /// What a unit read, or would have, that it was not given, and the places that its output uses when it runs (`leaks`).
+    /// What a unit read, or would have, that it was not given, and the sentinels that its output embeds (`embedded`).
     fn read_beyond(
         &self,
         unit: &Unit,
@@ -258,7 +259,7 @@ impl<'a> Session<'a> {
         notice::say_slow(self.env, kind, why);
     }
 
-    /// The recipes of the target folder that a unit writes to.
+    /// The provenance records of the target folder that a unit writes to.
     pub fn records(&self, unit: &Unit) -> ProvenanceRecords<'_> {
         ProvenanceRecords::new(&self.cache, target_folder(unit))
     }
@@ -356,8 +357,8 @@ fn target_folder(unit: &Unit) -> Utf8PathBuf {
     target_dir::target_folder(unit).unwrap_or_default()
 }
 
-/// Where a unit belongs that the store lacks. Of a program, cargo compiled all that is below, so it may well be the only one that
-/// is lacking, where tests are many; but the engine may lack what was left there.
+/// What to ask the planner for a unit that the store lacks. Cargo compiled everything below a program before, so a program may well be
+/// the only unit that is missing; but the engine may lack artifacts that were deferred.
 fn plan_request(unit: &Unit, is_incremental: bool, env: &Env) -> PlanRequest {
     let target = target_folder(unit);
     let is_worth_a_plan = unit.serves_units() || unit.is_test() || crate::target::left::may_be_in(&target, env);
@@ -413,7 +414,7 @@ fn is_storable(step: &Step) -> bool {
         && !step.run.mounts.iter().any(|mount| matches!(mount, Mount::Cache { id, .. } if id != JOB_TOKENS_ID))
 }
 
-/// Where what is learned of a unit belongs: a library, a program and a test of one name are three.
+/// The name under which the discovered inputs of a unit are stored: a library, a program and a test of one name are three.
 fn discovered_name(unit: &Unit) -> String {
     let input = match &unit.work {
         Work::Compile { args, .. } => args.inputs().next().unwrap_or_default(),

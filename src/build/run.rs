@@ -1,4 +1,5 @@
-//! A unit built by itself, in a call of its own: as often as it takes to get an answer that is to be trusted.
+//! Runs one unit in a call of the engine, as often as it takes to get an answer that can be
+//! trusted.
 
 use std::time::SystemTime;
 
@@ -30,8 +31,8 @@ impl Session<'_> {
         self.build_somehow(prepared, Some(&build_id()))
     }
 
-    /// Builds, and again if what the engine was thought to have kept is in the way: with what it lost given to it anew, or
-    /// all of it, so that the step stays the same; and if that does not help, with all sent.
+    /// Builds, and retries if the engine's cache is in the way. BuildKit may evict a cache mount at any time. The first retries upload
+    /// what was lost, then all of it, so that the step stays the same. If that does not help, the files are sent with the call.
     fn build_somehow(&self, prepared: &mut Prepared, cache_buster: Option<&str>) -> Result<Built> {
         let (mut given, mut failures) = (Given { lost: vec![], may_be_links: true }, 0);
         loop {
@@ -77,7 +78,7 @@ impl Session<'_> {
         given.lost.extend(keys);
     }
 
-    /// Looks into the store, and if need be calls the engine once. `salt` makes the step one that no cache holds.
+    /// Looks into the store, and if need be calls the engine once. `cache_buster` makes the step one that no cache holds.
     fn build_once(&self, prepared: &mut Prepared, cache_buster: Option<&str>, given: &Given) -> Result<Built, Failure> {
         let begun = SystemTime::now();
         let mut finder = self.finder(&prepared.unit);
@@ -86,7 +87,7 @@ impl Session<'_> {
             Look::Miss(missing) => missing,
         };
         if barrier::pass(self.env, || plan_request(&missing.found.unit, missing.is_incremental, self.env)) {
-            // The plan may have learned what the unit reads.
+            // The plan may have discovered what the unit reads.
             self.recall(prepared)?;
             return self.build_once(prepared, cache_buster, given);
         }

@@ -1,4 +1,5 @@
-//! What the store has and the engine lacks, given to it in one call, for all later calls to mount.
+//! Uploads to the engine what the store has and the engine lacks, in one call, so that later calls
+//! can mount it.
 
 use std::fs::File;
 
@@ -101,7 +102,7 @@ impl Session<'_> {
         lacking.into_iter().try_for_each(|(name, _)| self.kept.add(name))
     }
 
-    /// One call of the engine that is to do `task`; gives its result.
+    /// One call of the engine that is to do `task`; returns its result.
     pub(super) fn call(&self, plan: &Plan, variables: Vec<(String, String)>, task: &str) -> Result<File> {
         let cmd = self.engine.build(plan, variables);
         log::debug!("{task}\n{cmd}");

@@ -1,4 +1,4 @@
-//! What both programs say of themselves.
+//! The help texts of both programs.
 
 use std::fmt::Write;
 

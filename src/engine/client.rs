@@ -1,4 +1,4 @@
-//! The command of an engine: what docker and podman have in common.
+//! The command-line client of an engine: what docker and podman have in common.
 
 use std::{borrow::Cow, io::Read};
 
@@ -31,9 +31,9 @@ pub enum Kind {
 pub enum Event {
     /// It runs, or is looked up.
     Begun { stage: String },
-    /// It has a slot.
+    /// It has a job token.
     AtWork { stage: String },
-    /// A step ends since a file is not there that the engine was thought to keep.
+    /// A step ends because a file is missing that the engine was expected to have.
     Missed { text: String },
     /// It ran, or the engine remembered what it did.
     Done { stage: String, cached: bool },

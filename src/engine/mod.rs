@@ -1,4 +1,4 @@
-//! docker or podman: what is asked of them and how they are asked. The only place that knows which.
+//! Docker or podman: what is asked of an engine, and how. No other room knows which of them it is.
 
 pub mod client;
 mod docker;
@@ -151,7 +151,7 @@ impl Engine {
         self.build_command(plan, env, Some(jobs))
     }
 
-    /// Gives what each line that a watched build says tells of its steps; podman tells nothing.
+    /// Returns what each line that a watched build says tells of its steps; podman tells nothing.
     pub fn watch(&self) -> impl FnMut(&str) -> Vec<Event> + use<> {
         let mut watch = match self.client.kind {
             Kind::Docker => Some(docker::Watch::default()),

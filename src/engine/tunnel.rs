@@ -49,7 +49,7 @@ impl Tunnel {
         Some(Self { to, remote })
     }
 
-    /// Opens it unless it is open; gives the value of `DOCKER_HOST` that leads through it.
+    /// Opens it unless it is open; returns the value of `DOCKER_HOST` that leads through it.
     pub fn open(&self, cache: &Cache) -> Result<String> {
         let name = digest(self.to.iter().chain([&self.remote]));
         let socket = cache.path(&format!("tunnels/{}", &name[..12]));

@@ -1,12 +1,15 @@
-//! `cargo green …`: any cargo command, its units built in few calls of the engine.
+//! `cargo green …`: any cargo command, its units built in a few calls of the engine.
 //!
-//! The command itself runs at once. Its first unit that the store lacks asks for a plan, and waits at the [`gate`] like
-//! all others until that is done. The planner is another process. Both end with this one, which waits for cargo, says what
-//! made the build slow ([`notice`]), and ends as cargo did.
+//! The command itself starts at once. Its first unit that the store lacks asks for a plan and waits
+//! at the [barrier](crate::planning::barrier), as do all later ones, until the plan is carried out.
+//! The planner is a process of its own. This process waits for cargo, tells the user what made the
+//! build slow ([`notice`]), and ends as cargo did; the planner ends with it.
 //!
-//! Cargo alone knows what a command compiles, so it is asked: a rehearsal ([`crate::planning::recorder`]) tells all units. Those
-//! that the store lacks are built together, as soon as it is known what decides them ([`crate::planning::schedule`]), and stored;
-//! so the waiting units find themselves there. A unit that is not is built by itself, as without all this.
+//! Only cargo knows what a command compiles. So the planner makes a dry run of the command, in
+//! which the wrapper records all units ([`crate::planning::recorder`]). Those that the store lacks
+//! are built together as soon as what decides them is known ([`crate::planning::schedule`]), and
+//! are stored, so that the waiting units find them there. A unit that the plan does not contain is
+//! built by itself, as it would be without `cargo green`.
 
 mod progress;
 
@@ -54,7 +57,7 @@ const FEW: usize = 3;
 /// Commands of which compilers alone read the libraries in cargo's build folder (`test` and `doc` run rustdoc), and the
 /// one that removes it.
 const LEAVING: &[&str] = &["bench", "build", "check", "clean", "clippy", "run", "rustc"];
-/// The first argument of the planner, whose standard input is the gate.
+/// The first argument of the planner, whose standard input is the barrier.
 const PLANNER: &str = "--planner";
 const LOCK: &str = "no thread panics while it shows progress";
 

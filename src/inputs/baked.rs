@@ -1,4 +1,5 @@
-//! Which paths artifacts have baked in: those of a unit by its dep-info, those of a file of unknown making by its bytes.
+//! Which paths an artifact has baked in. For a unit of ours its dep-info tells; for an artifact
+//! that somebody else made, the paths that its dep-info names are looked for in its bytes.
 
 use std::{
     collections::BTreeSet,

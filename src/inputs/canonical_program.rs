@@ -1,9 +1,12 @@
-//! Programs of build scripts that hold a path of their container, such as `env!("CARGO_MANIFEST_DIR")`.
+//! Canonical programs: programs of build scripts that hold a path of their container, as by
+//! `env!("CARGO_MANIFEST_DIR")`.
 //!
-//! For this machine to run it, such a program is made again with the host's paths ([`crate::unit::path_map`]). Containers go on
-//! to run the first one, which finds its files at the common places, and whose outcome serves every machine: of that, a
-//! copy is kept here, by the key of the step that made it and at its place in that step's stage. A run has the same key whether
-//! its program comes from there or from here: it may have begun before the program was seen to hold a path.
+//! Such a program is made twice. Containers run the canonical one, which has common paths and finds
+//! its files there; its outcome serves every machine. This machine gets another one with the host's
+//! own paths ([`crate::unit::path_map`]). A copy of the canonical program is saved here, under the
+//! key of the step that made it, and at the path that it has in that step's stage. A run has the
+//! same key whether its program comes from the stage or from this copy, because the run may have
+//! begun before anybody saw that the program holds a path.
 
 use std::{borrow::Cow, fs};
 
@@ -20,7 +23,7 @@ use crate::{
     util::{disk::OnDisk, state_dir::Cache},
 };
 
-/// Keeps the program that the step `key` of a unit left in `folder`.
+/// Saves the program that the step `key` of a unit wrote to `folder`.
 pub fn save(cache: &Cache, key: &str, unit: &Unit, folder: &Utf8Path) -> Result<()> {
     let names = unit.output_files();
     let program = spec::outputs(unit, &names).into_iter().find(|output| output.host.extension() != Some("d"));
@@ -34,12 +37,12 @@ pub fn save(cache: &Cache, key: &str, unit: &Unit, folder: &Utf8Path) -> Result<
     Ok(())
 }
 
-/// Whether the program that this step made is kept.
+/// Whether the program that this step made is saved.
 pub fn is_saved(cache: &Cache, key: &str) -> bool {
     cache.used(&name_of(key)).is_some()
 }
 
-/// How a container gets at the program that this step made, `output` of its stage, if it is kept.
+/// The provenance for containers of the program that this step made, `output` of its stage, if it is saved.
 pub fn provenance(cache: &Cache, key: &str, output: Output) -> Option<Provenance> {
     let context = cache.used(&name_of(key))?;
     // A stage may have the step's own key.
@@ -60,10 +63,10 @@ pub fn as_made(run: &Run) -> Cow<'_, Run> {
     made
 }
 
-/// What a kept program's recipe is called, after its step.
+/// What the key of a canonical program's provenance ends with, after that of its step.
 const SUFFIX: &str = "-program";
 
-/// Earlier versions kept programs at another place in `programs/KEY`.
+/// Earlier versions saved programs under another name in `programs/KEY`.
 fn name_of(key: &str) -> String {
     format!("programs/{key}{SUFFIX}")
 }

@@ -1,4 +1,5 @@
-//! Copies of what is sent as it is, each called by the digest of its own bytes, whatever happens meanwhile to what it is a copy of.
+//! Copies of artifacts that are sent as they are. Each copy is named by the digest of its own
+//! bytes, whatever happens meanwhile to the original.
 
 use std::fs;
 

@@ -1,6 +1,8 @@
-//! What a unit was seen to read beyond what cargo declares: kept, so that the next build has it at once.
+//! Discovered inputs: what a unit was seen to read beyond what cargo declares. They are remembered,
+//! so that the next build gives them to the unit at once.
 //!
-//! Source of the texts: rustc's dep-info and its messages, and the `cargo::rerun-if-*` lines of build scripts.
+//! Source of the texts: rustc's dep-info and its messages, and the `cargo::rerun-if-*` lines of
+//! build scripts.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +26,7 @@ use crate::{
 pub struct Discovered {
     pub variables: BTreeSet<String>,
     pub paths: BTreeSet<Utf8PathBuf>,
-    /// The marks of the [places](crate::unit::path_map) that its output uses when it runs, so they have to be the host's.
+    /// The sentinels that its output embeds: it uses these folders when it runs, so it must see the host's own paths of them.
     #[serde(default, rename = "own_places")]
     pub own_sentinels: BTreeSet<String>,
     /// The names of variables that its code has paths from: see [`crate::unit::baked_paths`].

@@ -1,4 +1,4 @@
-//! What a unit reads, found on the host, as mounts of stages and contexts.
+//! Finds what a unit reads on the host, and turns it into mounts of stages and contexts.
 
 pub mod baked;
 pub mod canonical_program;
@@ -60,7 +60,7 @@ pub struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// Finds the inputs of a unit; fails if one of them cannot be read. Its places show what code that it runs opens.
+    /// Finds the inputs of a unit; fails if one of them cannot be read. Its path map then shows what the code that it runs opens.
     pub fn inputs(&mut self, unit: &mut Unit) -> Result<Inputs> {
         self.find(unit).with_context(|| format!("failed to find the inputs of {}", unit.name()))
     }
@@ -167,7 +167,7 @@ impl Finder<'_> {
                     .collect()
             }
         };
-        // At common places runs the program that was made there.
+        // With common paths, the canonical program runs.
         if let (true, Some(program)) = (unit.is_build_script(), below.first()) {
             run.retain(|path| !program.baked.code.contains(path) || !path.starts_with(&unit.package));
         }
@@ -188,7 +188,7 @@ impl Finder<'_> {
             for output in provenance.outputs.iter().filter(is_input) {
                 inputs.mount(provenance, output, false);
             }
-            // From common places, no source of another crate is seen where that crate had it.
+            // With common paths, no source of another crate is seen where that crate had it.
             inputs.roots.extend(provenance.macros.clone().filter(|package| !unit.path_map.moves(package)));
         }
     }
@@ -220,14 +220,14 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// Whether a build script may run at common places: its program holds no path of the host, or there is one without.
+    /// Whether a build script may run with common paths: its program holds no path of the host, or there is a canonical one.
     pub fn is_at_home_anywhere(&mut self, program: &Utf8Path) -> Result<bool> {
         let (key, is_known) = self.key_of(program)?;
         let common = self.records.get(&key).and_then(|provenance| provenance.common.as_deref());
         Ok(is_known && common.is_none_or(|common| canonical_program::is_saved(self.cache, common)))
     }
 
-    /// Mounts the program of a build script: at common places, the one that was made there.
+    /// Mounts the program of a build script: with common paths, the canonical one.
     fn program(&mut self, path: &Utf8Path, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
         let (key, _) = self.key_of(path)?;
         let common = self.records.get(&key).filter(|_| unit.path_map.are_common()).and_then(|provenance| {
@@ -240,7 +240,7 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// The recipe of an artifact, and whether it was known; one of unknown making is copied.
+    /// The key of an artifact, and whether its making is known; one of unknown making is copied.
     fn key_of(&mut self, path: &Utf8Path) -> Result<(Key, bool)> {
         let path = shim::compiled(path)?;
         if let Some(provenance) = self.records.of_path(&path) {

@@ -47,7 +47,7 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// A path that somebody else made: the output of a build script, or a file of another package. Gives the folder of
+    /// A path that somebody else made: the output of a build script, or a file of another package. Returns the folder of
     /// that, if it is one of these. In a plan, what is in an output folder is not there.
     pub(super) fn named_path(&mut self, path: &Utf8Path, inputs: &mut Inputs) -> Result<Option<Utf8PathBuf>> {
         if !path.is_absolute() {

@@ -1,4 +1,5 @@
-//! Version control, which stays on this machine: a build script that asks about it is run here.
+//! Version control never leaves this machine: a build script that asks about it is run here instead
+//! of in a container.
 
 use crate::{inputs::sources::Homes, store::archive::Outcome, unit::work::Unit};
 

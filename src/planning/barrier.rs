@@ -1,8 +1,9 @@
-//! Where cargo's units wait while `cargo green` has all of them built together.
+//! The barrier: where cargo's units wait while `cargo green` has all of them built together.
 //!
-//! The gate is a socket with a name and no file. The first unit that the store lacks connects to it and tells where it
-//! belongs, which asks for the plan; it and all later ones go on once the socket is closed: the plan is done, or its
-//! process is dead. A unit that is not worth a plan is told so, and goes on by itself.
+//! It is an abstract socket, with a name but no file. The first unit that the store lacks connects
+//! to it and writes a [`PlanRequest`]. That unit and all later ones go on when their connection is
+//! closed: either the plan is carried out, or the planner is dead. A unit that is not worth a plan
+//! gets a byte as its answer, and goes on by itself.
 
 use std::{
     io::{self, Read, Write},
@@ -20,14 +21,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::env::{BARRIER, Env};
 
-/// Where a waiting unit belongs.
+/// What a waiting unit tells the planner of itself.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlanRequest {
     /// Its target folder, which may be no path at all.
     pub target: Utf8PathBuf,
     /// A path in there that it writes to, if any.
     pub output: Utf8PathBuf,
-    /// Whether others may be lacking, too. To find out takes a rehearsal of the whole command.
+    /// Whether others may be lacking, too. To find out takes a dry run of the whole command.
     pub is_worth_a_plan: bool,
     /// Whether rustc goes on from its last compile.
     pub is_incremental: bool,
@@ -46,7 +47,7 @@ impl Barrier {
     /// Waits for the first unit that is worth a plan and does not go on by itself. What comes later waits by itself: the system
     /// accepts connections for us.
     ///
-    /// The answer is to be kept as long as units are to wait, and so is the gate.
+    /// The connection is to be held as long as units are to wait, and so is the barrier.
     pub fn asked(&self, mut goes_on: impl FnMut(&PlanRequest) -> bool) -> Result<(UnixStream, PlanRequest)> {
         let mut ask = || {
             loop {
@@ -75,7 +76,7 @@ impl From<Barrier> for OwnedFd {
     }
 }
 
-/// Waits at the gate that this process was told of; gives whether there was a plan.
+/// Waits at the barrier that the environment names. Returns whether a plan was carried out.
 pub fn pass(env: &Env, request: impl FnOnce() -> PlanRequest) -> bool {
     let Some(name) = env.get(BARRIER) else { return false };
     // Nobody there, or nobody any more: no plan is to be waited for.
@@ -115,7 +116,7 @@ mod tests {
                 })
             })
             .collect();
-        // Whoever is late finds no gate.
+        // Whoever is late finds no barrier.
         let asked: Vec<_> = units.iter().map(|_| barrier.asked(|_| false).unwrap()).collect();
         assert!(asked.iter().all(|(_, told)| *told == request()));
         assert!(receiver.recv_timeout(Duration::from_millis(100)).is_err(), "a unit went through");

@@ -1,11 +1,12 @@
-//! What a build script says in a rehearsal: something that stands for all it may say once it ran.
+//! Placeholders for the directives of build scripts, and the real directives in their place.
 //!
-//! Cargo passes on what a script says, each thing at its place: to the compilers of the package and of its dependents,
-//! and to their scripts. In a rehearsal no script runs, so each says one placeholder of every kind, which tells the
-//! places; when it ran, what it really said is filled in there.
+//! Cargo passes each directive of a script on: to the compilers of the package and of its
+//! dependents, and to their build scripts. In a dry run no script runs. Each prints one placeholder
+//! of every kind instead, which shows where cargo passes them on to. Once the script ran, its real
+//! directives are filled in there.
 //!
-//! Source: cargo's `BuildOutput::parse` for what a script may say, and its `add_native_deps` and `add_custom_flags` for
-//! how it reaches rustc.
+//! Source: cargo's `BuildOutput::parse` for what a script may print, and its `add_native_deps` and
+//! `add_custom_flags` for how that reaches rustc.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ use crate::{
 const NAME: &str = "rustcbuildx-said";
 const VARIABLE: &str = "RUSTCBUILDX_SAID";
 
-/// All that the build script with this output folder says in a rehearsal.
+/// What the build script with this output folder prints in a dry run.
 pub fn words(out_dir: &Utf8Path) -> String {
     let search = [format!("{out_dir}/{NAME}"), format!("/{NAME}{out_dir}")];
     let mut words: String = search.iter().map(|path| format!("cargo:rustc-link-search={path}\n")).collect();
@@ -251,7 +252,7 @@ mod tests {
         assert_eq!(output("cargo:warning=x\nno directive\n"), Some(BuildOutput::default()));
     }
 
-    /// Those of the rehearsal are read back as what they are.
+    /// Those of the dry run are read back as what they are.
     #[test]
     fn a_script_is_known_by_its_placeholders() {
         let output = output(&super::words(OUT.into())).unwrap();

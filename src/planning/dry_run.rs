@@ -1,4 +1,5 @@
-//! The command that compiles what a cargo command compiles, in folders of its own, and does nothing else.
+//! The dry run of a cargo command: a command line that compiles the same units, in folders of its
+//! own, and does nothing else.
 
 use anyhow::{Error, Result, anyhow};
 use camino::Utf8Path;
@@ -19,9 +20,9 @@ pub struct DryRun {
 
 /// Cargo's variable for its build folder.
 pub const BUILD_DIR: &str = "CARGO_BUILD_BUILD_DIR";
-/// What the wrapper says in a rehearsal of what only the local compiler can compile.
+/// How the wrapper fails in a dry run where only the local compiler can compile a unit.
 pub const LOCAL: &str = "failed to rehearse a local compile";
-/// Options that a rehearsal does without, and whether each has a value, which may be the next word.
+/// Options that a dry run does without, and whether each has a value, which may be the next word.
 const DROPPED: &[(&str, bool)] =
     &[("--message-format", true), ("--no-run", false), ("--open", false), ("--root", true), ("--target-dir", true)];
 
@@ -47,7 +48,7 @@ fn command_at(words: &[String]) -> Option<usize> {
 }
 
 impl DryRun {
-    /// That of the command line `words`, which follow cargo's name; `None` for one that is not rehearsed.
+    /// That of the command line `words`, which follow cargo's name; `None` for one that has no dry run.
     pub fn of(words: &[String]) -> Option<Self> {
         let at = command_at(words)?;
         let end = cargos_own(words).len();
@@ -73,7 +74,7 @@ impl DryRun {
         Some(Self { words: dry_run, command: command.to_owned() })
     }
 
-    /// Has cargo tell `recording` all units; gives why some may be missing.
+    /// Has cargo name all units to `recorder`. Returns why some may be missing, if so.
     pub fn run(&self, cargo: &str, wrapper: &Utf8Path, recorder: &Recorder) -> Result<Option<Error>> {
         let mut cmd = Cmd::new(cargo, &self.words);
         cmd.env = vec![

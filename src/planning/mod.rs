@@ -1,4 +1,5 @@
-//! How a whole cargo command is known before it runs: the dry run, what it records, and the barrier that units wait at.
+//! What is known of a whole cargo command before it runs: its dry run, the units recorded in it,
+//! their order, and the barrier at which units wait for the plan.
 
 pub mod barrier;
 pub mod directives;

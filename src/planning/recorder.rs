@@ -1,8 +1,9 @@
-//! A rehearsal of a cargo command: the wrapper compiles nothing, but writes down each unit and puts empty files
-//! where its outputs belong, so that cargo goes on to the next. See [`crate::green`].
+//! Records the units of a dry run. The wrapper compiles nothing there; it writes each unit down,
+//! and writes empty files in place of its outputs, so that cargo goes on to the next unit. See
+//! [`crate::green`].
 //!
-//! It has a target folder of its own, which stands in for the real one. No build script runs in it: what they would say
-//! is left open ([`crate::planning::directives`]).
+//! A dry run has a target folder of its own, which the units' path maps replace by the real one. No
+//! build script runs in it: their directives are placeholders ([`crate::planning::directives`]).
 
 use std::{
     fs,
@@ -36,7 +37,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// The recording that this process is part of.
+    /// That of the dry run that this process is part of, if it is.
     pub fn current(env: &Env) -> Result<Option<Self>> {
         env.get(RECORDER).map(|folder| Self::begin(folder.into())).transpose()
     }
@@ -46,7 +47,7 @@ impl Recorder {
         Ok(Self { cache: Cache::open(folder)? })
     }
 
-    /// The target folder of the rehearsal.
+    /// The target folder of the dry run.
     pub fn target(&self) -> Utf8PathBuf {
         self.cache.path("stand-in")
     }
@@ -89,7 +90,7 @@ impl Recorder {
     }
 }
 
-/// Puts empty files in the place of a compile's outputs; gives the messages that cargo waits for.
+/// Puts empty files in the place of a compile's outputs; returns the messages that cargo waits for.
 fn write_empty_outputs(unit: &Unit, args: &RustcArgs, out_dir: &Utf8Path) -> Result<String> {
     fs::create_dir_all(out_dir)?;
     let mut messages = String::new();

@@ -1,7 +1,7 @@
-//! Which units of a rehearsal can be built when: what is known of each, and what it waits for.
+//! Which units of a dry run can be built when: what is known of each, and what it waits for.
 //!
-//! A unit's key is known once those of all that it is made from are, and once all build scripts ran that have a say in
-//! it. Then the store has its outcome, or it is to be built.
+//! A unit's key is known once those of all that it is made from are, and once all build scripts ran
+//! whose directives it depends on. Then either the store has its outcome, or it is to be built.
 
 use std::collections::{HashMap, HashSet};
 
@@ -44,7 +44,7 @@ impl State {
 }
 
 impl Schedule {
-    /// Adds a unit that is made from earlier ones, and in which runs of build scripts have a say; gives its number.
+    /// Adds a unit that is made from earlier ones, and in which runs of build scripts have a say; returns its number.
     pub fn add(&mut self, made_from: Vec<usize>, hears: Vec<usize>, is_script: bool) -> usize {
         self.units.push(Entry { made_from, hears, is_script, state: State::Unknown });
         self.units.len() - 1

@@ -1,4 +1,5 @@
-//! Variables that look like a setting of ours and are none: what they were to set does not hold.
+//! Variables that look like a setting of ours but are none. The user is told, because what they
+//! were meant to set has no effect.
 
 use crate::{
     config::env::{BARRIER, Env, NOTICES, RECORDER, VARS},

@@ -1,9 +1,11 @@
-//! What the user is told once in a build, however many processes of this program the build has.
+//! Tells the user something once in a build, however many processes of this program the build has.
 //!
-//! A build is the cargo process that started this one, directly or through others. Cargo keeps what a compiler says on
-//! standard error and says it again in each later build, and it hides what a build script says. So a notice goes to
-//! cargo's own standard error where it is certain that this does no harm. Elsewhere a compile says it on its own, and a
-//! build script's run leaves it to the next compile of the same build: a package's library is compiled after its script.
+//! A build is identified by the cargo process that started this one, directly or through others.
+//! Cargo stores what a compiler writes to standard error and prints it again in each later build,
+//! and it hides what a build script writes. So a notice is written to cargo's own standard error
+//! where that certainly does no harm. Elsewhere, a compile writes it to its own standard error, and
+//! a build script's run defers it to the next compile of the same build: a package's library is
+//! compiled after its script.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -91,7 +93,7 @@ struct Notices {
     is_hidden: bool,
     /// Whether somebody says at the end what was left.
     has_end: bool,
-    /// Nobody hears a rehearsal, and the command itself says the same.
+    /// Nobody sees the output of a dry run, and the command itself will print the same.
     is_dry_run: bool,
 }
 

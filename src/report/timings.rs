@@ -22,12 +22,12 @@ use crate::{engine::client::Event, step::spec::Key};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// Cargo, telling what there is to build.
+    /// The dry run.
     #[serde(rename = "rehearsal")]
     DryRun,
     /// Finding and digesting what a unit reads.
     Inputs,
-    /// For a slot, in the engine.
+    /// Waiting for a job token, in the engine.
     Waiting,
     /// A unit's step, or the call of the engine for it.
     Engine,

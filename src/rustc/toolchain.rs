@@ -1,4 +1,4 @@
-//! The local compiler: the one whose place the image's takes.
+//! The local compiler, which the image's compiler replaces: which version it is.
 
 use std::{fs, io::Read, os::unix::fs::MetadataExt};
 

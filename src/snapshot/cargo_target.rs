@@ -1,6 +1,8 @@
-//! What is one of cargo's target folders, by what lies in it: a tag alone tells nothing, and not every one has a tag.
+//! Recognizes cargo's target folders by what lies in them: other tools write the same tag, and not
+//! every target folder has one.
 //!
-//! Source: `core/compiler/layout.rs` of cargo for the names, `cargo_util::paths` for the words of its tag.
+//! Source: `core/compiler/layout.rs` of cargo for the names, `cargo_util::paths` for the words of
+//! its tag.
 
 use std::{ffi::OsStr, fs, path::Path};
 

@@ -19,7 +19,7 @@ pub fn file_digest(path: &Path) -> io::Result<String> {
     Ok(digest_while_copying(path, &mut io::sink())?.0)
 }
 
-/// Copies a file; gives the digest of the very bytes that were copied, and the file's mode.
+/// Copies a file; returns the digest of the very bytes that were copied, and the file's mode.
 pub fn digest_while_copying(from: &Path, to: &mut impl Write) -> io::Result<(String, u32)> {
     let mut file = File::open(from)?;
     let data = file.metadata()?;

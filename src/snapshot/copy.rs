@@ -1,5 +1,5 @@
-//! Copies of sources: what a unit is sent is never the user's own folder, which may change while it is sent. Whoever copies
-//! says what it copied, so that a copy's name is the digest of its very bytes.
+//! Copies of sources. A unit is never sent the user's own folder, which may change while it is
+//! sent. A copy is digested while it is written, so its name is the digest of the very bytes in it.
 
 use std::{
     collections::HashMap,
@@ -72,7 +72,7 @@ pub fn folder_of(name: &str, cache: &Cache) -> Utf8PathBuf {
     cache.path(&format!("sources/{name}"))
 }
 
-/// Copies sources, which may be others by now, and gives what they have become. What is as it was in the copy called `last` is
+/// Copies sources, which may be others by now, and returns what they have become. What is as it was in the copy called `last` is
 /// shared with that.
 pub fn copy(sources: &[Source], last: Option<&str>, cache: &Cache) -> Result<(String, Listing)> {
     let last = last.map(|last| Last::of(last, cache)).unwrap_or_default();

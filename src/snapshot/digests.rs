@@ -1,4 +1,5 @@
-//! What was read before, remembered for as long as nobody wrote to it: a large package is read once, not in each build.
+//! Remembers the digests of files for as long as nobody writes to them, so that a large package is
+//! read once, and not in each build.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,4 +1,5 @@
-//! What below a folder counts as source: one look at names, kinds and times, without the contents.
+//! Lists what counts as source below a folder: names, kinds and times, without reading the
+//! contents.
 
 use std::{
     ffi::OsString,

@@ -101,7 +101,7 @@ impl Run {
     }
 }
 
-/// Writes words as variables of a stage, quoted for a shell; gives the few words that run them.
+/// Writes words as variables of a stage, quoted for a shell; returns the few words that run them.
 ///
 /// BuildKit repeats what a `RUN` says in the step's name and progress, and in the description of all that the step
 /// leaves, which it reads anew for each record whenever it looks for one to drop. Variables it has once.

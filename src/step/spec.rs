@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// A recipe's name, and the name of its stage or context in a Dockerfile.
+/// Names a step and its provenance, and is the name of its stage or context in a Dockerfile.
 pub type Key = String;
 
 /// The process that makes a unit's outputs.

@@ -1,8 +1,10 @@
-//! A unit and its inputs as one `RUN`.
+//! A unit and its inputs as one `RUN` of a Dockerfile.
 //!
-//! The container shows what the host has at the unit's [`PathMap`](crate::unit::path_map::PathMap): at the same paths,
-//! so that nothing needs rewriting, or at common ones. What the process leaves is gathered in [`OUT`], next to its output, its
-//! status and the [`BUILD_ID`](crate::step::layout::BUILD_ID) of the build that really ran it.
+//! The container shows the host's folders where the unit's
+//! [`PathMap`](crate::unit::path_map::PathMap) says: at the host's own paths, so that nothing needs
+//! rewriting, or at common ones. Everything that the process leaves is gathered in [`OUT`]: its
+//! files, its output, its status, and the [`BUILD_ID`](crate::step::layout::BUILD_ID) of the build
+//! that really ran it.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,5 @@
-//! What a build brought back: an archive of a unit's outcome, and its files put in their place.
+//! A unit's outcome as a build brings it back: the archive, the outcome in it, and its files,
+//! staged next to where they belong.
 
 use std::{
     collections::BTreeMap,

@@ -1,8 +1,9 @@
-//! Outcomes kept on this machine's disk: a unit whose key is there needs no engine.
+//! Outcomes stored on this machine's disk: a unit whose key is there needs no engine.
 //!
-//! An entry is the archive of a success as the engine sent it, compressed, with a digest of that at the end.
-//! Entries appear by rename, and one that does not match its digest counts as missing and is removed. The
-//! least recently used go first when all that is kept takes more than its share ([`crate::store::retention`]).
+//! An entry is the archive of a success as the engine sent it, compressed, with a digest of that at
+//! the end. Entries appear by rename. An entry that does not match its digest counts as missing and
+//! is removed. The least recently used go first when everything stored takes more than its limit
+//! ([`crate::store::retention`]).
 
 use std::{
     fs::{self, File},

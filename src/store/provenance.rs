@@ -1,9 +1,10 @@
-//! How each known artifact of a target folder came to be, so that a later unit can take it from the
-//! engine's own cache instead of sending it there.
+//! Provenance: how each known artifact of a target folder was made, so that a later unit can take
+//! it from the engine's own cache instead of sending it there.
 //!
-//! A recipe is kept under its key; a link from the artifact's path leads to the key as long as the
-//! artifact is the one that was written then. The step behind a recipe is kept apart: a unit reads the recipes of
-//! all crates below it, and of their steps, which are much longer, none.
+//! A provenance is stored under its key. A record named by the artifact's path leads to the key, as
+//! long as the artifact is the one that was written then. The step behind a provenance is stored
+//! separately: a unit reads the provenance of all crates below it, but none of their steps, which
+//! are much longer.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -30,7 +31,7 @@ pub struct Provenance {
     pub crates: Vec<Key>,
     /// The package of a library with macros: where another crate expands one, rustc looks at its source again.
     pub macros: Option<Utf8PathBuf>,
-    /// Of a build script's program that holds a path of the host: the step that made it at the common places. See
+    /// Of a build script's program that holds a path of the host: the step that made the canonical one, which has common paths. See
     /// [`crate::inputs::canonical_program`].
     #[serde(default)]
     pub common: Option<Key>,
@@ -55,9 +56,9 @@ struct Link {
     content: String,
 }
 
-/// The recipes of one target folder, each read from disk once.
+/// The provenance of the artifacts of one target folder, each read from disk once.
 ///
-/// Another folder may hold the outcome of the same recipe, its inputs and outputs elsewhere.
+/// Another folder may contain the outcome of the same step, with its inputs and outputs elsewhere.
 pub struct ProvenanceRecords<'a> {
     cache: &'a Cache,
     target_root: Utf8PathBuf,
@@ -77,7 +78,7 @@ impl<'a> ProvenanceRecords<'a> {
         self.loaded[key].as_ref()
     }
 
-    /// The recipe behind a file or folder of the host, if that is still what the recipe made.
+    /// The provenance of a file or folder of the host, if that is still what the step made.
     pub fn of_path(&mut self, path: &Utf8Path) -> Option<&Provenance> {
         let mut link: Link = self.cache.read(&link_name(path))?;
         let stamp = stamp(path).ok()?;
@@ -102,18 +103,18 @@ impl<'a> ProvenanceRecords<'a> {
         step.with_context(|| format!("failed to find the step {key} in the cache (hint: `cargo clean`)"))
     }
 
-    /// Remembers a step, and that these outputs, now in place, came from it.
+    /// Stores a step, and that these outputs, which are installed now, came from it.
     pub fn save_step(&mut self, step: &Step, outputs: Vec<Output>) -> Result<()> {
         self.cache.write(&self.name("steps", &step.key), step)?;
         self.save(Provenance::of_step(step, outputs))
     }
 
-    /// Makes a recipe known to this process only.
+    /// Adds a provenance for this process only.
     pub fn add(&mut self, provenance: Provenance) {
         self.loaded.insert(provenance.key.clone(), Some(provenance));
     }
 
-    /// Remembers a recipe and that its outputs, now in place, came from it.
+    /// Stores a provenance, and that its outputs, which are installed now, came from it.
     pub fn save(&mut self, provenance: Provenance) -> Result<()> {
         self.cache.write(&self.name("recipes", &provenance.key), &provenance)?;
         for output in &provenance.outputs {

@@ -1,5 +1,5 @@
-//! One bound for all that this tool keeps on the disk: stored outcomes, copies of sources and of what else is sent, programs, and
-//! the records of how things were made. What was used least recently goes first.
+//! One limit for all that this tool stores on the disk: outcomes, copies of sources and of other
+//! inputs, canonical programs, and provenance. The least recently used goes first.
 
 use std::{
     collections::HashSet,

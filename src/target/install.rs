@@ -1,4 +1,5 @@
-//! The last step of a call: files to their place, then what the process said, then its status.
+//! The last step of a call: moves a unit's files to their place under the target folder, prints
+//! what the process printed, and returns its status.
 
 use std::process::ExitCode;
 
@@ -16,7 +17,7 @@ use crate::{
     util::process,
 };
 
-/// Hands a unit's outcome to cargo as the process itself would have; gives the status to end with.
+/// Hands a unit's outcome to cargo as the process itself would have; returns the status to end with.
 ///
 /// A killed process's files are not to be trusted; a failed one's are what it leaves locally, too.
 pub fn install(

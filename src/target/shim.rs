@@ -1,8 +1,9 @@
-//! What cargo finds in place of a build script's program: this program, with the script's behind it.
+//! Shims: what cargo finds in place of a build script's program.
 //!
-//! Cargo runs a build script by its path. So that the run, too, goes to the engine, the file there is a copy
-//! of rustcbuildx, followed by the real program and a trailer. Under `RUSTC_WRAPPER=rustcbuildx` it hands
-//! itself to the wrapper; otherwise it starts the real program, so a target folder outlives the wrapper.
+//! Cargo runs a build script by its path. For that run to reach the engine, too, the file at that
+//! path is a copy of rustcbuildx, followed by the real program and a trailer. Under
+//! `RUSTC_WRAPPER=rustcbuildx`, the copy calls the wrapper; otherwise it starts the real program,
+//! so a target folder remains usable without the wrapper.
 
 use std::{
     fs::{self, File},

@@ -1,4 +1,5 @@
-//! What is in the place of an artifact that is not there: a text that names the step which makes it.
+//! Stubs: a stub is in the place of an artifact that stayed in the engine. It is a text that names
+//! the step which made the artifact.
 
 use std::io::Read;
 

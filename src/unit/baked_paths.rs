@@ -1,11 +1,13 @@
-//! Paths that a crate bakes in, as by `env!("CARGO_MANIFEST_DIR")`: whoever runs its code may open what is there.
+//! Paths that a crate bakes in, as by `env!("CARGO_MANIFEST_DIR")`: its code may open what is
+//! there.
 //!
-//! Crates that wrap C code find it so in their own package, and some crates find a program there, or in the output folder of
-//! their build script. A build script that is linked with such a crate, or a macro that is, opens these paths in a container in
-//! which nothing else would show them.
+//! Crates that wrap C code find it in their own package by such a path. Others find a program
+//! there, or in the output folder of their build script. A build script or macro that is linked
+//! with such a crate opens the path inside a container, so the container has to show it.
 //!
-//! rustc's dep-info lists the variables that a crate looked up, and nobody else knows which these are: of a unit that did not
-//! run yet, only what was seen of it before is known ([`crate::inputs::discovered`]).
+//! rustc's dep-info lists the variables that a crate looked up, and nothing else tells them. For a
+//! unit that did not run yet, only what was discovered in earlier builds is known
+//! ([`crate::inputs::discovered`]).
 
 use std::collections::BTreeSet;
 
@@ -29,7 +31,7 @@ impl Baked {
         Self { macros: linked, ..Self::default() }
     }
 
-    /// Adds what a unit at its places has in the variables of these names.
+    /// Adds the paths that a unit with its path map has in the variables of these names.
     pub fn add(&mut self, unit: &Unit, names: &BTreeSet<String>) {
         let values = names.iter().filter_map(|name| unit.env.get(name));
         let paths = values.flat_map(|value| absolute_paths(value)).filter(|path| !unit.path_map.moves(path));

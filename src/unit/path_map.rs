@@ -1,20 +1,22 @@
-//! Where a unit's container shows the host's folders: at their own place, or at one that is the same on
-//! every machine and in every checkout, so that what a unit makes there can serve all of them.
+//! Maps paths of the host to paths in a unit's container. A folder has the same path in both, or it
+//! has a common path in the container, which is the same on every machine and in every checkout, so
+//! that everybody can share what the unit makes there.
 //!
-//! A value that a crate can bake in (a variable's) names the common place with a [`SENTINEL`] in it: a `.` that
-//! no reader of paths minds. The names of source files carry none, for rustc is told to take it out of
-//! them. So an output that holds a mark holds a path it means to use when it runs, and is made again with
-//! the host's own path of that folder; the others stay common.
+//! Where a crate can bake a path in, which is the value of a variable, the common path is followed
+//! by a [`SENTINEL`]: `/./` instead of `/`, which no reader of paths minds. Names of source files
+//! have none, because rustc is told to remove it from them. So an output that contains a sentinel
+//! contains a path that it would use when it runs. Its unit is compiled again with the host's own
+//! path of that folder; all other folders stay common.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// Folders of the host and their common places.
+/// Folders of the host and their common paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathMap {
     pairs: Vec<Pair>,
-    /// A folder in the place of another one of the host's: a rehearsal's target folder, for the real one.
+    /// The target folder of a dry run, and the real one that it stands for.
     dry_run_target: Option<Pair>,
 }
 
@@ -23,7 +25,7 @@ pub struct PathMap {
 pub(super) struct Pair {
     host: Utf8PathBuf,
     container: String,
-    /// Whether the unit sees it at the common place; otherwise, where the host has it.
+    /// Whether the unit sees it at the common path; otherwise, at the host's own.
     is_common: bool,
     /// Whether it is part of another one, and has its own place on the host for `container`.
     is_baked: bool,
@@ -43,7 +45,7 @@ pub(super) const CARGO_HOME: &str = "/cargo-home";
 pub(super) const TARGET: &str = "/cargo-target";
 pub(super) const WORKSPACE: &str = "/cargo-workspace";
 
-/// Between a common place and the rest of a path, in the values of variables.
+/// Between a common path and the rest, in the values of variables.
 const SENTINEL: &str = "/./";
 
 impl PathMap {
@@ -64,22 +66,22 @@ impl PathMap {
         self.pairs.sort_by_key(|pair| std::cmp::Reverse(pair.host.as_str().len()));
     }
 
-    /// The same with a folder in the place of another one of the host's.
+    /// The same for a unit of a dry run, whose target folder `folder` stands for the real one, `host`.
     pub fn with_dry_run_target(self, folder: Utf8PathBuf, host: &Utf8Path) -> Self {
         Self { dry_run_target: Some(Pair::new(folder, host.as_str())), ..self }
     }
 
-    /// The path that a path below a stand-in stands for.
+    /// The real path of a path below the target folder of a dry run.
     pub fn real_path(&self, path: &Utf8Path) -> Utf8PathBuf {
         replaced(path.as_str(), self.dry_run_target.iter().map(|pair| pair.in_container(""))).into()
     }
 
-    /// Whether there is nothing in a file but that it stands in for one of the host's.
+    /// Whether a path is in the target folder of a dry run, whose files are empty.
     pub fn is_in_dry_run_target(&self, path: &Utf8Path) -> bool {
         self.dry_run_target.as_ref().is_some_and(|dry_run_target| path.starts_with(&dry_run_target.host))
     }
 
-    /// The same for a unit that must see where the host has them the folders of the places with these marks.
+    /// The same, but with the host's own paths for the folders with these sentinels.
     pub fn with_own(mut self, sentinels: &BTreeSet<String>) -> Self {
         self.pairs.iter_mut().for_each(|pair| pair.is_common &= !sentinels.contains(&sentinel_of(&pair.container)));
         self
@@ -95,7 +97,7 @@ impl PathMap {
         self
     }
 
-    /// Whether the unit sees any of the common places.
+    /// Whether the unit sees any common path.
     pub fn are_common(&self) -> bool {
         self.pairs.iter().any(|pair| pair.is_common)
     }
@@ -110,12 +112,12 @@ impl PathMap {
         replaced(text, self.seen(""))
     }
 
-    /// A path as units see it that have the common places.
+    /// A path as it is for units that see the common paths.
     pub fn common(&self, path: &str) -> String {
         replaced(path, self.pairs.iter().filter(|pair| !pair.is_baked).map(|pair| pair.in_container("")))
     }
 
-    /// A variable's value as the container has it, its paths marked.
+    /// A variable's value as the container has it, with sentinels.
     pub fn with_sentinels(&self, value: &str) -> String {
         replaced(value, self.seen(SENTINEL))
     }
@@ -135,7 +137,7 @@ impl PathMap {
         self.dry_run_target.iter().filter(|dry_run_target| !self.moves(&dry_run_target.host))
     }
 
-    /// What keeps the mark out of the names of source files that a build script made: options for rustc.
+    /// The option for rustc that removes the sentinel from the names of source files that a build script made.
     ///
     /// It would also keep rustc from showing lines of such a file, hence only there.
     pub fn remap_option(&self) -> Option<String> {
@@ -143,7 +145,7 @@ impl PathMap {
         is_common.then(|| format!("--remap-path-prefix={TARGET}{SENTINEL}={TARGET}/"))
     }
 
-    /// The marks to look for in an output.
+    /// The sentinels to look for in an output.
     pub fn sentinels(&self) -> Vec<String> {
         self.pairs.iter().filter(|pair| pair.is_common).map(|pair| sentinel_of(&pair.container)).collect()
     }
@@ -163,7 +165,7 @@ impl PathMap {
     }
 }
 
-/// The marks of all places.
+/// All sentinels.
 pub fn all_sentinels() -> [String; 3] {
     [CARGO_HOME, TARGET, WORKSPACE].map(sentinel_of)
 }

@@ -1,4 +1,5 @@
-//! Which folders of the host a unit is about: its target folder, its workspace, and where cargo puts what it downloads.
+//! Which folders of the host matter for a unit: its target folder, its workspace, and where cargo
+//! puts what it downloads.
 
 use std::iter;
 
@@ -14,7 +15,7 @@ use crate::{
 };
 
 impl PathMap {
-    /// The places for a unit, by the folders it names and what cargo left in them.
+    /// The path map of a unit, by the folders that it names and what cargo wrote into them.
     pub fn of(unit: &Unit, choice: CanonicalPaths, cargo_home: &Utf8Path) -> Self {
         let mut pairs = vec![Pair::new(cargo_home.to_owned(), CARGO_HOME)];
         pairs.extend(target_folder(unit).map(|host| Pair::new(host, TARGET)));

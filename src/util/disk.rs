@@ -1,4 +1,4 @@
-//! Failures to write, with the way out where the disk's answer tells one.
+//! Errors of writing to a disk, with a hint where the error tells the way out.
 
 use std::{
     fs,

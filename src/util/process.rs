@@ -102,7 +102,7 @@ pub fn run_watched<T: Send>(
     })
 }
 
-/// Gives the status and what was said on standard error.
+/// Returns the status and what was said on standard error.
 fn run_writing(cmd: &Cmd, stdout: OwnedFd, watch: impl FnMut(&str)) -> Result<(ExitStatus, String)> {
     let start = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("failed to start tokio")?;

@@ -1,6 +1,7 @@
-//! The user's cache folder: small JSON records and folders of files, replaced by rename only.
+//! The user's cache folder: small JSON records, and folders of files. Both are replaced by rename
+//! only.
 //!
-//! All of it may be deleted at any time; what is damaged counts as missing.
+//! Everything in it may be deleted at any time. A damaged record counts as missing.
 
 use std::{
     fs::{self, File},

@@ -1,4 +1,5 @@
-//! A build script that cargo starts: the shim hands itself to the wrapper, which has the engine run it.
+//! A build script that cargo starts: its shim calls the wrapper, which runs the script in the
+//! engine.
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -1,4 +1,4 @@
-//! A call of the wrapper for a compiler: from cargo's words to cargo's answer.
+//! A compile that cargo asks for: from cargo's command line to the answer that cargo gets.
 
 use std::{ffi::OsString, fs, process::ExitCode};
 
@@ -24,7 +24,7 @@ use crate::{
     wrapper::identity,
 };
 
-/// Serves `rustcbuildx rustc …`; gives the status to end with, as a shell has it.
+/// Serves `rustcbuildx rustc …`; returns the status to end with, as a shell has it.
 ///
 /// Questions become the local compiler before any setting is read.
 pub fn run(words: Vec<OsString>) -> Result<ExitCode> {

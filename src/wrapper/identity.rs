@@ -1,4 +1,4 @@
-//! What a program is, whatever it is called: this very tool, rustc, or clippy's driver.
+//! What a program is, whatever its name: this very tool, rustc, or clippy's driver.
 
 use std::{
     fs::{self, File},

@@ -1,4 +1,4 @@
-//! One call by cargo: who calls, and what becomes of the call.
+//! One call by cargo: who calls, what is asked for, and how the call ends.
 
 pub mod build_script;
 pub mod compile;

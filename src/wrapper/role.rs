@@ -1,4 +1,4 @@
-//! Who calls, and for what: decided by the arguments alone.
+//! Who calls this program, and for what: decided by the arguments alone.
 
 use std::ffi::OsString;
 

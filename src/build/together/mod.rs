@@ -1,4 +1,5 @@
-//! Many units in one call of the engine: those of a rehearsal, as they become known, in one build after the other.
+//! Many units in one call of the engine: the units of a dry run, as their keys become known, in one
+//! batch after the other.
 
 mod batch;
 mod calls;
@@ -102,7 +103,7 @@ impl<'a> Together<'a> {
         lacking.is_empty() || lacking.iter().any(|unit| self.session.may_leave(&self.units[*unit], &self.target))
     }
 
-    /// Finds the keys of all units that can be told now, and what the store has of them. Gives what people call those
+    /// Finds the keys of all units that can be told now, and what the store has of them. Returns what people call those
     /// that it lacks, by the stages that make them.
     pub fn tell(&mut self) -> Vec<(Key, String)> {
         let mut missing = Vec::new();
@@ -248,7 +249,7 @@ impl<'a> Together<'a> {
         Ok(Some(Batch { units, kept, begun: Instant::now(), is_taken: false, cmd }))
     }
 
-    /// Gives the engine what is heavy and units read. Gives whether some are to be built by themselves: what the engine was thought to
+    /// Gives the engine what is heavy and units read. Returns whether some are to be built by themselves: what the engine was thought to
     /// have, and lost, has to be copied anew.
     fn give_heavy(&mut self, numbers: &[usize]) -> bool {
         let steps = || numbers.iter().map(|number| (*number, &self.known[number].step));
@@ -289,7 +290,7 @@ impl<'a> Together<'a> {
         }
     }
 
-    /// Takes note of a batch's end; gives whether there is any use in going on.
+    /// Takes note of a batch's end; returns whether there is any use in going on.
     pub fn end(&mut self, Ended { batch, ends }: Ended) -> Result<bool> {
         if batch.is_taken {
             self.end_taking(&batch, &ends);

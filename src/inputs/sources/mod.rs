@@ -1,8 +1,10 @@
-//! The files of packages, as folders that a build can take as they are.
+//! The source files of packages, as folders that a build can mount as they are.
 //!
-//! Every package is copied into the cache, a registry's, too: the engine sees one state of it, whoever edits it meanwhile, and
-//! nobody's `.dockerignore` at the root of what it is sent. A copy is called by the digest of what is in it, and so are the
-//! steps that mount it. To tell whether there is one already, only files that changed are read ([`crate::snapshot::digests`]).
+//! Every package is copied into the cache before it is sent, a registry's package, too. So the
+//! engine sees one state of it, whoever edits it meanwhile, and no `.dockerignore` at its root has
+//! an effect. A copy is named by the digest of what is in it, and that digest is part of the key of
+//! each step that mounts it. To find out whether a copy exists already, only files that changed are
+//! read ([`crate::snapshot::digests`]).
 
 mod parts;
 mod reach;

@@ -1,4 +1,5 @@
-//! A large tree in parts: what is heavy in it is given apart, for it rarely changes where people edit.
+//! Splits a large tree into parts: a heavy file or folder in it is mounted separately, because it
+//! rarely changes when its neighbours are edited.
 
 use std::collections::HashMap;
 

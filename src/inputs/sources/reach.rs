@@ -1,4 +1,5 @@
-//! How far a package's files may refer to each other: the tree that it belongs to.
+//! How far a package's files may refer to each other: the workspace or repository that the package
+//! belongs to.
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};

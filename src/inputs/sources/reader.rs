@@ -1,4 +1,4 @@
-//! From a folder to its sources: what is found, what of that is known, and copies of what is to be sent.
+//! Reads a folder as sources: scans it, digests what changed, and copies what is to be sent.
 
 use std::{
     collections::{HashMap, HashSet},
