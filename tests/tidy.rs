@@ -72,6 +72,58 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("store", &["crate::step::dockerfile", "crate::step::plan", "crate::step::stage"]),
 ];
 
+/// Words that say too little, or another thing each time, with the ones to use instead: in no part of a name.
+const OLD_WORDS: &[(&str, &str)] = &[
+    ("apart", "fallback"),
+    ("delivery", "install"),
+    ("gate", "barrier"),
+    ("hears", "depends on the directives of"),
+    ("keep", "engine cache"),
+    ("keeps", "engine cache"),
+    ("kept", "engine cache"),
+    ("leak", "embedded path"),
+    ("leaks", "embedded path"),
+    ("learned", "discovered"),
+    ("meant", "to host, real path"),
+    ("nonce", "build id"),
+    ("recipe", "provenance"),
+    ("recipes", "provenance"),
+    ("recording", "recorder"),
+    ("rehearsal", "dry run"),
+    ("repository", "version control"),
+    ("said", "build output"),
+    ("salt", "cache buster"),
+    ("slot", "job token"),
+    ("slots", "job tokens"),
+    ("standin", "stub"),
+    ("supply", "upload"),
+    ("told", "declared, resolved"),
+];
+/// Words that are no names by themselves.
+const NO_NAMES: &[(&str, &str)] = &[
+    ("known", "resolved"),
+    ("left", "deferred artifact"),
+    ("marks", "sentinels"),
+    ("place", "plan request, path"),
+    ("places", "path map"),
+    ("shown", "to container"),
+    ("take", "fetch"),
+];
+/// Files, and rooms, that may still have them: a step for each unit, and what is fetched from and uploaded to the engine for it, is
+/// about to be replaced by a worker that runs many units in one step.
+const ABOUT_TO_GO: &[&str] = &[
+    "build/left",
+    "build/supply",
+    "build/together",
+    "engine/kept",
+    "planning/schedule",
+    "step/dockerfile",
+    "step/plan",
+    "step/spec",
+    "step/stage",
+    "target/left",
+];
+
 #[test]
 fn src_holds_rooms_and_what_starts_them() {
     let mut expected: Vec<&str> = ROOMS.iter().copied().chain(["bin", "lib.rs", "main.rs"]).collect();
@@ -160,6 +212,34 @@ fn strangers_do_not_know_each_other() {
             source.names_none_of(others);
         }
     }
+}
+
+#[test]
+fn names_are_words_that_a_newcomer_can_guess() {
+    let is_about_to_go = |source: &Source| ABOUT_TO_GO.iter().any(|name| source.name.starts_with(name));
+    for source in Source::all().iter().filter(|source| !is_about_to_go(source)) {
+        for name in source.names() {
+            let parts = words_of(&name);
+            let old = OLD_WORDS.iter().find(|(old, _)| parts.iter().any(|part| part == old));
+            let old = old.or(NO_NAMES.iter().find(|(old, _)| name.to_lowercase() == *old));
+            if let Some((old, new)) = old {
+                panic!("{} names something `{name}`: not `{old}`, but {new}", source.shown());
+            }
+        }
+    }
+}
+
+/// The words in a name, in lower case: those of `StandIn` and `stand_in` are `stand`, `in` and `standin`.
+fn words_of(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    for c in name.chars() {
+        if c.is_uppercase() || c == '_' {
+            words.push(String::new());
+        }
+        words.last_mut().unwrap().extend(c.to_lowercase().filter(|c| *c != '_'));
+    }
+    let pairs: Vec<String> = words.windows(2).map(<[String]>::concat).collect();
+    words.into_iter().chain(pairs).collect()
 }
 
 #[test]

@@ -41,6 +41,15 @@ impl Source {
         self.name.split('/').next().unwrap()
     }
 
+    /// The names of the file, its functions and its types.
+    pub fn names(&self) -> Vec<String> {
+        let words: Vec<&str> = self.code.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
+        let introduces = |word: &str| ["enum", "fn", "struct", "trait", "type"].contains(&word);
+        let named = words.windows(2).filter(|pair| introduces(pair[0])).map(|pair| pair[1].to_owned());
+        let own = self.module.last().cloned();
+        named.chain(own).filter(|name| !name.is_empty()).collect()
+    }
+
     pub fn shown(&self) -> String {
         format!("src/{}.rs", self.name)
     }
