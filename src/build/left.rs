@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::{ANEW, Session, build_id, target_folder};
 use crate::{
     config::jobs::Jobs,
-    step::{plan, spec::Key},
+    step::{key::Key, plan},
     store::{
         archive::{self, Archive, Received},
         local::Store,

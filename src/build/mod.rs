@@ -45,15 +45,17 @@ use crate::{
     step::{
         dockerfile::{Mount, Style},
         image::Image,
+        key::{self, Key},
         layout::{BUILD_SECRET, JOB_TOKENS_ID},
-        spec::{Key, Step},
+        spec::Step,
         stage,
     },
     store::{
-        archive::{Outcome, Received, Unpacked},
+        archive::{Outcome, Received},
         local::{LocalStore, Store},
         provenance::ProvenanceRecords,
         retention,
+        staging::Unpacked,
     },
     target::install,
     unit::{
@@ -63,10 +65,7 @@ use crate::{
         variables::{NUM_JOBS, may_be_given},
         work::{Unit, Work},
     },
-    util::{
-        disk::OnDisk,
-        state_dir::{Cache, digest},
-    },
+    util::{digest::digest, disk::OnDisk, state_dir::Cache},
 };
 
 /// How often a unit is built again with what it was seen to lack.
@@ -305,8 +304,7 @@ impl<'a> Session<'a> {
     fn step(&self, unit: &Unit, inputs: &Inputs, cache_buster: Option<&str>) -> Step {
         let run = stage::run(unit, &self.image, umask(), &inputs.mounts, cache_buster);
         let base = self.image.pinned.clone();
-        let text = serde_json::to_string(&canonical_program::as_made(&run)).expect("a step is plain text");
-        let key = format!("u{}", digest([&base, &text]));
+        let key = key::of(&base, &canonical_program::as_made(&run));
         let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates.clone() };
         let (stages, contexts, macros) = (inputs.stages.clone(), inputs.contexts.clone(), inputs.macros.clone());
         let baked = Baked::of_macro(if unit.is_proc_macro() { inputs.baked.clone() } else { BTreeSet::new() });

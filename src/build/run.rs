@@ -15,7 +15,7 @@ use crate::{
     inputs::{Finder, canonical_program},
     planning::barrier,
     report::timings::Phase,
-    step::{layout::CRATES, plan, spec::Key},
+    step::{key::Key, layout::CRATES, plan},
     store::{archive::Archive, local::Store},
     util::process,
 };

@@ -10,9 +10,9 @@ use super::{CONNECTS_OFTEN, SENT, Session};
 use crate::{
     build::build_id,
     step::{
+        key::Key,
         layout::FILES,
         plan::{self, Plan},
-        spec::Key,
     },
     store::{archive, local::Store},
     util::process,

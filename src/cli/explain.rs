@@ -8,10 +8,7 @@ use serde::Serialize;
 
 use crate::{
     config::{env::Env, settings::Config},
-    step::{
-        dockerfile::Mount,
-        spec::{Key, Step},
-    },
+    step::{dockerfile::Mount, key::Key, spec::Step},
     store::{
         local::{LocalStore, Store},
         provenance::ProvenanceRecords,

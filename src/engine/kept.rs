@@ -14,11 +14,8 @@ use camino::Utf8PathBuf;
 
 use crate::{
     engine::Engine,
-    step::{dockerfile::Mount, spec::Key},
-    util::{
-        disk::OnDisk,
-        state_dir::{Cache, digest},
-    },
+    step::{dockerfile::Mount, key::Key},
+    util::{digest::digest, disk::OnDisk, state_dir::Cache},
 };
 
 /// Marks of what one engine was seen to make: one empty file for each key.

@@ -23,8 +23,9 @@ use crate::{
     },
     step::plan::Plan,
     util::{
+        digest::digest,
         process::{self, Cmd, Finished},
-        state_dir::{Cache, digest},
+        state_dir::Cache,
     },
 };
 

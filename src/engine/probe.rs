@@ -15,10 +15,7 @@ use crate::{
         plan::Plan,
     },
     store::archive::Archive,
-    util::{
-        process,
-        state_dir::{Cache, digest},
-    },
+    util::{digest::digest, process, state_dir::Cache},
 };
 
 /// The image to build in, as remembered or, the first time, as found out.

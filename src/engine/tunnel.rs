@@ -11,8 +11,9 @@ use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
 use crate::util::{
+    digest::digest,
     process::{self, Cmd},
-    state_dir::{Cache, digest, is_older},
+    state_dir::{Cache, is_older},
 };
 
 const LIFE: Duration = Duration::from_secs(600);

@@ -12,7 +12,7 @@ use crate::{
     step::spec::Output,
     store::provenance::Provenance,
     target::{left, shim::Shim},
-    util::{disk::OnDisk, state_dir::digest},
+    util::{digest::digest, disk::OnDisk},
 };
 
 impl Finder<'_> {

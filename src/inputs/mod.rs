@@ -22,10 +22,7 @@ use crate::{
         args::{Flag, RustcArgs},
         tool::Tool,
     },
-    step::{
-        dockerfile::Mount,
-        spec::{Key, Output},
-    },
+    step::{dockerfile::Mount, key::Key, spec::Output},
     store::provenance::{Origin, Provenance, ProvenanceRecords},
     target::shim,
     unit::work::{Unit, Work},

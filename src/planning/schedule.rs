@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::step::spec::Key;
+use crate::step::key::Key;
 
 /// The units of one rehearsal, by their number.
 #[derive(Default)]

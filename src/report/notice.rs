@@ -17,7 +17,7 @@ use anyhow::Error;
 
 use crate::{
     config::env::{Env, NOTICES, RECORDER},
-    util::state_dir::{Cache, digest},
+    util::{digest::digest, state_dir::Cache},
 };
 
 /// Says `text` unless it, or another text of the same `kind`, was said in this build before.

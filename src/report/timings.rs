@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::{engine::client::Event, step::spec::Key};
+use crate::{engine::client::Event, step::key::Key};
 
 /// What took the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

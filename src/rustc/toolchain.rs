@@ -8,8 +8,9 @@ use camino::Utf8Path;
 use crate::{
     config::env::Env,
     util::{
+        digest::digest,
         process::{self, Cmd},
-        state_dir::{Cache, digest},
+        state_dir::Cache,
     },
 };
 

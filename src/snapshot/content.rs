@@ -12,7 +12,7 @@ use camino::Utf8Path;
 use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
-use crate::util::state_dir::{digest, hex};
+use crate::util::digest::{digest, hex};
 
 /// SHA-256 of a file's bytes, as hex.
 pub fn file_digest(path: &Path) -> io::Result<String> {

@@ -15,10 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     snapshot::content::{Unwritten, digest_while_copying},
-    util::{
-        disk::OnDisk,
-        state_dir::{Cache, digest},
-    },
+    util::{digest::digest, disk::OnDisk, state_dir::Cache},
 };
 
 /// Something to be copied, as it was found.

@@ -18,7 +18,7 @@ use crate::{
         copy::{self, Item, Source, is_no_file, mode_of},
         scan::{self, Entry, Kind, Rules, Stamp},
     },
-    util::state_dir::{Cache, digest},
+    util::{digest::digest, state_dir::Cache},
 };
 
 /// Two changes within this time, in nanoseconds, may have the same time on some file systems: what was that new when it was

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::{snapshot::cargo_target, util::state_dir::digest};
+use crate::{snapshot::cargo_target, util::digest::digest};
 
 /// How much of what is below a folder counts; sockets and the like never do.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,6 +2,7 @@
 
 pub mod dockerfile;
 pub mod image;
+pub mod key;
 pub mod layout;
 pub mod plan;
 pub mod spec;

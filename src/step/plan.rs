@@ -8,8 +8,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::{
     step::{
         dockerfile::{Dockerfile, Instruction, Mount, Run, Stage, Style},
+        key::Key,
         layout::{KEPT, OUT},
-        spec::{Key, Step},
+        spec::Step,
     },
     unit::path_map::all_sentinels,
 };

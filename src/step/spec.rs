@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     step::{
         dockerfile::{Mount, Run},
+        key::Key,
         layout::{FILES, OUT},
         stage,
     },
@@ -16,9 +17,6 @@ use crate::{
         work::{Unit, Work},
     },
 };
-
-/// Names a step and its provenance, and is the name of its stage or context in a Dockerfile.
-pub type Key = String;
 
 /// The process that makes a unit's outputs.
 #[derive(Clone, Debug, Serialize, Deserialize)]

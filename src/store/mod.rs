@@ -4,3 +4,4 @@ pub mod archive;
 pub mod local;
 pub mod provenance;
 pub mod retention;
+pub mod staging;

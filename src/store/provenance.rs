@@ -17,9 +17,12 @@ use crate::{
         content::{file_digest, stamp},
         digests::folder_digest,
     },
-    step::spec::{Key, Output, Step},
+    step::{
+        key::Key,
+        spec::{Output, Step},
+    },
     unit::baked_paths::Baked,
-    util::state_dir::{Cache, digest},
+    util::{digest::digest, state_dir::Cache},
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,17 +1,14 @@
 //! The last step of a call: moves a unit's files to their place under the target folder, prints
 //! what the process printed, and returns its status.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use camino::Utf8Path;
 
 use crate::{
     step::spec::{self, Step},
-    store::{
-        archive::{self, Outcome, Unpacked},
-        provenance::ProvenanceRecords,
-    },
+    store::{archive::Outcome, provenance::ProvenanceRecords, staging::Unpacked},
     target::shim,
     unit::work::{Unit, Work},
     util::process,
@@ -46,7 +43,7 @@ pub fn install(
             records.save_step(step, spec::outputs(unit, &names))?;
         }
     }
-    archive::replay(outcome)?;
+    replay(outcome)?;
     if let Some(complaint) = complaint {
         eprintln!("rustcbuildx: error: {complaint}");
     }
@@ -59,4 +56,14 @@ pub fn install(
 fn wrap_programs(folder: &Utf8Path, names: &[String], out_dir: &Utf8Path) -> Result<()> {
     let mut programs = names.iter().filter(|name| !name.contains('.'));
     programs.try_for_each(|name| shim::wrap_program(&folder.join(name), &out_dir.join(name)))
+}
+
+/// Prints what the process printed.
+fn replay(outcome: &Outcome) -> Result<()> {
+    let replay = || -> std::io::Result<()> {
+        std::io::stdout().write_all(&outcome.stdout)?;
+        std::io::stdout().flush()?;
+        std::io::stderr().write_all(&outcome.stderr)
+    };
+    replay().context("failed to pass on the compiler's output")
 }

@@ -16,7 +16,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::{
     config::env::Env,
     rustc::crate_type::CrateType,
-    step::spec::Key,
+    step::key::Key,
     target::{
         shim::Shim,
         stub::{STUB, named_in},

@@ -16,9 +16,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     config::env,
-    step::spec::Key,
+    step::key::Key,
     target::stub,
-    util::{disk::OnDisk, state_dir::hex},
+    util::{digest::hex, disk::OnDisk},
 };
 use camino::{Utf8Path, Utf8PathBuf};
 

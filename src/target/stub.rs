@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use crate::step::spec::Key;
+use crate::step::key::Key;
 
 /// What a stub begins with; the rest is the key.
 pub const STUB: &str = "left in the engine by rustcbuildx: ";

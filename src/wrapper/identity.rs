@@ -15,8 +15,9 @@ use crate::{
     config::env::Env,
     rustc::tool::Tool,
     util::{
+        digest::digest,
         process::{self, Cmd},
-        state_dir::{Cache, digest},
+        state_dir::Cache,
     },
 };
 

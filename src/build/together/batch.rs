@@ -15,11 +15,7 @@ use crate::{
     engine::client::Event,
     inputs::{baked, canonical_program, discovered::Discovered},
     report::timings::Phase,
-    step::{
-        dockerfile::Mount,
-        layout::CRATES,
-        spec::{Key, Step},
-    },
+    step::{dockerfile::Mount, key::Key, layout::CRATES, spec::Step},
     store::{
         archive::{self, Archive},
         local::Store,

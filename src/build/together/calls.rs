@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Instant};
 
-use crate::step::{plan::Plan, spec::Key};
+use crate::step::{key::Key, plan::Plan};
 
 /// What was taken from what the engine keeps.
 #[derive(Default)]

@@ -25,8 +25,9 @@ use crate::{
         schedule::{Schedule, State},
     },
     step::{
+        key::Key,
         plan,
-        spec::{self, Key, Output, Step},
+        spec::{self, Output, Step},
     },
     store::{
         local::Store,

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     build::{build_id, is_storable},
     planning::schedule::State,
-    step::{plan, spec::Key},
+    step::{key::Key, plan},
 };
 
 /// As many missing units are worth a first call that may bring none: the time of a few of them.

@@ -9,7 +9,7 @@ use super::{super::ANEW, Together, batch::Batch, calls::Loss};
 use crate::{
     engine::kept,
     planning::schedule::State,
-    step::spec::{Key, Step},
+    step::{key::Key, spec::Step},
 };
 
 /// How many losses are taken one by one, before the engine is asked for all: each costs a call.

@@ -16,7 +16,7 @@ use crate::{
         scan::{self, Entry, Extent, Rules},
     },
     unit::work::Unit,
-    util::state_dir::{Cache, digest},
+    util::{digest::digest, state_dir::Cache},
 };
 
 /// Reads folders, each once.
