@@ -1,78 +1,143 @@
-//! rustcbuildx runs rustc calls, and build scripts, in BuildKit: `RUSTC_WRAPPER=rustcbuildx cargo build`.
+//! rustcbuildx compiles Rust in containers: with `RUSTC_WRAPPER=rustcbuildx cargo build`, cargo
+//! calls this program instead of `rustc`, and it has BuildKit run the compile, through the command
+//! of docker or podman. This page is the map of the code.
 //!
-//! # The way of a call
+//! # What happens in one call
+//!
+//! Cargo starts the wrapper with rustc's command line. [`wrapper::role`] decides who calls, and
+//! [`wrapper::compile`] takes the command line apart ([`rustc::args`]). A mere question to the
+//! compiler, or a compile that no container can do faithfully, goes to the local rustc. Everything
+//! else becomes a [unit](unit::work::Unit): one compile, or one run of a build script.
 //!
 //! ```text
-//! cargo ── rustc argv + env ──▶ role ▶ compile ▶ unit::Invocation
-//!                                         │ Passthrough, Local: exec the local rustc
-//!                                         ▼ Compile(Unit)
-//!   session: inputs (sources, recipes) ▶ stage ▶ recipe ▶ store: a hit, else
-//!                                      plan ▶ engine ▶ runner ▶ artifacts ▶ store
-//!                                         │ learned: it read more than declared ⇒ again
-//!                                         ▼
-//!   artifacts put in place under target/, recipe remembered, stdout, stderr and status replayed
+//! cargo ──▶ wrapper ──▶ unit ──▶ build
+//!                                  inputs   what does it read?
+//!                                  step     how is it made, and under which key?
+//!                                  store    is there an outcome? then on with target
+//!                                  engine   docker or podman runs the step
+//!                                  store    stores the outcome
+//!                                  target   installs the files, prints the messages
 //! ```
 //!
-//! A build script compiles like any program, but what cargo finds in its place is a [`target::shim`]: a copy of this
-//! program with the real one behind it. When cargo starts it, it calls the wrapper, and [`wrapper::build_script`]
-//! sends the run the same way; without the wrapper it starts the real program. Which programs are ours, or compilers that a
-//! container has, too, is told by what they are, not by their names ([`wrapper::identity`]). What leaves the sandbox is said, once in a
-//! build ([`report::notice`]).
+//! 1. [`build`] decides which paths the unit sees in its container ([`unit::path_map`]) and finds
+//!    what it reads ([`inputs`]): its package's sources, the crates below it, and what was
+//!    discovered in earlier builds.
+//! 2. These make a [step](step::spec): mounts, a command, and a [key](step::key), the digest of all
+//!    that decides the outcome.
+//! 3. If the store has an outcome for the key ([`store`]), no engine is asked.
+//! 4. Otherwise the step is written as a Dockerfile ([`step::dockerfile`]), and [`engine`] has
+//!    docker or podman build it. The outcome comes back as an archive and is stored, if it is a
+//!    success.
+//! 5. If the outcome shows that the unit looked for something it was not given
+//!    ([`inputs::discovered`]), or embeds a path that only its container had
+//!    ([`build::embedded_paths`]), the unit runs again with that.
+//! 6. [`target::install`] moves the files to their place under `target/` and prints what rustc
+//!    printed. The wrapper ends with rustc's status. How the files were made is remembered
+//!    ([`store::provenance`]), for the units that read them.
 //!
-//! `cargo green` ([`green`]) lets cargo run, with a [`planning::barrier`] at which the units wait that the store lacks. The first one
-//! tells where it belongs and asks for a plan: cargo runs once more in a [`planning::dry_run`], where the wrapper only writes
-//! units down ([`planning::recorder`]) and build scripts say placeholders ([`planning::directives`]). What can be told of each unit when is
-//! in [`planning::schedule`]; what is missing is taken from what the engine keeps or built in batches ([`build::together`]) and stored, and
-//! the gate opens.
+//! A build script compiles like any program, but what cargo finds in its place is a
+//! [shim](target::shim): a copy of this program with the script's program behind it. When cargo
+//! starts it, it calls the wrapper, and [`wrapper::build_script`] sends the run the same way.
+//! Without the wrapper it starts the real program. Programs are recognized by what they are, and
+//! not by their names ([`wrapper::identity`]).
+//!
+//! # What happens in `cargo green`
+//!
+//! [`green`] starts cargo, and a planner beside it. The first unit that the store lacks asks the
+//! planner for a plan and waits at the [barrier](planning::barrier), as do all later ones. The
+//! planner then makes a [dry run](planning::dry_run) of the same command: there the wrapper only
+//! records units ([`planning::recorder`]), and build scripts print placeholders
+//! ([`planning::directives`]). From the recorded units it finds out what can be built when
+//! ([`planning::schedule`]), builds what the store lacks in batches ([`build::together`]), and
+//! opens the barrier. The waiting units find their outcomes in the store.
 //!
 //! # Decisions
 //!
-//! - **Members keep the host's paths, dependencies have common ones** ([`unit::path_map`]). What needs no rewriting is not
-//!   rewritten: a member's argv, diagnostics, dep-info, debug information and bytes are plain cargo's. What others
-//!   can share is the same everywhere, unless its output uses the path ([`build::embedded_paths`]). A build script's program that does is made
-//!   twice: with common paths for containers, with the host's for this machine ([`inputs::canonical_program`]).
-//! - **A dependency is mounted from what the engine kept of its making** ([`engine::kept`]): nothing already known to the
-//!   engine is sent again, and a call costs the same however much is below its unit. What the store has and the engine
-//!   has not is given to it first, for it to keep; a few files, and those of unknown making (plain cargo's, say), are sent
-//!   with the call. Only in a plan is a dependency mounted from the stage that makes it. What is kept of crates is mounted
-//!   whole and linked into its place ([`step::stage::take_kept`]): with a mount for each file, the engine spent 25 to 100 ms of CPU more
-//!   on a unit. Who speaks of where a link leads is built again with mounts.
-//! - **A stage's outcome is a folder, not a scratch stage of its own.** File mounts out of that folder cost
-//!   the engine 0.07 s a unit, a `COPY` into a scratch stage 0.23 s; only what is sent back is copied. The folder
-//!   is not right below the root: BuildKit would walk the whole root to digest it, 0.14 s a unit.
-//! - **A step's process is named after its key** ([`store::provenance::Step::called`]): BuildKit's own cache key says of a cache mount
-//!   neither its id nor what is in it, so the same words for another kept crate would be the same step to it.
-//! - **A plan's units wait for a slot in their containers** ([`config::jobs`]): BuildKit starts all that is ready at once, and
-//!   the number of slots must not be part of a step, or another number would be another step. Their compilers have a jobserver each,
-//!   for cargo's is out of reach: with few tokens as long as other units are there to use the processors.
-//! - **The step succeeds whatever rustc says**, so that diagnostics, status and files come back whole. The
-//!   number in [`step::layout::BUILD_ID`] tells a step that ran from one the engine remembered, and a remembered
-//!   failure is run again.
-//! - **Only what nobody else can look for is left in the engine** ([`target::left`]): a target folder that stays holds what plain
-//!   cargo would have put there, for plain cargo, rustdoc and editors to use. Who asks for more gets a build folder apart.
-//! - **A recipe's key is the key of its outcome** ([`store::local`]): it digests the step, the sources and, through
-//!   their keys, all steps below, so the same key means the same outcome.
-//! - **Sources are copied before they are sent** ([`inputs::sources`]), and a copy is called by the digest of its own bytes: whatever is edited
-//!   meanwhile, a key never stands for other bytes than those that were used. To look a unit up, nothing is copied, and only files that
-//!   changed are read. A file or folder that is heavy is given to the engine once, as stored outcomes are, so that an edit beside
-//!   it sends what is small.
-//! - **Code finds what is baked into it** ([`unit::baked_paths`]): a build script may be linked with a crate that looks for files in its own
-//!   package, as may a macro. Such a run or compile is shown that package at the very path which the code has, so its outcome is
-//!   shared with those alone who have it at the same path.
-//! - **What a unit reads beyond cargo's word is learned from its answer** ([`inputs::discovered`]). Only version control is never sent: a
-//!   build script that asks about it is run here ([`inputs::version_control`]).
+//! - **Members of the workspace keep the host's paths, dependencies have common ones**
+//!   ([`unit::path_map`]). What needs no rewriting is not rewritten: a member's command line,
+//!   messages, dep-info, debug information and bytes are plain cargo's. What others can share is
+//!   the same on every machine, unless the output uses a path when it runs. The program of a build
+//!   script that does so is made twice: with common paths for containers, and with the host's for
+//!   this machine ([`inputs::canonical_program`]).
+//! - **A dependency is mounted from the engine's own copy of it** ([`engine::kept`]). What the
+//!   engine has is not sent again, so a call costs the same however much is below its unit. What
+//!   only the store has is uploaded first; a few files, and those of unknown making, are sent with
+//!   the call. In a batch, a dependency is mounted from the stage that makes it. Crates are mounted
+//!   as whole folders and linked into their place ([`step::stage::take_kept`]), because a mount for
+//!   each file cost the engine 25 to 100 ms of CPU a unit. A unit whose output tells where a link
+//!   leads is built again with mounts.
+//! - **An outcome is a folder of its stage.** Mounting files out of that folder costs the engine
+//!   0.07 s a unit; a `COPY` into a stage of its own costs 0.23 s. Only what is sent back is
+//!   copied. The folder is not right below the root, because BuildKit would walk the whole root to
+//!   digest it, in 0.14 s a unit.
+//! - **A step's process is named after its key** ([`step::spec::Step::called`]). BuildKit's cache
+//!   key contains neither the id of a cache mount nor what is in it, so without the name the same
+//!   words with another crate mounted would be the same step to BuildKit.
+//! - **The units of a batch wait for a job token in their containers** ([`config::jobs`]). BuildKit
+//!   starts everything that is ready at once, and the number of tokens must not be part of a step,
+//!   because another number would then be another step. Each compiler has a jobserver of its own,
+//!   since cargo's is out of reach: with few tokens for as long as there are other units to use the
+//!   processors.
+//! - **A step succeeds whatever rustc's status is**, so that messages, status and files come back
+//!   whole. The [`step::layout::BUILD_ID`] in an outcome tells whether the step ran in this build
+//!   or was remembered by the engine; a remembered failure is run again.
+//! - **An artifact stays in the engine only where nobody else looks for it** ([`target::left`]). A
+//!   target folder that lasts contains what plain cargo would have put there, for plain cargo,
+//!   rustdoc and editors to use. Whoever wants more of it gets a separate build folder.
+//! - **The key of a step is the key of its outcome** ([`step::key`]). It digests the step and the
+//!   sources and, through their keys, all steps below. So the same key means the same outcome.
+//! - **Sources are copied before they are sent** ([`inputs::sources`], [`snapshot`]), and a copy is
+//!   named by the digest of its own bytes. Whatever is edited meanwhile, a key never stands for
+//!   other bytes than those that were used. To look a unit up, nothing is copied, and only files
+//!   that changed are read. A heavy file or folder is uploaded to the engine once, so that an edit
+//!   beside it sends only what is small.
+//! - **Code finds what is baked into it** ([`unit::baked_paths`]). A build script or a macro may be
+//!   linked with a crate that looks for files in its own package. It is shown that package at the
+//!   very path that the code has, so its outcome is shared only with those who have the package at
+//!   the same path.
+//! - **What a unit reads beyond what cargo declares is discovered from its outcome**
+//!   ([`inputs::discovered`]). Only version control is never sent: a build script that asks about
+//!   it is run on this machine ([`inputs::version_control`]). Whatever leaves the sandbox is said,
+//!   once in a build ([`report::notice`]).
+//!
+//! # The rooms
+//!
+//! Each folder of `src` is a room. They are listed below from the top of the data flow to its
+//! bottom. A file imports those of its own room and of rooms below it, never above, and no imports
+//! go in circles.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`wrapper`] | one call by cargo: who calls, a compile, a run of a build script |
+//! | [`cli`] | the commands of `rustcbuildx` |
+//! | [`green`] | `cargo green`: the planner and its progress |
+//! | [`build`] | units through the engine: resolve, run, retry; batches |
+//! | [`planning`] | a whole cargo command before it runs: dry run, recorder, barrier |
+//! | [`inputs`] | what a unit reads: sources, crates, discovered inputs, baked paths |
+//! | [`target`] | files under `target/`: install, shims, stubs |
+//! | [`report`] | what a person is told: notices, misspelt settings, timings |
+//! | [`engine`] | docker and podman, and where they differ |
+//! | [`store`] | outcomes on this machine, and the provenance of artifacts |
+//! | [`step`] | a unit as a step of a container: paths, command, key, Dockerfile |
+//! | [`unit`] | what a unit is: its work, variables, path map, target folder |
+//! | [`rustc`] | rustc's own words: arguments, outputs, dep-info |
+//! | [`config`] | the environment, settings, secrets, help |
+//! | [`snapshot`] | folders at one moment: scan, digest, copy |
+//! | [`util`] | cache folder, processes, digests, quoting, the log |
 //!
 //! # Absences
 //!
-//! `rustc::args`, `rustc::crate_type`, `rustc::emit`, `unit::outputs`, `unit::work`, `rustc::dep_info`, `step::dockerfile`, `planning::directives`, `step::stage`, `step::plan`, `util::quote`, `wrapper::role`,
-//! `planning::schedule` and `rustc::tool` touch neither files nor processes. `step::dockerfile` knows no rustc, `rustc::args` and `unit::work` no containers, `step::stage` no
-//! engine, `store::archive` no Dockerfile. Only `config::env` reads the environment, only `util::process` starts processes and
-//! a runtime, only `engine` knows docker from podman. `tests/tidy.rs` holds them to it.
+//! `rustc` (but `toolchain`), `unit` (but `target_dir`) and `step` touch no disk, no process and no
+//! clock, nor does anything that they import but `config::env`, whose values are handed to them. `rustc` and `unit` know no container, `step` knows no
+//! engine, `store` knows no Dockerfile. Only `config::env` reads the environment, only
+//! `util::process` starts processes, and only `engine` knows docker from podman. `tests/tidy.rs`
+//! holds the code to this, and to the order of the rooms.
 
 // One call by cargo.
 pub mod wrapper;
-// The commands of `rustcbuildx`, and `cargo green`.
+// The commands of `rustcbuildx`.
 pub mod cli;
+// `cargo green`.
 pub mod green;
 // Units through the engine.
 pub mod build;
@@ -84,19 +149,19 @@ pub mod inputs;
 pub mod target;
 // What a person is told.
 pub mod report;
-// Outcomes on this machine.
-pub mod store;
 // docker and podman.
 pub mod engine;
+// Outcomes on this machine.
+pub mod store;
 // A unit as a step of a container.
 pub mod step;
 // What a unit is.
 pub mod unit;
 // rustc's own words.
 pub mod rustc;
-// Folders as they were at one moment.
-pub mod snapshot;
 // What the user asks for.
 pub mod config;
+// Folders as they were at one moment.
+pub mod snapshot;
 // What no room owns.
 pub mod util;

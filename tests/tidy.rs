@@ -131,6 +131,9 @@ fn src_holds_rooms_and_what_starts_them() {
     let mut found: Vec<String> = fs::read_dir(root().join("src")).unwrap().map(name_of).collect();
     found.sort_unstable();
     assert_eq!(found, expected);
+    let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let listed: Vec<&str> = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    assert_eq!(listed, ROOMS, "src/lib.rs lists the rooms in another order");
 }
 
 fn name_of(entry: std::io::Result<fs::DirEntry>) -> String {
