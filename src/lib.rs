@@ -128,10 +128,10 @@
 //! # Absences
 //!
 //! `rustc` (but `toolchain`), `unit` (but `target_dir`) and `step` touch no disk, no process and no
-//! clock, nor does anything that they import but `config::env`, whose values are handed to them. `rustc` and `unit` know no container, `step` knows no
-//! engine, `store` knows no Dockerfile. Only `config::env` reads the environment, only
-//! `util::process` starts processes, and only `engine` knows docker from podman. `tests/tidy.rs`
-//! holds the code to this, and to the order of the rooms.
+//! clock, nor does anything that they import but `config::env`, whose values are handed to them.
+//! `rustc` and `unit` know no container, `step` knows no engine, `store` knows no Dockerfile. Only
+//! `config::env` reads the environment, only `util::process` starts processes, and only `engine`
+//! knows docker from podman. `tests/tidy.rs` holds the code to this, and to the order of the rooms.
 
 // One call by cargo.
 pub mod wrapper;

@@ -1,5 +1,6 @@
-//! Units as Dockerfiles: each folder of `tests/golden` holds cargo's words (`argv`), the environment (`env`)
-//! and the text that comes of them (`Dockerfile`). `BLESS=1 cargo test --test golden` writes the text anew.
+//! Units as Dockerfiles: each folder of `tests/golden` holds cargo's words (`argv`), the
+//! environment (`env`) and the text that comes of them (`Dockerfile`). `BLESS=1 cargo test --test
+//! golden` writes the text anew.
 
 use std::{fs, path::Path};
 
@@ -22,7 +23,8 @@ use rustcbuildx::{
 const STYLE: Style<'_> = Style { syntax: None, words_in_variables: true };
 
 fn lines(path: &Path) -> Vec<String> {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text =
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.lines().map(str::to_owned).collect()
 }
 
@@ -33,12 +35,18 @@ fn unit(dir: &Path) -> Unit {
     let vars: Vec<(&str, &str)> = vars.iter().map(|line| line.split_once('=').unwrap()).collect();
     let env = Env::with(&vars);
     let cwd = "/home/me/project".into();
-    let Some(tool) = Path::new(&words[0]).file_name().and_then(|name| Tool::named(name.to_str()?)) else {
+    let Some(tool) = Path::new(&words[0]).file_name().and_then(|name| Tool::named(name.to_str()?))
+    else {
         let target = Some("/home/me/project/target".into());
         return invocation::build_script(words[0].as_str().into(), cwd, target, &env)
             .expect("cargo's variables are in `env`");
     };
-    match invocation::invocation(tool, RustcArgs::parse(words[Tool::programs(&words)..].to_vec()), cwd, &env) {
+    match invocation::invocation(
+        tool,
+        RustcArgs::parse(words[Tool::programs(&words)..].to_vec()),
+        cwd,
+        &env,
+    ) {
         Invocation::Compile(unit) => *unit,
         other => panic!("{}: {other:?}", dir.display()),
     }
@@ -54,7 +62,8 @@ fn dockerfile(unit: &Unit) -> String {
         libc: "glibc 2.36".into(),
     };
     let (from, source) = ("s0".to_owned(), "/p".to_owned());
-    let mounts = vec![Mount::Bind { from, source, target: unit.package.to_string(), writable: false }];
+    let mounts =
+        vec![Mount::Bind { from, source, target: unit.package.to_string(), writable: false }];
     let run = stage::run(unit, &image, 0o022, &mounts, None);
     let step = Step {
         key: "u0".into(),
@@ -74,7 +83,8 @@ fn dockerfile(unit: &Unit) -> String {
 #[test]
 fn units_become_these_dockerfiles() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut cases: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut cases: Vec<_> =
+        fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.sort();
     assert!(cases.len() >= 3, "only {} cases in {}", cases.len(), root.display());
     for dir in cases {

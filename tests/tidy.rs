@@ -1,6 +1,7 @@
 //! What the map in `src/lib.rs` says is absent is absent, and other habits of the house.
 //!
-//! Only the code that ships counts, so unit tests and `#[cfg(test)]` items are cut off before a look.
+//! Only the code that ships counts, so unit tests and `#[cfg(test)]` items are cut off before a
+//! look.
 
 #[path = "tidy/imports.rs"]
 mod imports;
@@ -13,10 +14,11 @@ use imports::Imports;
 use source::{Source, files, root, shown};
 use walkdir::WalkDir;
 
-/// The rooms, from the top of the data flow to its bottom. A file imports those of its own room and of rooms below it.
+/// The rooms, from the top of the data flow to its bottom. A file imports those of its own room and
+/// of rooms below it.
 const ROOMS: &[&str] = &[
-    "wrapper", "cli", "green", "build", "planning", "inputs", "target", "report", "engine", "store", "step", "unit",
-    "rustc", "config", "snapshot", "util",
+    "wrapper", "cli", "green", "build", "planning", "inputs", "target", "report", "engine",
+    "store", "step", "unit", "rustc", "config", "snapshot", "util",
 ];
 
 /// How many files a room holds at most; a room in a room counts by itself.
@@ -24,15 +26,24 @@ const MAX_FILES: usize = 15;
 /// How many lines of code that ships a file has at most.
 const MAX_LINES: usize = 400;
 
-/// The rooms in which no file touches the disk, a process or the clock, nor do those that they import.
+/// The rooms in which no file touches the disk, a process or the clock, nor do those that they
+/// import.
 const PURE_ROOMS: &[&str] = &["rustc", "unit", "step"];
-/// Files in them that do. `toolchain` asks a compiler for its version. `target_dir` looks for the notes that cargo leaves.
+/// Files in them that do. `toolchain` asks a compiler for its version. `target_dir` looks for the
+/// notes that cargo leaves.
 const IMPURE_FILES: &[&str] = &["rustc/toolchain", "unit/target_dir"];
-/// What pure files may import although it is not pure: an `Env` is handed to them, and they look names up in it.
+/// What pure files may import although it is not pure: an `Env` is handed to them, and they look
+/// names up in it.
 const HANDED_IN: &[&str] = &["config/env"];
 /// Files elsewhere that touch none of it either.
-const PURE_FILES: &[&str] =
-    &["config/secrets", "planning/directives", "planning/schedule", "util/digest", "util/quote", "wrapper/role"];
+const PURE_FILES: &[&str] = &[
+    "config/secrets",
+    "planning/directives",
+    "planning/schedule",
+    "util/digest",
+    "util/quote",
+    "wrapper/role",
+];
 
 /// What a pure file does not name.
 const IMPURE: &[&str] = &[
@@ -72,7 +83,8 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("store", &["crate::step::dockerfile", "crate::step::plan", "crate::step::stage"]),
 ];
 
-/// Words that say too little, or another thing each time, with the ones to use instead: in no part of a name.
+/// Words that say too little, or another thing each time, with the ones to use instead: in no part
+/// of a name.
 const OLD_WORDS: &[(&str, &str)] = &[
     ("apart", "fallback"),
     ("delivery", "install"),
@@ -109,8 +121,9 @@ const NO_NAMES: &[(&str, &str)] = &[
     ("shown", "to container"),
     ("take", "fetch"),
 ];
-/// Files, and rooms, that may still have them: a step for each unit, and what is fetched from and uploaded to the engine for it, is
-/// about to be replaced by a worker that runs many units in one step.
+/// Files, and rooms, that may still have them: a step for each unit, and what is fetched from and
+/// uploaded to the engine for it, is about to be replaced by a worker that runs many units in one
+/// step.
 const ABOUT_TO_GO: &[&str] = &[
     "build/left",
     "build/supply",
@@ -126,13 +139,15 @@ const ABOUT_TO_GO: &[&str] = &[
 
 #[test]
 fn src_holds_rooms_and_what_starts_them() {
-    let mut expected: Vec<&str> = ROOMS.iter().copied().chain(["bin", "lib.rs", "main.rs"]).collect();
+    let mut expected: Vec<&str> =
+        ROOMS.iter().copied().chain(["bin", "lib.rs", "main.rs"]).collect();
     expected.sort_unstable();
     let mut found: Vec<String> = fs::read_dir(root().join("src")).unwrap().map(name_of).collect();
     found.sort_unstable();
     assert_eq!(found, expected);
     let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
-    let listed: Vec<&str> = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let listed: Vec<&str> =
+        lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
     assert_eq!(listed, ROOMS, "src/lib.rs lists the rooms in another order");
 }
 
@@ -159,10 +174,14 @@ fn floor(source: &Source) -> usize {
 #[test]
 fn nobody_imports_upwards() {
     let sources = Source::all();
-    let floors: BTreeMap<&str, usize> = sources.iter().map(|source| (source.name.as_str(), floor(source))).collect();
+    let floors: BTreeMap<&str, usize> =
+        sources.iter().map(|source| (source.name.as_str(), floor(source))).collect();
     for (file, imported) in &Imports::of(&sources).by_file {
         for other in imported {
-            assert!(floors[other.as_str()] >= floors[file.as_str()], "src/{file}.rs imports upwards, from {other}");
+            assert!(
+                floors[other.as_str()] >= floors[file.as_str()],
+                "src/{file}.rs imports upwards, from {other}"
+            );
         }
     }
 }
@@ -183,11 +202,16 @@ fn is_pure(source: &Source) -> bool {
 #[test]
 fn pure_files_touch_nothing() {
     let sources = Source::all();
-    let is_listed = |source: &&Source| is_pure(source) || PURE_FILES.contains(&source.name.as_str());
+    let is_listed =
+        |source: &&Source| is_pure(source) || PURE_FILES.contains(&source.name.as_str());
     for source in sources.iter().filter(is_listed) {
         source.names_none_of(IMPURE);
         for method in DISK {
-            assert!(!source.code.contains(&format!(".{method}(")), "{} calls `.{method}()`", source.shown());
+            assert!(
+                !source.code.contains(&format!(".{method}(")),
+                "{} calls `.{method}()`",
+                source.shown()
+            );
         }
     }
     for name in IMPURE_FILES.iter().chain(PURE_FILES).chain(HANDED_IN) {
@@ -202,7 +226,9 @@ fn pure_rooms_import_what_is_pure() {
     let find = |name: &str| sources.iter().find(|source| source.name == name).unwrap();
     for source in sources.iter().filter(|source| is_pure(source)) {
         for name in &imports.by_file[&source.name] {
-            let may = is_pure(find(name)) || PURE_FILES.contains(&name.as_str()) || HANDED_IN.contains(&name.as_str());
+            let may = is_pure(find(name))
+                || PURE_FILES.contains(&name.as_str())
+                || HANDED_IN.contains(&name.as_str());
             assert!(may, "{} imports src/{name}.rs, which is not pure", source.shown());
         }
     }
@@ -219,7 +245,8 @@ fn strangers_do_not_know_each_other() {
 
 #[test]
 fn names_are_words_that_a_newcomer_can_guess() {
-    let is_about_to_go = |source: &Source| ABOUT_TO_GO.iter().any(|name| source.name.starts_with(name));
+    let is_about_to_go =
+        |source: &Source| ABOUT_TO_GO.iter().any(|name| source.name.starts_with(name));
     for source in Source::all().iter().filter(|source| !is_about_to_go(source)) {
         for name in source.names() {
             let parts = words_of(&name);
@@ -232,7 +259,8 @@ fn names_are_words_that_a_newcomer_can_guess() {
     }
 }
 
-/// The words in a name, in lower case: those of `StandIn` and `stand_in` are `stand`, `in` and `standin`.
+/// The words in a name, in lower case: those of `StandIn` and `stand_in` are `stand`, `in` and
+/// `standin`.
 fn words_of(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     for c in name.chars() {
@@ -255,13 +283,19 @@ fn only_env_reads_the_environment() {
 #[test]
 fn only_runner_starts_processes() {
     for source in Source::all().iter().filter(|source| source.name != "util/process") {
-        source.names_none_of(&["std::process::Command", "std::os::unix::process::CommandExt", "tokio"]);
+        source.names_none_of(&[
+            "std::process::Command",
+            "std::os::unix::process::CommandExt",
+            "tokio",
+        ]);
     }
 }
 
 #[test]
 fn only_the_program_imports_a_command() {
-    let may = |source: &&Source| source.room() == "cli" || ["main", "wrapper/role"].contains(&source.name.as_str());
+    let may = |source: &&Source| {
+        source.room() == "cli" || ["main", "wrapper/role"].contains(&source.name.as_str())
+    };
     for source in Source::all().iter().filter(|source| !may(source)) {
         source.names_none_of(&["crate::cli"]);
     }
@@ -273,11 +307,30 @@ fn files_say_what_they_are_and_end_soon() {
         let lines = source.code.lines().filter(|line| !line.trim().is_empty()).count();
         assert!(lines <= MAX_LINES, "{} has {lines} lines of code", source.shown());
     }
-    for path in files(&["src", "tests"]).into_iter().filter(|path| path.extension().is_some_and(|e| e == "rs")) {
+    for path in files(&["src", "tests"])
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "rs"))
+    {
         let (shown, text) = (shown(&path), fs::read_to_string(&path).unwrap());
         let is_fixture = shown.starts_with("tests/fixtures/");
-        assert!(is_fixture || text.starts_with("//! "), "{shown} does not begin with a line that says what it is");
+        assert!(
+            is_fixture || text.starts_with("//! "),
+            "{shown} does not begin with a line that says what it is"
+        );
         assert!(shown.starts_with("src/") || text.lines().count() <= 500, "{shown} is too long");
+    }
+}
+
+/// What is wider than that is a literal which rustfmt leaves alone.
+#[test]
+fn lines_end_soon() {
+    let config = fs::read_to_string(root().join("rustfmt.toml")).unwrap();
+    assert!(config.contains("max_width = 100\n"));
+    for source in Source::all() {
+        let comments = source.text.lines().filter(|line| line.trim_start().starts_with("//"));
+        for comment in comments {
+            assert!(comment.chars().count() <= 100, "{}: {comment}", source.shown());
+        }
     }
 }
 
@@ -285,8 +338,10 @@ fn files_say_what_they_are_and_end_soon() {
 fn whoever_allows_says_why() {
     for source in Source::all() {
         let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
-        for (at, line) in
-            lines.iter().enumerate().filter(|(_, line)| line.starts_with("#[allow") || line.starts_with("#![allow"))
+        for (at, line) in lines
+            .iter()
+            .enumerate()
+            .filter(|(_, line)| line.starts_with("#[allow") || line.starts_with("#![allow"))
         {
             let above = at.checked_sub(1).map_or("", |above| lines[above]);
             let says = line.contains("reason =") || line.contains("//") || above.starts_with("// ");
@@ -304,7 +359,16 @@ fn nothing_names_this_machine() {
     }
     // The folder of a registry below cargo's home ends in a number of its own.
     own.push(["index.crates.io", "-"].concat());
-    for path in files(&["src", "tests", "hack", ".ci", "README.md", "CHANGELOG.md", "Cargo.toml", "Cargo.lock"]) {
+    for path in files(&[
+        "src",
+        "tests",
+        "hack",
+        ".ci",
+        "README.md",
+        "CHANGELOG.md",
+        "Cargo.toml",
+        "Cargo.lock",
+    ]) {
         let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
         for name in &own {
             assert!(!text.contains(name.as_str()), "{} names `{name}`", shown(&path));
@@ -314,12 +378,22 @@ fn nothing_names_this_machine() {
 
 /// Where this machine's packages come from, unless it is where everybody's do.
 fn hosts_of_this_machine() -> Vec<String> {
-    let apt = WalkDir::new("/etc/apt").into_iter().flatten().filter(|entry| entry.file_type().is_file());
-    let mut texts: Vec<String> = apt.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect();
-    let home =
-        std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{}/.cargo", std::env::var("HOME").unwrap_or_default()));
+    let apt =
+        WalkDir::new("/etc/apt").into_iter().flatten().filter(|entry| entry.file_type().is_file());
+    let mut texts: Vec<String> =
+        apt.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect();
+    let home = std::env::var("CARGO_HOME")
+        .unwrap_or_else(|_| format!("{}/.cargo", std::env::var("HOME").unwrap_or_default()));
     texts.extend(fs::read_to_string(format!("{home}/config.toml")));
-    let public = ["debian.org", "ubuntu.com", "crates.io", "docker.com", "github.com", "localhost", "127.0.0.1"];
+    let public = [
+        "debian.org",
+        "ubuntu.com",
+        "crates.io",
+        "docker.com",
+        "github.com",
+        "localhost",
+        "127.0.0.1",
+    ];
     let mut hosts = Vec::new();
     for url in texts.iter().flat_map(|text| text.split("://").skip(1)) {
         let host = url.split(['/', ':', '"', ' ', '\n']).next().unwrap_or_default();

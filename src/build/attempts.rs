@@ -3,10 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::{inputs::discovered::normalised, rustc::dep_info, store::archive::Outcome, unit::work::Unit};
+use crate::{
+    inputs::discovered::normalised, rustc::dep_info, store::archive::Outcome, unit::work::Unit,
+};
 
-/// Whether a later attempt tells no less than the first, which failed: it may fail, too, but not for want of a file that is there
-/// and that the first had, nor with more complaints on top of the same. With the same ones it may quote more sources.
+/// Whether a later attempt tells no less than the first, which failed: it may fail, too, but not
+/// for want of a file that is there and that the first had, nor with more complaints on top of the
+/// same. With the same ones it may quote more sources.
 pub(super) fn is_as_good(later: &Outcome, first: &Outcome, unit: &Unit) -> bool {
     if later.status == 0 {
         return true;
@@ -43,7 +46,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cwd = Utf8Path::from_path(dir.path()).unwrap();
         std::fs::write(cwd.join("main.rs"), "").unwrap();
-        let work = Work::Compile { tool: Tool::Rustc, args: RustcArgs::parse(vec![]), out_dir: cwd.into() };
+        let work = Work::Compile {
+            tool: Tool::Rustc,
+            args: RustcArgs::parse(vec![]),
+            out_dir: cwd.into(),
+        };
         let outcome = |said: &str| Outcome {
             status: 1,
             stdout: vec![],
@@ -53,7 +60,11 @@ mod tests {
             is_left: false,
         };
         let unit = Unit::new(work, cwd.into(), cwd.into());
-        assert_eq!(is_as_good(&outcome(later), &outcome(first), &unit), expected, "{first} {later}");
+        assert_eq!(
+            is_as_good(&outcome(later), &outcome(first), &unit),
+            expected,
+            "{first} {later}"
+        );
     }
 
     #[test]

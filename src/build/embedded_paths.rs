@@ -17,7 +17,8 @@ pub fn is_possible(mut bytes: impl Read, sentinels: &[String]) -> Result<bool> {
     if sentinels.is_empty() {
         return Ok(false);
     }
-    let finders: Vec<Finder> = sentinels.iter().map(|sentinel| Finder::new(sentinel.as_bytes())).collect();
+    let finders: Vec<Finder> =
+        sentinels.iter().map(|sentinel| Finder::new(sentinel.as_bytes())).collect();
     let overlap = sentinels.iter().map(String::len).max().unwrap_or_default();
     let (mut buffer, mut kept) = (vec![0; 1 << 20], 0);
     loop {
@@ -51,9 +52,10 @@ pub fn find(root: &Utf8Path, sentinels: &[String]) -> Result<BTreeSet<String>> {
         let path = Utf8Path::from_path(entry.path()).context("an artifact's name is not UTF-8")?;
         let is_dep_info = path.extension() == Some("d");
         let (bytes, holds): (_, fn(&[u8], &Finder) -> bool) = match entry.file_type() {
-            kind if kind.is_symlink() => {
-                (fs::read_link(path).map(|target| target.into_os_string().into_encoded_bytes()), holds_plainly)
-            }
+            kind if kind.is_symlink() => (
+                fs::read_link(path).map(|target| target.into_os_string().into_encoded_bytes()),
+                holds_plainly,
+            ),
             kind if kind.is_file() && !is_dep_info => (fs::read(path), holds),
             _ => continue,
         };
@@ -91,9 +93,13 @@ fn holds_plainly(bytes: &[u8], sentinel: &Finder) -> bool {
 }
 
 fn names_c_source(text: &[u8]) -> bool {
-    let end = text.iter().position(|byte| byte.is_ascii_control() || b"\"' ".contains(byte)).unwrap_or(text.len());
+    let end = text
+        .iter()
+        .position(|byte| byte.is_ascii_control() || b"\"' ".contains(byte))
+        .unwrap_or(text.len());
     let extension = text[..end].rsplit(|byte| *byte == b'.').next().unwrap_or_default();
-    [&b"c"[..], b"cc", b"cpp", b"cxx", b"h", b"hh", b"hpp", b"S", b"s", b"asm", b"inc"].contains(&extension)
+    [&b"c"[..], b"cc", b"cpp", b"cxx", b"h", b"hh", b"hpp", b"S", b"s", b"asm", b"inc"]
+        .contains(&extension)
 }
 
 #[cfg(test)]

@@ -25,31 +25,37 @@ use crate::{
 };
 
 impl Session<'_> {
-    /// Whether what a unit makes for a target or build folder may stay in the engine. From a build folder, cargo links
-    /// what the user asked for, or may ask for, to the target folder.
+    /// Whether what a unit makes for a target or build folder may stay in the engine. From a build
+    /// folder, cargo links what the user asked for, or may ask for, to the target folder.
     pub(super) fn may_leave(&self, unit: &Unit, target: &Utf8Path) -> bool {
         let is_asked_for = unit.env.contains_key("CARGO_PRIMARY_PACKAGE");
         let is_dependency = !is_asked_for && target_dir::is_dependency(unit, &self.homes.cargo);
-        let may_leave = left::is_passing(target, self.env) || left::is_build_folder(target, self.env) && is_dependency;
+        let may_leave = left::is_passing(target, self.env)
+            || left::is_build_folder(target, self.env) && is_dependency;
         left::may_be(unit) && may_leave
     }
 
     /// Whether the engine keeps the artifacts of such a unit, and the store has the rest.
     pub(super) fn has_left(&self, unit: &Unit, target: &Utf8Path, key: &str) -> bool {
-        self.may_leave(unit, target) && self.kept.has(key) && self.store().has(&left::stored_as(key))
+        self.may_leave(unit, target)
+            && self.kept.has(key)
+            && self.store().has(&left::stored_as(key))
     }
 
-    /// What the store has of a unit with this key whose artifacts the engine keeps, with stand-ins for them.
+    /// What the store has of a unit with this key whose artifacts the engine keeps, with stand-ins
+    /// for them.
     pub(super) fn left(&self, unit: &Unit, key: &str) -> Result<Option<Received>> {
         let is_left = self.has_left(unit, &target_folder(unit), key);
-        let received = is_left.then(|| self.store().get(&left::stored_as(key), unit.out_dir())).flatten();
+        let received =
+            is_left.then(|| self.store().get(&left::stored_as(key), unit.out_dir())).flatten();
         if let Some(received) = &received {
             left::put_stubs(unit, key, &received.files.root)?;
         }
         Ok(received)
     }
 
-    /// Brings the artifacts of steps that a unit is to be sent and for which there are only stand-ins.
+    /// Brings the artifacts of steps that a unit is to be sent and for which there are only
+    /// stand-ins.
     pub fn fetch_for(&self, unit: &Unit, is_sent: impl Fn(&Key) -> bool) -> Result<()> {
         let folders = match &unit.work {
             Work::Compile { args, .. } => args.crate_folders(&unit.cwd),
@@ -60,8 +66,14 @@ impl Session<'_> {
         self.fetch(target_folder(unit), &folders, is_sent)
     }
 
-    /// Brings the artifacts of steps that are wanted and for which there are stand-ins in these folders of a target folder.
-    pub fn fetch(&self, target: Utf8PathBuf, folders: &[Utf8PathBuf], is_wanted: impl Fn(&Key) -> bool) -> Result<()> {
+    /// Brings the artifacts of steps that are wanted and for which there are stand-ins in these
+    /// folders of a target folder.
+    pub fn fetch(
+        &self,
+        target: Utf8PathBuf,
+        folders: &[Utf8PathBuf],
+        is_wanted: impl Fn(&Key) -> bool,
+    ) -> Result<()> {
         if !left::may_be_in(&target, self.env) {
             return Ok(());
         }
@@ -69,7 +81,8 @@ impl Session<'_> {
         let _lock = self.cache.lock("fetch.lock")?;
         let mut wanted: Vec<(Key, &Utf8Path)> = Vec::new();
         for folder in folders {
-            let entries = folder.read_dir_utf8().with_context(|| format!("failed to read `{folder}`"))?;
+            let entries =
+                folder.read_dir_utf8().with_context(|| format!("failed to read `{folder}`"))?;
             let paths = entries.flatten().map(camino::Utf8DirEntry::into_path);
             let makers = paths.filter_map(|path| left::maker(&path)).filter(&is_wanted);
             wanted.extend(makers.map(|key| (key, folder.as_path())));
@@ -81,20 +94,24 @@ impl Session<'_> {
         }
         let mut records = ProvenanceRecords::new(&self.cache, target);
         let keys: Vec<&str> = wanted.iter().map(|(key, _)| key.as_str()).collect();
-        // Where a stage was thought to be lost, and all below it, to make them is more than one message may hold.
+        // Where a stage was thought to be lost, and all below it, to make them is more than one
+        // message may hold.
         let placed = self.take(&keys).and_then(|taken| place(taken, &wanted, &mut records));
         let placed = placed.unwrap_or_else(|error| {
             self.slow(ANEW, &error);
             vec![]
         });
-        let keys: Vec<&str> = keys.into_iter().filter(|key| !placed.iter().any(|placed| placed == key)).collect();
+        let keys: Vec<&str> =
+            keys.into_iter().filter(|key| !placed.iter().any(|placed| placed == key)).collect();
         if keys.is_empty() {
             return Ok(());
         }
-        let made = self.make(&keys, &records, &|key| self.kept.has(key) && !keys.contains(&key)).or_else(|error| {
-            self.slow(ANEW, &error);
-            self.make(&keys, &records, &|_| false)
-        })?;
+        let made = self
+            .make(&keys, &records, &|key| self.kept.has(key) && !keys.contains(&key))
+            .or_else(|error| {
+                self.slow(ANEW, &error);
+                self.make(&keys, &records, &|_| false)
+            })?;
         place(made, &wanted, &mut records).map(drop)
     }
 
@@ -104,11 +121,22 @@ impl Session<'_> {
         self.call(&plan, self.route(), &format!("fetch {} units", keys.len()))
     }
 
-    /// The outcomes of known steps, made by the engine, which has `is_kept` of what they are made from.
-    fn make(&self, keys: &[&str], records: &ProvenanceRecords<'_>, is_kept: &dyn Fn(&str) -> bool) -> Result<File> {
+    /// The outcomes of known steps, made by the engine, which has `is_kept` of what they are made
+    /// from.
+    fn make(
+        &self,
+        keys: &[&str],
+        records: &ProvenanceRecords<'_>,
+        is_kept: &dyn Fn(&str) -> bool,
+    ) -> Result<File> {
         let steps = plan::in_order(keys, |key| Ok(records.step(key)?.with_kept(is_kept, true)))?;
-        if let Some(gone) = steps.iter().flat_map(|step| step.contexts.values()).find(|folder| !folder.exists()) {
-            bail!("failed to make anew what was left in the engine: `{gone}` is gone (hint: `cargo green clean`)");
+        if let Some(gone) =
+            steps.iter().flat_map(|step| step.contexts.values()).find(|folder| !folder.exists())
+        {
+            bail!(
+                "failed to make anew what was left in the engine: `{gone}` is gone (hint: `cargo \
+                 green clean`)"
+            );
         }
         let plan = plan::units(&steps, keys, &[], self.style());
         // Made anew, if need be: not all at once.
@@ -120,11 +148,18 @@ impl Session<'_> {
     }
 }
 
-/// Puts what was fetched in the place of its stand-ins, in the folder of each unit `wanted`; returns the units' keys.
-fn place(fetched: File, wanted: &[(Key, &Utf8Path)], records: &mut ProvenanceRecords<'_>) -> Result<Vec<Key>> {
+/// Puts what was fetched in the place of its stand-ins, in the folder of each unit `wanted`;
+/// returns the units' keys.
+fn place(
+    fetched: File,
+    wanted: &[(Key, &Utf8Path)],
+    records: &mut ProvenanceRecords<'_>,
+) -> Result<Vec<Key>> {
     let mut placed = Vec::new();
     archive::split(fetched, |key, mut archive| {
-        let Some((_, folder)) = wanted.iter().find(|(wanted, _)| wanted == key) else { return Ok(()) };
+        let Some((_, folder)) = wanted.iter().find(|(wanted, _)| wanted == key) else {
+            return Ok(());
+        };
         let received = Archive::new(&mut archive).receive(folder)?;
         if received.outcome.status != 0 {
             bail!("failed to fetch {key}: made anew, it ended with {}", received.outcome.status);

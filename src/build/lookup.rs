@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use super::{Built, Prepared, Session, dep_info_of};
+use super::{Built, Prepared, Session};
 use crate::{
+    build::outcome::dep_info_of,
     inputs::{Finder, Inputs, baked, canonical_program},
     step::spec::Step,
     unit::{
@@ -23,8 +24,9 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// With what rustc keeps from one compile of the unit to the next, where cargo asks it to and the engine may keep it; gives
-    /// whether it is so. What is made with it has a key of its own; what is made without serves as well.
+    /// With what rustc keeps from one compile of the unit to the next, where cargo asks it to and
+    /// the engine may keep it; gives whether it is so. What is made with it has a key of its own;
+    /// what is made without serves as well.
     pub(super) fn go_on(&mut self, session: &Session<'_>, cache_buster: Option<&str>) -> bool {
         let Some(state) = session.incremental_state(&self.unit) else { return false };
         self.inputs.mounts.push(state);
@@ -35,8 +37,9 @@ impl Found {
 }
 
 impl Session<'_> {
-    /// Finds what a unit reads. It sees the host's own paths if one of them is in its output or in the program that it runs.
-    /// A build script's program is made with common paths first, for containers to run it ([`canonical_program`]).
+    /// Finds what a unit reads. It sees the host's own paths if one of them is in its output or in
+    /// the program that it runs. A build script's program is made with common paths first, for
+    /// containers to run it ([`canonical_program`]).
     pub(super) fn find(
         &self,
         finder: &mut Finder<'_>,
@@ -45,7 +48,11 @@ impl Session<'_> {
     ) -> Result<Found> {
         let mut unit = prepared.unit.clone();
         let mut common = None;
-        let own = if unit.path_map.are_common() { own_sentinels(prepared, finder)? } else { BTreeSet::new() };
+        let own = if unit.path_map.are_common() {
+            own_sentinels(prepared, finder)?
+        } else {
+            BTreeSet::new()
+        };
         if !own.is_empty() {
             if unit.makes_build_script() {
                 let inputs = finder.inputs(&mut unit)?;
@@ -79,13 +86,17 @@ impl Session<'_> {
     }
 }
 
-/// The sentinels of the folders that a unit must see at the host's own paths. For a build script these are all or none, because it
-/// may put a path together from several.
-fn own_sentinels(Prepared { unit, discovered, .. }: &Prepared, finder: &mut Finder<'_>) -> Result<BTreeSet<String>> {
+/// The sentinels of the folders that a unit must see at the host's own paths. For a build script
+/// these are all or none, because it may put a path together from several.
+fn own_sentinels(
+    Prepared { unit, discovered, .. }: &Prepared,
+    finder: &mut Finder<'_>,
+) -> Result<BTreeSet<String>> {
     match &unit.work {
         Work::Compile { .. } => Ok(discovered.own_sentinels.clone()),
         Work::BuildScript { program, .. } => {
-            let is_at_home = discovered.own_sentinels.is_empty() && finder.is_at_home_anywhere(program)?;
+            let is_at_home =
+                discovered.own_sentinels.is_empty() && finder.is_at_home_anywhere(program)?;
             Ok(if is_at_home { BTreeSet::new() } else { all_sentinels().into() })
         }
     }

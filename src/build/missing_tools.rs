@@ -1,8 +1,9 @@
-//! What a failed unit looked for and did not find in its container: a program, a library, a file, or crates that fit.
+//! What a failed unit looked for and did not find in its container: a program, a library, a file,
+//! or crates that fit.
 //!
-//! Source of the texts: rustc and the linkers it calls, the `cc`, `cmake`, `pkg-config`, `bindgen` and
-//! `prost-build` crates, shells, `env` and `make`; of the network's: curl, wget, git, cargo, glibc's `gai_strerror`, the
-//! `reqwest` and `ureq` crates, Python, Node and Go.
+//! Source of the texts: rustc and the linkers it calls, the `cc`, `cmake`, `pkg-config`, `bindgen`
+//! and `prost-build` crates, shells, `env` and `make`; of the network's: curl, wget, git, cargo,
+//! glibc's `gai_strerror`, the `reqwest` and `ureq` crates, Python, Node and Go.
 
 use std::{fmt, fs};
 
@@ -18,19 +19,23 @@ use crate::{
     unit::work::Unit,
 };
 
-/// Whether rustc found no crates that go together. Where a crate's bytes are others each time it is compiled, as with
-/// a macro that walks a hash map, the engine may keep others than this machine has.
+/// Whether rustc found no crates that go together. Where a crate's bytes are others each time it is
+/// compiled, as with a macro that walks a hash map, the engine may keep others than this machine
+/// has.
 ///
 /// Source: rustc's index of error codes.
 pub fn is_of_crates(outcome: &Outcome) -> bool {
     let codes = ["E0460", "E0461", "E0462", "E0463", "E0519", "E0786"];
-    outcome.status != 0 && codes.iter().any(|code| memchr::memmem::find(&outcome.stderr, code.as_bytes()).is_some())
+    outcome.status != 0
+        && codes.iter().any(|code| memchr::memmem::find(&outcome.stderr, code.as_bytes()).is_some())
 }
 
 /// Whether it failed to write where it may only read.
 pub fn is_of_writing(outcome: &Outcome) -> bool {
     let texts = ["Read-only file system", "ReadOnlyFilesystem", "os error 30"];
-    let says = |said: &[u8]| texts.iter().any(|text| memchr::memmem::find(said, text.as_bytes()).is_some());
+    let says = |said: &[u8]| {
+        texts.iter().any(|text| memchr::memmem::find(said, text.as_bytes()).is_some())
+    };
     outcome.status != 0 && (says(&outcome.stdout) || says(&outcome.stderr))
 }
 
@@ -39,35 +44,50 @@ pub fn complaint(unit: &Unit, outcome: &Outcome, image: &str) -> Option<String> 
     let output = [&outcome.stdout[..], &outcome.stderr[..]].concat();
     let output = String::from_utf8_lossy(&output);
     let name = unit.name();
-    let files = dep_info::unreadable_files(&output).into_iter().map(|path| normalised(&unit.cwd.join(path)));
+    let files = dep_info::unreadable_files(&output)
+        .into_iter()
+        .map(|path| normalised(&unit.cwd.join(path)));
     let files: Vec<Utf8PathBuf> = files.collect();
-    if let Some((file, why)) = files.iter().find_map(|file| Some((file, why_withheld(unit, file)?))) {
+    if let Some((file, why)) = files.iter().find_map(|file| Some((file, why_withheld(unit, file)?)))
+    {
         return Some(format!(
-            "failed to give `{file}` to {name}: {why} (hint: RUSTCBUILDX_RUNNER=none builds locally)"
+            "failed to give `{file}` to {name}: {why} (hint: RUSTCBUILDX_RUNNER=none builds \
+             locally)"
         ));
     }
     if let Some(file) = files.iter().find(|file| file.exists() && !are_given(unit, file)) {
         return Some(format!(
-            "failed to give `{file}` to {name}: it is not in the tree that the package `{}` belongs to \
+            "failed to give `{file}` to {name}: it is not in the tree that the package `{}` \
+             belongs to \
              (hint: a tree is a repository or a workspace; RUSTCBUILDX_RUNNER=none builds locally)",
             unit.package
         ));
     }
     let is_script = unit.is_build_script();
-    let script_here = format!("RUSTCBUILDX_LOCAL_SCRIPTS={} runs this script on this machine", unit.package_name());
+    let script_here = format!(
+        "RUSTCBUILDX_LOCAL_SCRIPTS={} runs this script on this machine",
+        unit.package_name()
+    );
     let named_in_source = |panic: &Panic| program_in_source(unit, panic);
-    let unnamed = panics(&output).iter().filter_map(named_in_source).map(Missing::Program).collect::<Vec<_>>();
+    let unnamed = panics(&output)
+        .iter()
+        .filter_map(named_in_source)
+        .map(Missing::Program)
+        .collect::<Vec<_>>();
     if let Some(missing) = find(&output).into_iter().chain(unnamed).find(Missing::is_here) {
         let instead = if is_script { format!("; {script_here}") } else { String::new() };
         return Some(format!(
             "failed to find {missing} for {name} in the image `{image}`; this machine has it \
-             (hint: RUSTCBUILDX_BASE_IMAGE=docker-image://NAME for an image that has it, too{instead})"
+             (hint: RUSTCBUILDX_BASE_IMAGE=docker-image://NAME for an image that has it, \
+             too{instead})"
         ));
     }
-    let instead = if is_script { script_here } else { "RUSTCBUILDX_RUNNER=none builds locally".to_owned() };
+    let instead =
+        if is_script { script_here } else { "RUSTCBUILDX_RUNNER=none builds locally".to_owned() };
     asks_for_network(&output).then(|| {
         format!(
-            "failed to reach the network for {name}: no container has one (hint: {instead}, outside of any sandbox)"
+            "failed to reach the network for {name}: no container has one (hint: {instead}, \
+             outside of any sandbox)"
         )
     })
 }
@@ -86,10 +106,14 @@ impl Missing {
     /// Whether this machine has it in one of the usual places: then the image is at fault.
     fn is_here(&self) -> bool {
         let in_folders = |names: &[String]| {
-            let folders = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share"];
+            let folders =
+                ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share"];
             let triples = Utf8Path::new("/usr/lib").read_dir_utf8().into_iter().flatten().flatten();
-            let triples = triples.map(|entry| entry.into_path()).filter(|path| path.as_str().contains("-linux-"));
-            let mut folders = folders.iter().map(|folder| Utf8Path::new(folder).to_owned()).chain(triples);
+            let triples = triples
+                .map(|entry| entry.into_path())
+                .filter(|path| path.as_str().contains("-linux-"));
+            let mut folders =
+                folders.iter().map(|folder| Utf8Path::new(folder).to_owned()).chain(triples);
             folders.any(|folder| names.iter().any(|name| folder.join(name).exists()))
         };
         match self {
@@ -120,32 +144,50 @@ const PROGRAMS: &[(&str, &str)] = &[
 const LIBRARIES: &[(&str, &str)] = &[("cannot find -l", ":"), ("unable to find library -l", "\n")];
 const PACKAGES: &[(&str, &str)] = &[("The system library `", "` required by crate")];
 /// Words that name no program, and the program they mean.
-const WORDS: &[(&str, &str)] =
-    &[("The pkg-config command could not be found", "pkg-config"), ("Unable to find libclang", "clang")];
+const WORDS: &[(&str, &str)] = &[
+    ("The pkg-config command could not be found", "pkg-config"),
+    ("Unable to find libclang", "clang"),
+];
 
 /// What the output of a failed unit says it misses, in the order of their kinds.
 fn find(output: &str) -> Vec<Missing> {
     // Inside of rustc's JSON messages, lines end with an escape.
     let output = output.replace("\\n", "\n").replace("\\\"", "\"") + "\n";
-    let named = |texts: &'static [(&str, &str)]| texts.iter().flat_map(|text| names(&output, *text));
-    let meant = WORDS.iter().filter(|(words, _)| output.contains(words)).map(|(_, program)| program.to_string());
+    let named =
+        |texts: &'static [(&str, &str)]| texts.iter().flat_map(|text| names(&output, *text));
+    let meant = WORDS
+        .iter()
+        .filter(|(words, _)| output.contains(words))
+        .map(|(_, program)| program.to_string());
     let panics = panics(&output);
-    let told = output.lines().filter_map(program_of_a_shell).chain(panics.iter().filter_map(Panic::program));
-    let programs = named(PROGRAMS).chain(told.map(str::to_owned).collect::<Vec<_>>()).map(Missing::Program);
-    let libraries = named(LIBRARIES).map(Missing::Library).chain(named(PACKAGES).map(Missing::Package));
+    let told = output
+        .lines()
+        .filter_map(program_of_a_shell)
+        .chain(panics.iter().filter_map(Panic::program));
+    let programs =
+        named(PROGRAMS).chain(told.map(str::to_owned).collect::<Vec<_>>()).map(Missing::Program);
+    let libraries =
+        named(LIBRARIES).map(Missing::Library).chain(named(PACKAGES).map(Missing::Package));
     programs.chain(libraries).chain(meant.map(Missing::Program)).collect()
 }
 
 /// What a shell, `env` or `make` did not find, of which it says a line:
 ///
-/// - `sh: 1: git: not found`, `./build.sh: line 3: npm: command not found`, `make: git: Command not found`
+/// - `sh: 1: git: not found`, `./build.sh: line 3: npm: command not found`, `make: git: Command not
+///   found`
 /// - `/usr/bin/env: ‘python3’: No such file or directory`, `make: npm: No such file or directory`
 fn program_of_a_shell(line: &str) -> Option<&str> {
-    let ends = [": not found", ": command not found", ": Command not found", ": No such file or directory"];
+    let ends = [
+        ": not found",
+        ": command not found",
+        ": Command not found",
+        ": No such file or directory",
+    ];
     let line = line.trim();
     let told = ends.iter().find_map(|end| line.strip_suffix(end))?;
     let (before, name) = told.rsplit_once(": ")?;
-    let is_line = |word: &str| word.trim_start_matches("line ").bytes().all(|byte| byte.is_ascii_digit());
+    let is_line =
+        |word: &str| word.trim_start_matches("line ").bytes().all(|byte| byte.is_ascii_digit());
     let speaker = Utf8Path::new(before.split([':', '[']).next()?).file_name()?;
     let is_tool = ["ash", "bash", "dash", "env", "gmake", "make", "sh"].contains(&speaker);
     // A file that a script itself did not find is no program.
@@ -180,14 +222,16 @@ fn panics(output: &str) -> Vec<Panic<'_>> {
 }
 
 impl<'a> Panic<'a> {
-    /// The program that its message names, between quotes or by a well-known name: `failed to run git: Os { … }`.
+    /// The program that its message names, between quotes or by a well-known name: `failed to run
+    /// git: Os { … }`.
     fn program(&self) -> Option<&'a str> {
         let words = self.message.split(NOT_FOUND).next()?;
         let quoted = ['`', '"', '\''].into_iter().find_map(|quote| words.split(quote).nth(1));
         let quoted = quoted.and_then(|quoted| quoted.split(' ').next());
         let is_part = |c: char| c.is_ascii_alphanumeric() || "+-._".contains(c);
         let mut bare = words.split(|c| !is_part(c)).map(|word| word.trim_end_matches('.'));
-        let is_name = |word: &&str| !word.is_empty() && word.chars().all(is_part) && !word.contains("::");
+        let is_name =
+            |word: &&str| !word.is_empty() && word.chars().all(is_part) && !word.contains("::");
         quoted.filter(is_name).or_else(|| bare.find(|word| WELL_KNOWN.contains(word)))
     }
 }
@@ -243,11 +287,16 @@ const WELL_KNOWN: &[&str] = &[
     "zig",
 ];
 
-/// The program that the code above a panic of a build script was to run. A statement is rarely longer than a few lines.
+/// The program that the code above a panic of a build script was to run. A statement is rarely
+/// longer than a few lines.
 fn program_in_source(unit: &Unit, panic: &Panic) -> Option<String> {
     const STATEMENT: usize = 12;
     // Of a member of a workspace, the file is named from the workspace's folder.
-    let path = unit.package.ancestors().map(|folder| folder.join(panic.file)).find(|path| path.is_file())?;
+    let path = unit
+        .package
+        .ancestors()
+        .map(|folder| folder.join(panic.file))
+        .find(|path| path.is_file())?;
     let text = fs::read_to_string(path).ok()?;
     let lines: Vec<&str> = text.lines().take(panic.line).collect();
     let statement = lines[lines.len().saturating_sub(STATEMENT)..].join("\n");
@@ -283,8 +332,13 @@ fn asks_for_network(output: &str) -> bool {
 
 fn names(output: &str, (before, behind): (&str, &str)) -> Vec<String> {
     let parts = output.split(before).skip(1);
-    let is_name = |name: &&str| !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '/');
-    parts.filter_map(|part| Some(part.split_once(behind)?.0)).filter(is_name).map(str::to_owned).collect()
+    let is_name =
+        |name: &&str| !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '/');
+    parts
+        .filter_map(|part| Some(part.split_once(behind)?.0))
+        .filter(is_name)
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]
@@ -303,7 +357,8 @@ mod tests {
         case("error: linker `clang` not found\n  |\n", program("clang"));
         case("error occurred in cc-rs: failed to find tool \"c++\": No such file", program("c++"));
         case(
-            "failed to execute command: No such file or directory (os error 2)\nis `cmake` not installed?",
+            "failed to execute command: No such file or directory (os error 2)\nis `cmake` not \
+             installed?",
             program("cmake"),
         );
         case("sh: 1: git: not found", program("git"));
@@ -317,8 +372,14 @@ mod tests {
         case("make[1]: git: Command not found", program("git"));
         case("Could not find `protoc`. If `protoc` is installed, try", program("protoc"));
         case("panicked: Unable to find libclang: \"couldn't find", program("clang"));
-        case("/usr/bin/ld: cannot find -lpq: No such file or directory", Missing::Library("pq".into()));
-        case(r#"{"rendered":"rust-lld: error: unable to find library -lpq\ncollect2"}"#, Missing::Library("pq".into()));
+        case(
+            "/usr/bin/ld: cannot find -lpq: No such file or directory",
+            Missing::Library("pq".into()),
+        );
+        case(
+            r#"{"rendered":"rust-lld: error: unable to find library -lpq\ncollect2"}"#,
+            Missing::Library("pq".into()),
+        );
         case(
             "The system library `openssl` required by crate `openssl-sys` was not found.",
             Missing::Package("openssl".into()),
@@ -335,7 +396,10 @@ mod tests {
 
     fn panic(message: &str) -> String {
         let end = "Os { code: 2, kind: NotFound, message: \"No such file or directory\" }";
-        format!("thread 'main' (7) panicked at build.rs:4:10:\n{message}{end}\nnote: run with `RUST_BACKTRACE=1`\n")
+        format!(
+            "thread 'main' (7) panicked at build.rs:4:10:\n{message}{end}\nnote: run with \
+             `RUST_BACKTRACE=1`\n"
+        )
     }
 
     #[test]
@@ -353,11 +417,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = Utf8Path::from_path(dir.path()).unwrap();
         fs::create_dir(root.join("app")).unwrap();
-        let text = "fn main() {\n    Command::new(\"python3\")\n        .output()\n        .unwrap();\n    Command::new(\"git\");\n}\n";
+        let text = "fn main() {\n    Command::new(\"python3\")\n        .output()\n        \
+                    .unwrap();\n    Command::new(\"git\");\n}\n";
         fs::write(root.join("app/build.rs"), text).unwrap();
-        let work = Work::BuildScript { program: "/p".into(), out_dir: "/o".into(), library_path: vec![] };
+        let work =
+            Work::BuildScript { program: "/p".into(), out_dir: "/o".into(), library_path: vec![] };
         let unit = Unit::new(work, root.join("app"), root.join("app"));
-        let output = panic("called `Result::unwrap()` on an `Err` value: ").replace("at build.rs", "at app/build.rs");
+        let output = panic("called `Result::unwrap()` on an `Err` value: ")
+            .replace("at build.rs", "at app/build.rs");
         let found = panics(&output);
         assert_eq!((found.len(), found[0].file, found[0].line), (1, "app/build.rs", 4));
         assert_eq!(program_in_source(&unit, &found[0]), Some("python3".to_owned()));
@@ -369,9 +436,12 @@ mod tests {
             "curl: (6) Could not resolve host: example.org",
             "fatal: unable to access 'https://example.org/': Could not resolve host: example.org",
             "warning: spurious network error (3 tries remaining): [6] Could not resolve hostname",
-            "reqwest::Error { kind: Request, source: ConnectError(\"dns error\", Custom { kind: Uncategorized, error: \"failed to lookup address information: Temporary failure in name resolution\" }) }",
+            "reqwest::Error { kind: Request, source: ConnectError(\"dns error\", Custom { kind: \
+             Uncategorized, error: \"failed to lookup address information: Temporary failure in \
+             name resolution\" }) }",
             "wget: unable to resolve host address 'example.org'",
-            "npm error request to https://example.org failed, reason: getaddrinfo EAI_AGAIN example.org",
+            "npm error request to https://example.org failed, reason: getaddrinfo EAI_AGAIN \
+             example.org",
             "Os { code: 101, kind: NetworkUnreachable, message: \"Network is unreachable\" }",
         ] {
             assert!(asks_for_network(said), "{said}");

@@ -7,23 +7,23 @@ pub mod embedded_paths;
 mod left;
 mod lookup;
 pub mod missing_tools;
+mod outcome;
 mod run;
 mod supply;
 pub mod together;
 mod withheld;
 
 use std::{
-    borrow::Cow,
     collections::BTreeSet,
-    fs,
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 use camino::Utf8PathBuf;
 
 use crate::{
+    build::outcome::{dep_info_of, with_host_paths},
     config::{
         env::Env,
         jobs::Jobs,
@@ -41,7 +41,7 @@ use crate::{
         notice,
         timings::{Phase, Timings},
     },
-    rustc::{dep_info, toolchain::Version},
+    rustc::toolchain::Version,
     step::{
         dockerfile::{Mount, Style},
         image::Image,
@@ -65,7 +65,7 @@ use crate::{
         variables::{NUM_JOBS, may_be_given},
         work::{Unit, Work},
     },
-    util::{digest::digest, disk::OnDisk, state_dir::Cache},
+    util::{digest::digest, state_dir::Cache},
 };
 
 /// How often a unit is built again with what it was seen to lack.
@@ -131,7 +131,14 @@ impl Built {
 impl Built {
     /// Hands it to cargo as the unit's own process would have; returns the status to end with.
     pub fn install(self, unit: &Unit, records: ProvenanceRecords<'_>) -> Result<ExitCode> {
-        install::install(&self.outcome, self.files, &self.step, self.complaint.as_deref(), unit, records)
+        install::install(
+            &self.outcome,
+            self.files,
+            &self.step,
+            self.complaint.as_deref(),
+            unit,
+            records,
+        )
     }
 }
 
@@ -147,13 +154,17 @@ impl<'a> Session<'a> {
         let kept = Kept::by(&engine, &cache);
         let timings = Timings::to(config.timings.as_deref());
         if engine.connects_often() {
-            let why = anyhow!("no ssh connection could be kept (hint: may ssh forward a socket to docker's there?)");
+            let why = anyhow!(
+                "no ssh connection could be kept (hint: may ssh forward a socket to docker's \
+                 there?)"
+            );
             notice::say_slow(env, CONNECTS_OFTEN, &why);
         }
         Ok(Self { env, config, cache, homes: Homes::of(env)?, engine, kept, image, timings })
     }
 
-    /// Does a unit's work. Fails only if the engine does: how the unit's process ended is in the outcome.
+    /// Does a unit's work. Fails only if the engine does: how the unit's process ended is in the
+    /// outcome.
     pub fn build(&self, unit: Unit) -> Result<Built> {
         let begun = SystemTime::now();
         let mut prepared = self.prepare(unit)?;
@@ -174,7 +185,8 @@ impl<'a> Session<'a> {
             let last = std::mem::replace(&mut built, again);
             first = first.or(Some(last).filter(|last| last.outcome.status != 0));
         }
-        if let Some(first) = first.filter(|first| !attempts::is_as_good(&built.outcome, &first.outcome, &prepared.unit))
+        if let Some(first) = first
+            .filter(|first| !attempts::is_as_good(&built.outcome, &first.outcome, &prepared.unit))
         {
             built = first;
         }
@@ -188,7 +200,12 @@ impl<'a> Session<'a> {
         if built.outcome.status != 0 {
             built.complaint = missing_tools::complaint(&unit, &built.outcome, &self.image.name);
         }
-        log::info!("{} ended with {} after {} ms", unit.name(), built.outcome.status, millis_since(begun));
+        log::info!(
+            "{} ended with {} after {} ms",
+            unit.name(),
+            built.outcome.status,
+            millis_since(begun)
+        );
         Ok(built)
     }
 
@@ -207,7 +224,8 @@ impl<'a> Session<'a> {
         self.add_discovered(prepared)
     }
 
-    /// What a unit read, or would have, that it was not given, and the sentinels that its output embeds (`embedded`).
+    /// What a unit read, or would have, that it was not given, and the sentinels that its output
+    /// embeds (`embedded`).
     fn read_beyond(
         &self,
         unit: &Unit,
@@ -240,7 +258,8 @@ impl<'a> Session<'a> {
     fn stored(&self, unit: &Unit, key: &str) -> Result<Option<Received>> {
         let begun = SystemTime::now();
         let whole = self.store().get(key, unit.out_dir());
-        let Some(received) = whole.map_or_else(|| self.left(unit, key), |whole| Ok(Some(whole)))? else {
+        let Some(received) = whole.map_or_else(|| self.left(unit, key), |whole| Ok(Some(whole)))?
+        else {
             return Ok(None);
         };
         let received = with_host_paths(unit, received)?;
@@ -272,13 +291,20 @@ impl<'a> Session<'a> {
         Reader::new(&self.cache, self.homes.clone(), |part| self.kept.has(part))
     }
 
-    /// For the engine's command: the secrets of a build of this number, and how it gets to the engine. Where it is of more than one
-    /// unit, so many `jobs` run at once, and each of their compilers has so many threads.
+    /// For the engine's command: the secrets of a build of this number, and how it gets to the
+    /// engine. Where it is of more than one unit, so many `jobs` run at once, and each of their
+    /// compilers has so many threads.
     fn variables(&self, number: &str, bounds: Option<(Jobs, usize)>) -> Vec<(String, String)> {
         let processors = self.processors();
         let (jobs, bound, threads) = match bounds {
-            Some((jobs, threads)) => (jobs.number(processors).to_string(), jobs.to_string(), threads),
-            None => (self.env.get(NUM_JOBS).map_or(processors.to_string(), str::to_owned), String::new(), processors),
+            Some((jobs, threads)) => {
+                (jobs.number(processors).to_string(), jobs.to_string(), threads)
+            }
+            None => (
+                self.env.get(NUM_JOBS).map_or(processors.to_string(), str::to_owned),
+                String::new(),
+                processors,
+            ),
         };
         let build = (BUILD_SECRET.to_owned(), format!("{number} {threads} {bound}"));
         let told = (NUM_JOBS.to_owned(), jobs);
@@ -287,13 +313,17 @@ impl<'a> Session<'a> {
 
     /// How Dockerfiles are written.
     fn style(&self) -> Style<'_> {
-        Style { syntax: self.config.syntax.as_deref(), words_in_variables: self.engine.repeats_words() }
+        Style {
+            syntax: self.config.syntax.as_deref(),
+            words_in_variables: self.engine.repeats_words(),
+        }
     }
 
     /// Sees that what is kept stays within its bound.
     fn sweep(&self) {
         // The build is right without it.
-        retention::sweep(&self.cache, self.config.store_size).unwrap_or_else(|error| log::warn!("{error:#}"));
+        retention::sweep(&self.cache, self.config.store_size)
+            .unwrap_or_else(|error| log::warn!("{error:#}"));
     }
 
     fn store(&self) -> LocalStore<'_> {
@@ -306,14 +336,32 @@ impl<'a> Session<'a> {
         let base = self.image.pinned.clone();
         let key = key::of(&base, &canonical_program::as_made(&run));
         let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates.clone() };
-        let (stages, contexts, macros) = (inputs.stages.clone(), inputs.contexts.clone(), inputs.macros.clone());
-        let baked = Baked::of_macro(if unit.is_proc_macro() { inputs.baked.clone() } else { BTreeSet::new() });
+        let (stages, contexts, macros) =
+            (inputs.stages.clone(), inputs.contexts.clone(), inputs.macros.clone());
+        let baked = Baked::of_macro(if unit.is_proc_macro() {
+            inputs.baked.clone()
+        } else {
+            BTreeSet::new()
+        });
         let (heavy, common) = (inputs.heavy.clone(), None);
-        Step { key: String::new(), base, run, stages, contexts, heavy, crates, macros, common, baked }.called(key)
+        Step {
+            key: String::new(),
+            base,
+            run,
+            stages,
+            contexts,
+            heavy,
+            crates,
+            macros,
+            common,
+            baked,
+        }
+        .called(key)
     }
 
-    /// A folder of the engine's for what rustc keeps from one compile of a unit to the next. What is made with
-    /// it depends on what was compiled before: it is stored for the rest of a command at most.
+    /// A folder of the engine's for what rustc keeps from one compile of a unit to the next. What
+    /// is made with it depends on what was compiled before: it is stored for the rest of a command
+    /// at most.
     fn incremental_state(&self, unit: &Unit) -> Option<Mount> {
         let Work::Compile { args, .. } = &unit.work else { return None };
         let dir = args.codegen("incremental").filter(|_| self.config.incremental)?;
@@ -328,7 +376,8 @@ impl<'a> Session<'a> {
             unit.env.extend(self.env.get(name).map(|value| (name.clone(), value.to_owned())));
         }
         let package = unit.package_name().to_owned();
-        let is_meant = |asked: &&SetEnv| asked.package.as_ref().is_none_or(|meant| *meant == package);
+        let is_meant =
+            |asked: &&SetEnv| asked.package.as_ref().is_none_or(|meant| *meant == package);
         for SetEnv { name, .. } in self.config.set_envs.iter().filter(is_meant) {
             let Some(value) = self.env.get(name) else { continue };
             if is_secret(name) {
@@ -355,64 +404,30 @@ fn target_folder(unit: &Unit) -> Utf8PathBuf {
     target_dir::target_folder(unit).unwrap_or_default()
 }
 
-/// What to ask the planner for a unit that the store lacks. Cargo compiled everything below a program before, so a program may well be
-/// the only unit that is missing; but the engine may lack artifacts that were deferred.
+/// What to ask the planner for a unit that the store lacks. Cargo compiled everything below a
+/// program before, so a program may well be the only unit that is missing; but the engine may lack
+/// artifacts that were deferred.
 fn plan_request(unit: &Unit, is_incremental: bool, env: &Env) -> PlanRequest {
     let target = target_folder(unit);
-    let is_worth_a_plan = unit.serves_units() || unit.is_test() || crate::target::left::may_be_in(&target, env);
+    let is_worth_a_plan =
+        unit.serves_units() || unit.is_test() || crate::target::left::may_be_in(&target, env);
     let output = unit.output_paths().into_iter().next().unwrap_or_default();
     PlanRequest { target, output, is_worth_a_plan, is_incremental }
 }
 
-/// The text of the dep-info files a unit wrote.
-fn dep_info_of(files: &Unpacked) -> Result<String> {
-    let mut text = String::new();
-    for path in dep_infos(files)? {
-        text += &fs::read_to_string(&path).with_context(|| format!("failed to read `{path}`"))?;
-    }
-    Ok(text)
-}
-
-fn dep_infos(files: &Unpacked) -> Result<Vec<Utf8PathBuf>> {
-    Ok(files.names()?.iter().filter(|name| name.ends_with(".d")).map(|name| files.root.join(name)).collect())
-}
-
-/// What came back, with the host's paths in what a unit said and in the dep-info it wrote.
-fn with_host_paths(unit: &Unit, mut received: Received) -> Result<Received> {
-    restore_output(unit, &mut received.outcome);
-    if unit.path_map.are_common() && matches!(unit.work, Work::Compile { .. }) {
-        for path in dep_infos(&received.files)? {
-            fs::read(&path)
-                .and_then(|text| fs::write(&path, unit.path_map.to_host(&text)))
-                .on_disk(&path, || format!("failed to write `{path}`"))?;
-        }
-    }
-    Ok(received)
-}
-
-/// Puts the host's paths into what a unit said.
-fn restore_output(unit: &Unit, outcome: &mut Outcome) {
-    for text in [&mut outcome.stdout, &mut outcome.stderr] {
-        if let Cow::Owned(restored) = unit.path_map.to_host(text) {
-            *text = restored;
-        }
-    }
-}
-
-/// Whether cargo takes an outcome for a success: a build script may end well and still report an error.
-fn is_success(is_build_script: bool, outcome: &Outcome) -> bool {
-    let reports_error = || !dep_info::directives(&String::from_utf8_lossy(&outcome.stdout), "error").is_empty();
-    outcome.status == 0 && !(is_build_script && reports_error())
-}
-
-/// Whether a step says all that its outcome depends on: a base without a digest may change under its name,
-/// and a cache mount holds what earlier builds left.
+/// Whether a step says all that its outcome depends on: a base without a digest may change under
+/// its name, and a cache mount holds what earlier builds left.
 fn is_storable(step: &Step) -> bool {
     step.base.contains("@sha256:")
-        && !step.run.mounts.iter().any(|mount| matches!(mount, Mount::Cache { id, .. } if id != JOB_TOKENS_ID))
+        && !step
+            .run
+            .mounts
+            .iter()
+            .any(|mount| matches!(mount, Mount::Cache { id, .. } if id != JOB_TOKENS_ID))
 }
 
-/// The name under which the discovered inputs of a unit are stored: a library, a program and a test of one name are three.
+/// The name under which the discovered inputs of a unit are stored: a library, a program and a test
+/// of one name are three.
 fn discovered_name(unit: &Unit) -> String {
     let input = match &unit.work {
         Work::Compile { args, .. } => args.inputs().next().unwrap_or_default(),

@@ -6,11 +6,14 @@ use std::time::SystemTime;
 use anyhow::{Result, anyhow};
 
 use super::{
-    ANEW, Built, NOT_STORED, Prepared, Session, build_id, is_storable, is_success, lookup::Found, millis_since,
-    plan_request, with_host_paths,
+    ANEW, Built, NOT_STORED, Prepared, Session, build_id, is_storable, lookup::Found, millis_since,
+    plan_request,
 };
 use crate::{
-    build::{embedded_paths, missing_tools},
+    build::{
+        embedded_paths, missing_tools,
+        outcome::{is_success, with_host_paths},
+    },
     engine::kept,
     inputs::{Finder, canonical_program},
     planning::barrier,
@@ -21,7 +24,8 @@ use crate::{
 };
 
 impl Session<'_> {
-    /// Builds, and again if the engine remembers a failure: it may be one that would not happen now.
+    /// Builds, and again if the engine remembers a failure: it may be one that would not happen
+    /// now.
     pub(super) fn build_trusted(&self, prepared: &mut Prepared) -> Result<Built> {
         let built = self.build_somehow(prepared, None)?;
         if is_success(prepared.unit.is_build_script(), &built.outcome) || built.is_fresh {
@@ -31,21 +35,32 @@ impl Session<'_> {
         self.build_somehow(prepared, Some(&build_id()))
     }
 
-    /// Builds, and retries if the engine's cache is in the way. BuildKit may evict a cache mount at any time. The first retries upload
-    /// what was lost, then all of it, so that the step stays the same. If that does not help, the files are sent with the call.
+    /// Builds, and retries if the engine's cache is in the way. BuildKit may evict a cache mount at
+    /// any time. The first retries upload what was lost, then all of it, so that the step stays the
+    /// same. If that does not help, the files are sent with the call.
     fn build_somehow(&self, prepared: &mut Prepared, cache_buster: Option<&str>) -> Result<Built> {
         let (mut given, mut failures) = (Given { lost: vec![], may_be_links: true }, 0);
         loop {
             match self.build_once(prepared, cache_buster, &given) {
                 Ok(built) if given.may_be_links && built.outcome.names(CRATES) => {
-                    log::info!("{} speaks of links: again with all in its place", prepared.unit.name());
+                    log::info!(
+                        "{} speaks of links: again with all in its place",
+                        prepared.unit.name()
+                    );
                     given.may_be_links = false;
                 }
-                Ok(built) if !built.heavy.is_empty() && missing_tools::is_of_writing(&built.outcome) => {
-                    log::info!("{} writes into its package: again with all of it sent", prepared.unit.name());
+                Ok(built)
+                    if !built.heavy.is_empty() && missing_tools::is_of_writing(&built.outcome) =>
+                {
+                    log::info!(
+                        "{} writes into its package: again with all of it sent",
+                        prepared.unit.name()
+                    );
                     self.distrust(built.heavy, &mut given);
                 }
-                Ok(built) if built.stages.is_empty() || !missing_tools::is_of_crates(&built.outcome) => {
+                Ok(built)
+                    if built.stages.is_empty() || !missing_tools::is_of_crates(&built.outcome) =>
+                {
                     return Ok(built);
                 }
                 Ok(built) => {
@@ -78,15 +93,23 @@ impl Session<'_> {
         given.lost.extend(keys);
     }
 
-    /// Looks into the store, and if need be calls the engine once. `cache_buster` makes the step one that no cache holds.
-    fn build_once(&self, prepared: &mut Prepared, cache_buster: Option<&str>, given: &Given) -> Result<Built, Failure> {
+    /// Looks into the store, and if need be calls the engine once. `cache_buster` makes the step
+    /// one that no cache holds.
+    fn build_once(
+        &self,
+        prepared: &mut Prepared,
+        cache_buster: Option<&str>,
+        given: &Given,
+    ) -> Result<Built, Failure> {
         let begun = SystemTime::now();
         let mut finder = self.finder(&prepared.unit);
         let missing = match self.look_up(&mut finder, prepared, cache_buster)? {
             Look::Hit(built) => return Ok(*built),
             Look::Miss(missing) => missing,
         };
-        if barrier::pass(self.env, || plan_request(&missing.found.unit, missing.is_incremental, self.env)) {
+        if barrier::pass(self.env, || {
+            plan_request(&missing.found.unit, missing.is_incremental, self.env)
+        }) {
             // The plan may have discovered what the unit reads.
             self.recall(prepared)?;
             return self.build_once(prepared, cache_buster, given);
@@ -108,8 +131,10 @@ impl Session<'_> {
         let alone = finder.without_stages(&inputs, &stages)?;
         // All stages that it still names are kept.
         let is_kept = |key: &str| stages.iter().chain(&heavy).any(|kept| kept == key);
-        let alone =
-            self.step(unit, &alone, cache_buster).called(step.key.clone()).with_kept(is_kept, given.may_be_links);
+        let alone = self
+            .step(unit, &alone, cache_buster)
+            .called(step.key.clone())
+            .with_kept(is_kept, given.may_be_links);
         let plan = plan::unit(&alone, self.style());
         let build_id = build_id();
         let cmd = self.engine.build(&plan, self.variables(&build_id, None));
@@ -118,23 +143,42 @@ impl Session<'_> {
         let called = SystemTime::now();
         self.timings.add(&unit.name(), Phase::Inputs, begun, called);
         let mut finished = process::run(&cmd)?;
-        log::debug!("{}: engine done in {} ms\n{}", unit.name(), millis_since(called), finished.stderr);
+        log::debug!(
+            "{}: engine done in {} ms\n{}",
+            unit.name(),
+            millis_since(called),
+            finished.stderr
+        );
         if let Err(error) = self.engine.check(&finished, &format!("build {}", unit.name())) {
             let stages = [stages, heavy].concat();
             return Err(match stages.is_empty() {
                 true => Failure::Final(error),
-                false => Failure::WithKept { error, stages, blamed: kept::blamed(&alone.run.mounts, &finished.stderr) },
+                false => Failure::WithKept {
+                    error,
+                    stages,
+                    blamed: kept::blamed(&alone.run.mounts, &finished.stderr),
+                },
             });
         }
         let came = SystemTime::now();
         let received = Archive::new(&mut finished.stdout).receive(unit.out_dir())?;
         let embedded = embedded_paths::find(&received.files.root, &unit.path_map.sentinels())?;
         let received = with_host_paths(unit, received)?;
-        log::debug!("{}: {} received in {} ms", unit.name(), received.outcome.status, millis_since(came));
+        log::debug!(
+            "{}: {} received in {} ms",
+            unit.name(),
+            received.outcome.status,
+            millis_since(came)
+        );
         let is_fresh = received.outcome.build_id == build_id;
         let from = if is_fresh { "run now" } else { "taken from the engine's cache" };
         log::info!("{} was {from} by {}", unit.name(), self.engine.name());
-        self.timings.add(&unit.name(), if is_fresh { Phase::Engine } else { Phase::Cached }, called, came);
+        self.timings.add(
+            &unit.name(),
+            if is_fresh { Phase::Engine } else { Phase::Cached },
+            called,
+            came,
+        );
         self.timings.add(&unit.name(), Phase::Transfer, came, SystemTime::now());
         if !embedded.is_empty() && unit.makes_build_script() && received.outcome.status == 0 {
             canonical_program::save(&self.cache, &key, unit, &received.files.root)?;
@@ -156,7 +200,12 @@ impl Session<'_> {
     }
 
     /// Finds what decides a unit, and what is stored of it.
-    fn look_up(&self, finder: &mut Finder<'_>, prepared: &Prepared, cache_buster: Option<&str>) -> Result<Look> {
+    fn look_up(
+        &self,
+        finder: &mut Finder<'_>,
+        prepared: &Prepared,
+        cache_buster: Option<&str>,
+    ) -> Result<Look> {
         let mut found = self.find(finder, prepared, cache_buster)?;
         let key = found.step.key.clone();
         if let Some(received) = self.stored(&found.unit, &key)? {
@@ -197,7 +246,8 @@ struct Given {
 enum Failure {
     /// Another attempt would end no better.
     Final(anyhow::Error),
-    /// The engine's, which was to take these stages' outcomes from what it keeps, and seems not to have some of them.
+    /// The engine's, which was to take these stages' outcomes from what it keeps, and seems not to
+    /// have some of them.
     WithKept { error: anyhow::Error, stages: Vec<Key>, blamed: Vec<Key> },
 }
 

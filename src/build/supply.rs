@@ -18,14 +18,16 @@ use crate::{
     util::process,
 };
 
-/// How many stored outcomes are sent with a call that needs them, rather than given to the engine before: each costs the
-/// call some 30 ms.
+/// How many stored outcomes are sent with a call that needs them, rather than given to the engine
+/// before: each costs the call some 30 ms.
 const FEW: usize = 4;
 
 impl Session<'_> {
-    /// Those of the stages whose outcomes the engine keeps; if it lacks many, it is given them before.
+    /// Those of the stages whose outcomes the engine keeps; if it lacks many, it is given them
+    /// before.
     pub(super) fn supplied<'k>(&self, stages: impl Iterator<Item = &'k Key>) -> Vec<Key> {
-        let (mut kept, lacking): (Vec<Key>, Vec<Key>) = stages.cloned().partition(|key| self.kept.has(key));
+        let (mut kept, lacking): (Vec<Key>, Vec<Key>) =
+            stages.cloned().partition(|key| self.kept.has(key));
         // What it is not given now is sent with the call.
         if lacking.len() > FEW {
             self.supply(&lacking).unwrap_or_else(|error| self.slow(SENT, &error));
@@ -58,7 +60,8 @@ impl Session<'_> {
         // Units that are built at the same time lack the same.
         let _lock = self.cache.lock("supply.lock")?;
         let folder = self.cache.temp_dir()?;
-        let folder = Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
+        let folder =
+            Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
         let mut found = Vec::new();
         for key in stages.iter().filter(|key| !self.kept.has(key)) {
             let place = folder.join(key);
@@ -78,7 +81,10 @@ impl Session<'_> {
     }
 
     /// Those of heavy contexts that the engine keeps; what it lacks, it is given before.
-    pub(super) fn given<'k>(&self, heavy: impl Iterator<Item = (&'k Key, &'k Utf8PathBuf)>) -> Vec<Key> {
+    pub(super) fn given<'k>(
+        &self,
+        heavy: impl Iterator<Item = (&'k Key, &'k Utf8PathBuf)>,
+    ) -> Vec<Key> {
         let heavy: Vec<_> = heavy.collect();
         // What it is not given now is sent with the call.
         self.give(&heavy).unwrap_or_else(|error| log::warn!("{error:#}"));
@@ -92,7 +98,8 @@ impl Session<'_> {
         // Units that are built at the same time lack the same.
         let _lock = self.cache.lock("supply.lock")?;
         let lacking = heavy.iter().filter(|(name, folder)| !self.kept.has(name) && folder.exists());
-        let lacking: Vec<(&str, &Utf8Path)> = lacking.map(|(name, folder)| (name.as_str(), folder.as_path())).collect();
+        let lacking: Vec<(&str, &Utf8Path)> =
+            lacking.map(|(name, folder)| (name.as_str(), folder.as_path())).collect();
         if lacking.is_empty() {
             return Ok(());
         }
@@ -103,7 +110,12 @@ impl Session<'_> {
     }
 
     /// One call of the engine that is to do `task`; returns its result.
-    pub(super) fn call(&self, plan: &Plan, variables: Vec<(String, String)>, task: &str) -> Result<File> {
+    pub(super) fn call(
+        &self,
+        plan: &Plan,
+        variables: Vec<(String, String)>,
+        task: &str,
+    ) -> Result<File> {
         let cmd = self.engine.build(plan, variables);
         log::debug!("{task}\n{cmd}");
         let finished = process::run(&cmd)?;
@@ -114,6 +126,11 @@ impl Session<'_> {
     /// For a command of the engine that is given no secret: how it gets there.
     pub(super) fn route(&self) -> Vec<(String, String)> {
         let route = self.engine.route(&self.cache);
-        route.inspect_err(|error| self.slow(CONNECTS_OFTEN, error)).ok().flatten().into_iter().collect()
+        route
+            .inspect_err(|error| self.slow(CONNECTS_OFTEN, error))
+            .ok()
+            .flatten()
+            .into_iter()
+            .collect()
     }
 }

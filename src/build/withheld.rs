@@ -1,14 +1,17 @@
-//! Variables that a unit asked for and was not given, since they look like secrets: the user is told, and may allow it.
+//! Variables that a unit asked for and was not given, since they look like secrets: the user is
+//! told, and may allow it.
 //!
-//! rustc notes that such a variable is not set, which cargo would not believe: it would compile the unit again each time. What
-//! decides is the setting that gives the variable, so cargo is told to look at that.
+//! rustc notes that such a variable is not set, which cargo would not believe: it would compile the
+//! unit again each time. What decides is the setting that gives the variable, so cargo is told to
+//! look at that.
 
 use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context, Result};
 
-use super::{Built, Session, dep_info_of, dep_infos};
+use super::{Built, Session};
 use crate::{
+    build::outcome::{dep_info_of, dep_infos},
     config::secrets::is_secret,
     inputs::discovered,
     report::notice,
@@ -23,7 +26,8 @@ const SETTING: &str = "RUSTCBUILDX_SET_ENVS";
 impl Session<'_> {
     /// Tells the user, and has cargo build the unit again if the setting becomes another one.
     pub(super) fn tell_of_withheld(&self, unit: &Unit, built: &mut Built) -> Result<()> {
-        let asked = discovered::variables_asked_for(unit, &built.outcome, &dep_info_of(&built.files)?);
+        let asked =
+            discovered::variables_asked_for(unit, &built.outcome, &dep_info_of(&built.files)?);
         let is_withheld = |name: &String| {
             is_secret(name)
                 && self.env.get(name).is_some()
@@ -33,8 +37,10 @@ impl Session<'_> {
         let withheld: BTreeSet<String> = asked.into_iter().filter(is_withheld).collect();
         for name in &withheld {
             let unit = unit.name();
-            let text =
-                format!("`{name}` looks like a secret and was not given to {unit} (hint: {SETTING}={name} gives it)");
+            let text = format!(
+                "`{name}` looks like a secret and was not given to {unit} (hint: {SETTING}={name} \
+                 gives it)"
+            );
             notice::say(self.env, name, &text);
         }
         if withheld.is_empty() || built.outcome.status != 0 {
@@ -45,9 +51,14 @@ impl Session<'_> {
                 for path in dep_infos(&built.files)? {
                     fs::read_to_string(&path)
                         .and_then(|text| {
-                            fs::write(&path, dep_info::instead(&text, &withheld, SETTING, self.env.get(SETTING)))
+                            fs::write(
+                                &path,
+                                dep_info::instead(&text, &withheld, SETTING, self.env.get(SETTING)),
+                            )
                         })
-                        .with_context(|| format!("failed to write `{path}` (hint: is the disk full?)"))?;
+                        .with_context(|| {
+                            format!("failed to write `{path}` (hint: is the disk full?)")
+                        })?;
                 }
             }
             Work::BuildScript { .. } => {

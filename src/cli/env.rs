@@ -31,7 +31,12 @@ pub fn run<'a>(env: &Env, names: impl Iterator<Item = &'a String>) -> Result<Exi
                 Origin::Default => "default",
                 Origin::Environment => "environment",
             };
-            println!("{}={}  # {origin}: {}", var.name, quote::word(value.unwrap_or_default()), var.doc);
+            println!(
+                "{}={}  # {origin}: {}",
+                var.name,
+                quote::word(value.unwrap_or_default()),
+                var.doc
+            );
         });
     }
     misspelt::complain(env);

@@ -1,4 +1,5 @@
-//! `rustcbuildx explain FILE [OTHER]`: what decided a file of a target folder, or why two such files differ.
+//! `rustcbuildx explain FILE [OTHER]`: what decided a file of a target folder, or why two such
+//! files differ.
 
 use std::{collections::HashSet, process::ExitCode};
 
@@ -50,11 +51,15 @@ pub fn run(env: &Env, path: &str, other: Option<&str>) -> Result<ExitCode> {
 
 fn explain(path: &Utf8Path, cache: &Cache, store: &impl Store) -> Result<Explanation> {
     let path = path.canonicalize_utf8().with_context(|| format!("failed to find `{path}`"))?;
-    ensure!(noted_folders(&path).next().is_some(), "failed to explain `{path}`: it is in no target folder");
+    ensure!(
+        noted_folders(&path).next().is_some(),
+        "failed to explain `{path}`: it is in no target folder"
+    );
     let step = noted_folders(&path).find_map(|root| {
         let mut records = ProvenanceRecords::new(cache, root.to_owned());
-        let key =
-            cargos_names(&path).iter().find_map(|path| records.of_path(path).map(|provenance| provenance.key.clone()));
+        let key = cargos_names(&path)
+            .iter()
+            .find_map(|path| records.of_path(path).map(|provenance| provenance.key.clone()));
         records.step(&key?).ok()
     });
     let Step { key, base: image, mut run, .. } = step.with_context(|| {
@@ -65,7 +70,13 @@ fn explain(path: &Utf8Path, cache: &Cache, store: &impl Store) -> Result<Explana
     })?;
     // The shell's part is the same for all.
     run.argv.drain(..run.argv.len().min(3));
-    Ok(Explanation { is_stored: store.has(&key), key, image, mounts: run.mounts, process: run.argv })
+    Ok(Explanation {
+        is_stored: store.has(&key),
+        key,
+        image,
+        mounts: run.mounts,
+        process: run.argv,
+    })
 }
 
 /// Under what names a unit may have written a file: cargo links some of `deps` to the folder above.
@@ -75,19 +86,29 @@ fn cargos_names(path: &Utf8Path) -> Vec<Utf8PathBuf> {
     let stem = name.replace('-', "_");
     let entries = dir.join("deps").read_dir_utf8().into_iter().flatten().flatten();
     let is_alike = |other: &str| {
-        let hash =
-            other.strip_prefix(&stem).or_else(|| other.strip_prefix(name)).and_then(|rest| rest.strip_prefix('-'));
+        let hash = other
+            .strip_prefix(&stem)
+            .or_else(|| other.strip_prefix(name))
+            .and_then(|rest| rest.strip_prefix('-'));
         hash.is_some_and(|hash| hash.chars().all(|c| c.is_ascii_hexdigit()))
     };
-    names.extend(entries.map(|entry| entry.into_path()).filter(|path| path.file_name().is_some_and(is_alike)));
+    names.extend(
+        entries
+            .map(|entry| entry.into_path())
+            .filter(|path| path.file_name().is_some_and(is_alike)),
+    );
     names
 }
 
-/// The lines that only one of two texts has: `-` before those of the first, `+` before those of the second.
+/// The lines that only one of two texts has: `-` before those of the first, `+` before those of the
+/// second.
 fn difference(first: &str, second: &str) -> String {
     let only = |sign: char, text: &str, other: &str| -> String {
         let others: HashSet<&str> = other.lines().collect();
-        text.lines().filter(|line| !others.contains(line)).map(|line| format!("{sign}{line}\n")).collect()
+        text.lines()
+            .filter(|line| !others.contains(line))
+            .map(|line| format!("{sign}{line}\n"))
+            .collect()
     };
     only('-', first, second) + &only('+', second, first)
 }
@@ -110,6 +131,9 @@ mod tests {
         for name in ["my_tool-0a1b", "my_tool-0a1b.d", "my_tool_2-0a1b"] {
             std::fs::write(dir.join("deps").join(name), "").unwrap();
         }
-        assert_eq!(cargos_names(&dir.join("my-tool")), [dir.join("my-tool"), dir.join("deps/my_tool-0a1b")]);
+        assert_eq!(
+            cargos_names(&dir.join("my-tool")),
+            [dir.join("my-tool"), dir.join("deps/my_tool-0a1b")]
+        );
     }
 }

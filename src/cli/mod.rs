@@ -24,13 +24,17 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     };
     let env = Env::current();
     match matches.subcommand() {
-        Some(("env", matches)) => env::run(&env, matches.get_many::<String>("VAR").unwrap_or_default()),
+        Some(("env", matches)) => {
+            env::run(&env, matches.get_many::<String>("VAR").unwrap_or_default())
+        }
         Some(("explain", matches)) => {
             let file = |name| matches.get_one::<String>(name).map(String::as_str);
             explain::run(&env, file("FILE").unwrap_or_default(), file("OTHER"))
         }
         Some(("pull", _)) => pull::run(&env),
-        Some(("timings", matches)) => timings::run(matches.get_one::<String>("FILE").map_or("", String::as_str)),
+        Some(("timings", matches)) => {
+            timings::run(matches.get_one::<String>("FILE").map_or("", String::as_str))
+        }
         _ => unreachable!("clap asks for one of the commands"),
     }
 }
@@ -50,7 +54,10 @@ fn refuse(error: &clap::Error) -> ExitCode {
 fn command() -> Command {
     Command::new("rustcbuildx")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Compiles Rust through BuildKit: export RUSTC_WRAPPER=rustcbuildx, then use cargo as ever")
+        .about(
+            "Compiles Rust through BuildKit: export RUSTC_WRAPPER=rustcbuildx, then use cargo \
+             as ever",
+        )
         .after_help(help::settings(help::width()))
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -61,15 +68,27 @@ fn command() -> Command {
         )
         .subcommand(
             Command::new("explain")
-                .about("Show what decided a file of a target folder, or why two such files are not the same")
-                .arg(Arg::new("FILE").help("A library, program or other output of a unit").required(true))
+                .about(
+                    "Show what decided a file of a target folder, or why two such files are \
+                     not the same",
+                )
+                .arg(
+                    Arg::new("FILE")
+                        .help("A library, program or other output of a unit")
+                        .required(true),
+                )
                 .arg(Arg::new("OTHER").help("Another one: only what differs is shown")),
         )
-        .subcommand(Command::new("pull").about("Pull the image in step with the local toolchain, and pin its digest"))
+        .subcommand(Command::new("pull").about(
+            "Pull the image in step with the local toolchain, \
+             and pin its digest",
+        ))
         .subcommand(
             Command::new("timings")
                 .about("Make a page of what a build wrote to RUSTCBUILDX_TIMINGS, beside that file")
-                .arg(Arg::new("FILE").help("The file that RUSTCBUILDX_TIMINGS named").required(true)),
+                .arg(
+                    Arg::new("FILE").help("The file that RUSTCBUILDX_TIMINGS named").required(true),
+                ),
         )
 }
 

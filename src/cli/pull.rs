@@ -18,7 +18,10 @@ pub fn run(env: &Env) -> Result<ExitCode> {
     logging::start(&config.log)?;
     misspelt::complain(env);
     if config.is_local() {
-        eprintln!("rustcbuildx: nothing to pull: rustc runs locally (RUSTCBUILDX=0 or RUSTCBUILDX_RUNNER=none)");
+        eprintln!(
+            "rustcbuildx: nothing to pull: rustc runs locally (RUSTCBUILDX=0 or \
+             RUSTCBUILDX_RUNNER=none)"
+        );
         return Ok(ExitCode::SUCCESS);
     }
     let cache = Cache::open(env.cache_dir()?)?;

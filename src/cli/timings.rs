@@ -13,7 +13,10 @@ pub fn run(path: &str) -> Result<ExitCode> {
     let path = Utf8Path::new(path);
     let spans = timings::read(path)?;
     if spans.is_empty() {
-        bail!("failed to show `{path}`: no timings in it (hint: RUSTCBUILDX_TIMINGS=FILE of a build writes them)");
+        bail!(
+            "failed to show `{path}`: no timings in it (hint: RUSTCBUILDX_TIMINGS=FILE of a build \
+             writes them)"
+        );
     }
     let page = path.with_extension("html");
     fs::write(&page, html(&spans)).on_disk(&page, || format!("failed to write `{page}`"))?;
@@ -33,14 +36,18 @@ const PHASES: &[(Phase, &str, &str)] = &[
 ];
 
 fn looks(phase: Phase) -> (&'static str, &'static str) {
-    let found = PHASES.iter().find(|(known, ..)| *known == phase).expect("every phase is in the table");
+    let found =
+        PHASES.iter().find(|(known, ..)| *known == phase).expect("every phase is in the table");
     (found.1, found.2)
 }
 
-const STYLE: &str = "body{font:14px sans-serif;margin:2em}table{border-collapse:collapse;margin-bottom:2em}\
-td,th{padding:.2em 1em;text-align:left}td.n{text-align:right}i{display:inline-block;width:1em;height:1em;margin-right:.5em}\
-.r{display:flex;height:18px}.r:hover{background:#f3f3f3}.l{width:24em;overflow:hidden;white-space:nowrap;text-overflow:ellipsis}\
-.t{position:relative;flex:1}.t b{position:absolute;height:14px;top:2px;min-width:1px}";
+const STYLE: &str = "body{font:14px \
+                     sans-serif;margin:2em}table{border-collapse:collapse;margin-bottom:2em}\
+                     td,th{padding:.2em \
+                     1em;text-align:left}td.n{text-align:right}i{display:inline-block;width:1em;height:1em;margin-right:.5em}\
+                     .r{display:flex;height:18px}.r:hover{background:#f3f3f3}.l{width:24em;overflow:hidden;white-space:nowrap;text-overflow:ellipsis}\
+                     .t{position:relative;flex:1}.t \
+                     b{position:absolute;height:14px;top:2px;min-width:1px}";
 
 fn html(spans: &[Span]) -> String {
     let start = spans.iter().map(|span| span.ts).min().unwrap_or_default();
@@ -54,21 +61,25 @@ fn html(spans: &[Span]) -> String {
         }
     }
     let mut page = format!(
-        "<!doctype html>\n<meta charset=\"utf-8\">\n<title>rustcbuildx timings</title>\n<style>{STYLE}</style>\n\
+        "<!doctype html>\n<meta charset=\"utf-8\">\n<title>rustcbuildx \
+         timings</title>\n<style>{STYLE}</style>\n\
          <h1>Where the time went</h1>\n<p>{:.1} s, {} rows</p>\n{}",
         whole / 1e6,
         rows.len(),
         totals(spans)
     );
     for (name, row) in rows {
-        write!(page, "<div class=\"r\"><div class=\"l\">{}</div><div class=\"t\">", escaped(name)).expect(TAKES_ALL);
+        write!(page, "<div class=\"r\"><div class=\"l\">{}</div><div class=\"t\">", escaped(name))
+            .expect(TAKES_ALL);
         for span in row {
             let (phase, colour) = looks(span.phase);
-            let (left, width) = ((span.ts - start) as f64 / whole * 100.0, span.dur as f64 / whole * 100.0);
+            let (left, width) =
+                ((span.ts - start) as f64 / whole * 100.0, span.dur as f64 / whole * 100.0);
             let (from, took) = ((span.ts - start) as f64 / 1e6, span.dur as f64 / 1e6);
             write!(
                 page,
-                "<b style=\"left:{left:.3}%;width:{width:.3}%;background:{colour}\" title=\"{}: {phase}, {took:.3} s from {from:.2} s\"></b>",
+                "<b style=\"left:{left:.3}%;width:{width:.3}%;background:{colour}\" title=\"{}: \
+                 {phase}, {took:.3} s from {from:.2} s\"></b>",
                 escaped(name)
             )
             .expect(TAKES_ALL);
@@ -92,8 +103,12 @@ fn totals(spans: &[Span]) -> String {
     for (phase, (count, sum)) in sums {
         let (name, colour) = looks(phase);
         let seconds = sum as f64 / 1e6;
-        writeln!(table, "<tr><td><i style=\"background:{colour}\"></i>{name}<td class=\"n\">{count}<td class=\"n\">{seconds:.1}</tr>")
-            .expect(TAKES_ALL);
+        writeln!(
+            table,
+            "<tr><td><i style=\"background:{colour}\"></i>{name}<td \
+             class=\"n\">{count}<td class=\"n\">{seconds:.1}</tr>"
+        )
+        .expect(TAKES_ALL);
     }
     table + "</table>\n"
 }
@@ -122,6 +137,9 @@ mod tests {
         let page = fs::read_to_string(path.with_extension("html")).unwrap();
         assert_eq!(page.matches("<div class=\"r\">").count(), 2);
         assert!(page.contains("a &lt;1>") && page.contains("left:50.000%;width:50.000%"), "{page}");
-        assert!(page.contains("restored from the store<td class=\"n\">1<td class=\"n\">2.0"), "{page}");
+        assert!(
+            page.contains("restored from the store<td class=\"n\">1<td class=\"n\">2.0"),
+            "{page}"
+        );
     }
 }

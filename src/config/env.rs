@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, env, ffi::OsString, fs};
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// By this variable, `cargo green` tells the wrapper where units of its build wait: see [`crate::planning::barrier`].
+/// By this variable, `cargo green` tells the wrapper where units of its build wait: see
+/// [`crate::planning::barrier`].
 pub const BARRIER: &str = "RUSTCBUILDX_GATE";
-/// By this variable, `cargo green` gives its build a name, and says that it tells itself at the end what was slow: see
-/// [`crate::report::notice`].
+/// By this variable, `cargo green` gives its build a name, and says that it tells itself at the end
+/// what was slow: see [`crate::report::notice`].
 pub const NOTICES: &str = "RUSTCBUILDX_NOTICES";
-/// By this variable, the wrapper knows that it is called in a dry run, and into which folder to record units: see
-/// [`crate::planning::recorder`].
+/// By this variable, the wrapper knows that it is called in a dry run, and into which folder to
+/// record units: see [`crate::planning::recorder`].
 pub const RECORDER: &str = "RUSTCBUILDX_RECORDING";
 
 /// A variable that sets something here.
@@ -23,7 +24,11 @@ pub struct Var {
 
 /// Every setting: `rustcbuildx env`, `--help` and the table in README.md come from here.
 pub const VARS: &[Var] = &[
-    Var { name: "RUSTCBUILDX", default: Some("1"), doc: "0 switches the wrapper off: plain local rustc" },
+    Var {
+        name: "RUSTCBUILDX",
+        default: Some("1"),
+        doc: "0 switches the wrapper off: plain local rustc",
+    },
     Var {
         name: "RUSTCBUILDX_RUNNER",
         default: None,
@@ -32,22 +37,26 @@ pub const VARS: &[Var] = &[
     Var {
         name: "RUSTCBUILDX_BASE_IMAGE",
         default: None,
-        doc: "image to compile in, as docker-image://NAME; unset: docker.io/library/rust:VERSION-slim of the local rustc",
+        doc: "image to compile in, as docker-image://NAME; unset: \
+              docker.io/library/rust:VERSION-slim of the local rustc",
     },
     Var {
         name: "RUSTCBUILDX_SYNTAX",
         default: None,
-        doc: "Dockerfile frontend image, as docker-image://NAME; unset: the one built into the engine",
+        doc: "Dockerfile frontend image, as docker-image://NAME; unset: the one built into the \
+              engine",
     },
     Var {
         name: "RUSTCBUILDX_CANONICAL_PATHS",
         default: Some("dependencies"),
-        doc: "whose units see the same paths on every machine, so that all can share them: dependencies, all or none",
+        doc: "whose units see the same paths on every machine, so that all can share them: \
+              dependencies, all or none",
     },
     Var {
         name: "RUSTCBUILDX_INCREMENTAL",
         default: Some("1"),
-        doc: "whether rustc's incremental state, where cargo asks for it, is kept in the engine; 0 compiles all anew",
+        doc: "whether rustc's incremental state, where cargo asks for it, is kept in the engine; \
+              0 compiles all anew",
     },
     Var {
         name: "RUSTCBUILDX_SET_ENVS",
@@ -57,35 +66,48 @@ pub const VARS: &[Var] = &[
     Var {
         name: "RUSTCBUILDX_LOCAL_SCRIPTS",
         default: None,
-        doc: "packages, separated by commas, whose build scripts run on this machine, outside of any sandbox",
+        doc: "packages, separated by commas, whose build scripts run on this machine, outside of \
+              any sandbox",
     },
     Var {
         name: "RUSTCBUILDX_STRICT",
         default: Some("0"),
-        doc: "1 makes it an error where a unit would be compiled locally, because no container can do it faithfully",
+        doc: "1 makes it an error where a unit would be compiled locally, because no container \
+              can do it faithfully",
     },
     Var {
         name: "RUSTCBUILDX_STORE_SIZE",
         default: Some("20GB"),
-        doc: "the most that the cache folder takes of this machine's disk, stored outcomes and copies of sources, such as 500MB or 50GB; 0 keeps no outcomes",
+        doc: "the most that the cache folder takes of this machine's disk, stored outcomes and \
+              copies of sources, such as 500MB or 50GB; 0 keeps no outcomes",
     },
     Var {
         name: "RUSTCBUILDX_LEAVE",
         default: Some("0"),
-        doc: "1 leaves libraries and build scripts of dependencies in the engine where only compilers and containers need them; cargo's build folder is then in the cache folder",
+        doc: "1 leaves libraries and build scripts of dependencies in the engine where only \
+              compilers and containers need them; cargo's build folder is then in the cache folder",
     },
     Var {
         name: "RUSTCBUILDX_TIMINGS",
         default: None,
-        doc: "file to append to what each unit's time went to, as a Chrome trace; `rustcbuildx timings FILE` makes a page of it",
+        doc: "file to append to what each unit's time went to, as a Chrome trace; `rustcbuildx \
+              timings FILE` makes a page of it",
     },
     Var {
         name: "RUSTCBUILDX_LOG",
         default: None,
         doc: "log filter, as for env_logger: error, warn, info, debug, trace",
     },
-    Var { name: "RUSTCBUILDX_LOG_STYLE", default: Some("never"), doc: "colours of the log: auto, always or never" },
-    Var { name: "RUSTCBUILDX_LOG_PATH", default: None, doc: "file to append the log to; unset: standard error" },
+    Var {
+        name: "RUSTCBUILDX_LOG_STYLE",
+        default: Some("never"),
+        doc: "colours of the log: auto, always or never",
+    },
+    Var {
+        name: "RUSTCBUILDX_LOG_PATH",
+        default: None,
+        doc: "file to append the log to; unset: standard error",
+    },
 ];
 
 /// A copy of the environment, taken once.
@@ -120,14 +142,15 @@ impl Env {
     }
 
     /// Whether the calling process set this variable for this one, instead of passing on its own:
-    /// so cargo gives `cargo::rustc-env` and the `[env]` table of its configuration. `None` where the
-    /// system does not tell (only Linux does).
+    /// so cargo gives `cargo::rustc-env` and the `[env]` table of its configuration. `None` where
+    /// the system does not tell (only Linux does).
     pub fn set_by_parent(&self, name: &str) -> Option<bool> {
         let parent = self.parent.as_ref()?;
         Some(self.vars.contains_key(name) && self.vars.get(name) != parent.get(name))
     }
 
-    /// What the build script of the package printed; empty where there is none. Cargo keeps it beside the script's output folder.
+    /// What the build script of the package printed; empty where there is none. Cargo keeps it
+    /// beside the script's output folder.
     pub fn script_output(&self) -> String {
         let out_dir = self.get("OUT_DIR").and_then(|out_dir| Utf8Path::new(out_dir).parent());
         let output = out_dir.and_then(|dir| fs::read(dir.join("output")).ok()).unwrap_or_default();
@@ -174,13 +197,17 @@ pub fn arguments() -> Vec<OsString> {
 }
 
 impl Env {
-    /// The folder this process was started in, as UTF-8, and as cargo spells it: the system resolves links
-    /// in its name, cargo does not in the package's.
+    /// The folder this process was started in, as UTF-8, and as cargo spells it: the system
+    /// resolves links in its name, cargo does not in the package's.
     pub fn current_dir(&self) -> Result<Utf8PathBuf> {
         let dir = env::current_dir().context("failed to find the current folder")?;
-        let dir = Utf8PathBuf::from_path_buf(dir)
-            .map_err(|dir| anyhow::anyhow!("failed to use the folder `{}`: its name is not UTF-8", dir.display()))?;
-        let package = self.get("CARGO_MANIFEST_DIR").map(Utf8Path::new).filter(|package| !package.starts_with(&dir));
+        let dir = Utf8PathBuf::from_path_buf(dir).map_err(|dir| {
+            anyhow::anyhow!("failed to use the folder `{}`: its name is not UTF-8", dir.display())
+        })?;
+        let package = self
+            .get("CARGO_MANIFEST_DIR")
+            .map(Utf8Path::new)
+            .filter(|package| !package.starts_with(&dir));
         Ok(package.and_then(|package| spelled_like(package, &dir)).unwrap_or(dir))
     }
 }

@@ -20,7 +20,8 @@ pub fn width() -> usize {
 /// All settings, in lines of so many columns.
 pub fn settings(width: usize) -> String {
     let rows = VARS.iter().map(|var| {
-        let default = var.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
+        let default =
+            var.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
         (var.name, format!("{}{default}", var.doc))
     });
     format!("Settings, all of the environment:\n{}", table(&rows.collect::<Vec<_>>(), width))
@@ -28,15 +29,20 @@ pub fn settings(width: usize) -> String {
 
 /// The help of `cargo green`.
 pub fn green(width: usize) -> Command {
-    let about = "Builds with cargo, which calls BuildKit for what it compiles: the same files as ever, compiled in containers \
+    let about = "Builds with cargo, which calls BuildKit for what it compiles: the same files as \
+                 ever, compiled in containers \
                  without a network, and in few calls, also where the engine is far away";
-    let commands = table(&[(COMMANDS, COMMANDS_DO.to_owned()), ("any other", OTHERS_DO.to_owned())], width);
+    let commands =
+        table(&[(COMMANDS, COMMANDS_DO.to_owned()), ("any other", OTHERS_DO.to_owned())], width);
     let examples = table(&EXAMPLES.map(|(words, does)| (words, does.to_owned())), width);
     let more = format!(
         "Commands of cargo's:\n{commands}\nExamples:\n{examples}\n{}\n{}",
         settings(width),
-        wrapped("`rustcbuildx env` shows the settings in force, `rustcbuildx pull` fetches the image.", width)
-            .join("\n")
+        wrapped(
+            "`rustcbuildx env` shows the settings in force, `rustcbuildx pull` fetches the image.",
+            width
+        )
+        .join("\n")
     );
     Command::new("cargo-green")
         .version(env!("CARGO_PKG_VERSION"))
@@ -50,10 +56,14 @@ pub fn green(width: usize) -> Command {
 const COMMANDS: &str = "build, check, clippy, test, run, bench, doc, install, rustc";
 const COMMANDS_DO: &str = "all units that are missing are planned and built together; \
                            `cargo green build --help` is cargo's own help";
-const OTHERS_DO: &str = "cargo runs it with RUSTC_WRAPPER=rustcbuildx: what it compiles is compiled unit by unit";
+const OTHERS_DO: &str =
+    "cargo runs it with RUSTC_WRAPPER=rustcbuildx: what it compiles is compiled unit by unit";
 const EXAMPLES: [(&str, &str); 5] = [
     ("cargo green build --release", "what `cargo build --release` makes"),
-    ("cargo green test -- --nocapture", "tests are compiled in containers, and run on this machine"),
+    (
+        "cargo green test -- --nocapture",
+        "tests are compiled in containers, and run on this machine",
+    ),
     ("cargo green install ripgrep", "libraries stay in the engine, programs come here"),
     ("DOCKER_HOST=ssh://user@host cargo green build", "compiles there"),
     ("RUSTCBUILDX_RUNNER=none cargo green build", "plain cargo"),
@@ -62,7 +72,13 @@ const EXAMPLES: [(&str, &str); 5] = [
 /// Names and texts beside each other, or below each other where a name is too long for that.
 fn table(rows: &[(&str, String)], width: usize) -> String {
     let fits = |name: &&str| name.chars().count() <= width / 3;
-    let column = rows.iter().map(|(name, _)| *name).filter(fits).map(|name| name.chars().count()).max().unwrap_or(0);
+    let column = rows
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(fits)
+        .map(|name| name.chars().count())
+        .max()
+        .unwrap_or(0);
     let column = column + 2 * LEFT.len();
     let mut text = String::new();
     for (name, does) in rows {
@@ -103,8 +119,12 @@ mod tests {
 
     #[test]
     fn texts_stand_beside_names_and_end_in_time() {
-        let rows = [("A", "one two three four five six".to_owned()), ("A_LONG_NAME_INDEED", "two words".to_owned())];
-        let expected = "  A  one two three\n     four five six\n  A_LONG_NAME_INDEED\n     two words\n";
+        let rows = [
+            ("A", "one two three four five six".to_owned()),
+            ("A_LONG_NAME_INDEED", "two words".to_owned()),
+        ];
+        let expected =
+            "  A  one two three\n     four five six\n  A_LONG_NAME_INDEED\n     two words\n";
         assert_eq!(table(&rows, 18), expected);
         assert_eq!(wrapped("a bbbb c", 3), ["a", "bbbb", "c"]);
     }
@@ -117,7 +137,8 @@ mod tests {
                 assert!(line.chars().count() <= width, "{width}: {line}");
             }
             for var in VARS {
-                let row = text.lines().find(|line| line.split_whitespace().next() == Some(var.name));
+                let row =
+                    text.lines().find(|line| line.split_whitespace().next() == Some(var.name));
                 assert!(row.is_some(), "{} is in no row of its own:\n{text}", var.name);
             }
         }

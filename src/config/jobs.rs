@@ -14,7 +14,8 @@ pub enum Jobs {
 impl Jobs {
     /// What options of cargo, or the environment, ask for; `None` if neither does.
     ///
-    /// Source: the cargo book, "Build options"; a negative number is that many less than there are processors here.
+    /// Source: the cargo book, "Build options"; a negative number is that many less than there are
+    /// processors here.
     pub fn asked(options: &[String], env: &Env) -> Option<Self> {
         let mut asked = None;
         for (at, word) in options.iter().enumerate() {
@@ -28,7 +29,9 @@ impl Jobs {
             "default" => Some(Self::All),
             number => match number.parse::<isize>().ok()? {
                 0 => None,
-                less @ ..0 => Some(Self::AtMost(processors().saturating_sub(less.unsigned_abs()).max(1))),
+                less @ ..0 => {
+                    Some(Self::AtMost(processors().saturating_sub(less.unsigned_abs()).max(1)))
+                }
                 number => Some(Self::AtMost(number.unsigned_abs())),
             },
         }
@@ -78,7 +81,13 @@ mod tests {
     #[test]
     fn options_come_before_the_environment() {
         let env = &[("CARGO_BUILD_JOBS", "7")];
-        for line in ["build -j 3", "build -j3", "build --jobs=3", "build --jobs 3 --release", "build -j 9 -j 3"] {
+        for line in [
+            "build -j 3",
+            "build -j3",
+            "build --jobs=3",
+            "build --jobs 3 --release",
+            "build -j 9 -j 3",
+        ] {
             case(line, env, Some(Jobs::AtMost(3)));
         }
         case("build", env, Some(Jobs::AtMost(7)));

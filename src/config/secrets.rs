@@ -1,6 +1,7 @@
 //! Names of variables that say their value is a secret.
 
-/// Whether a variable's name says so: of what the user's environment has, such a variable is given to nobody who was not meant.
+/// Whether a variable's name says so: of what the user's environment has, such a variable is given
+/// to nobody who was not meant.
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     !PACKAGE_DATA.iter().any(|prefix| name.starts_with(prefix))
@@ -38,9 +39,16 @@ const ENDS: &[&str] = &[
     "_TOKENS",
 ];
 
-/// What cargo's variables begin with that tell of manifests and of what it made: names of features, programs and packages follow.
-const PACKAGE_DATA: &[&str] =
-    &["CARGO_BIN_", "CARGO_CDYLIB_", "CARGO_CFG_", "CARGO_FEATURE_", "CARGO_PKG_", "CARGO_STATICLIB_"];
+/// What cargo's variables begin with that tell of manifests and of what it made: names of features,
+/// programs and packages follow.
+const PACKAGE_DATA: &[&str] = &[
+    "CARGO_BIN_",
+    "CARGO_CDYLIB_",
+    "CARGO_CFG_",
+    "CARGO_FEATURE_",
+    "CARGO_PKG_",
+    "CARGO_STATICLIB_",
+];
 
 #[cfg(test)]
 mod tests {
@@ -48,7 +56,14 @@ mod tests {
 
     #[test]
     fn names_say_what_is_secret() {
-        for name in ["GITHUB_PAT", "cargo_registry_token", "A_PRIVATE_KEY", "DB_PASS", "AWS_ACCESS_KEY_ID", "TOKEN"] {
+        for name in [
+            "GITHUB_PAT",
+            "cargo_registry_token",
+            "A_PRIVATE_KEY",
+            "DB_PASS",
+            "AWS_ACCESS_KEY_ID",
+            "TOKEN",
+        ] {
             assert!(is_secret(name), "{name}");
         }
         for name in [

@@ -54,7 +54,8 @@ pub struct Config {
     pub strict: bool,
     /// In bytes.
     pub store_size: u64,
-    /// Whether libraries and build scripts of dependencies are left in the engine; see [`crate::target::left`].
+    /// Whether libraries and build scripts of dependencies are left in the engine; see
+    /// [`crate::target::left`].
     pub leave: bool,
     /// A file for what each unit's time went to.
     pub timings: Option<String>,
@@ -120,7 +121,10 @@ fn switch(env: &Env, name: &str) -> Result<bool> {
     match value(env, name) {
         Some("1" | "true" | "on" | "yes") => Ok(true),
         Some("0" | "false" | "off" | "no") => Ok(false),
-        other => bail!("failed to read {name}=`{}`: not a switch (hint: 0 or 1)", other.unwrap_or_default()),
+        other => bail!(
+            "failed to read {name}=`{}`: not a switch (hint: 0 or 1)",
+            other.unwrap_or_default()
+        ),
     }
 }
 
@@ -131,7 +135,10 @@ fn runner(env: &Env) -> Result<RunnerChoice> {
         Some("podman") => Ok(RunnerChoice::Podman),
         Some("none") => Ok(RunnerChoice::None),
         Some(other) => {
-            bail!("failed to read RUSTCBUILDX_RUNNER=`{other}`: no such runner (hint: docker, podman or none)")
+            bail!(
+                "failed to read RUSTCBUILDX_RUNNER=`{other}`: no such runner (hint: docker, \
+                 podman or none)"
+            )
         }
     }
 }
@@ -142,7 +149,8 @@ fn canonical_paths(env: &Env) -> Result<CanonicalPaths> {
         "all" => Ok(CanonicalPaths::All),
         "none" => Ok(CanonicalPaths::None),
         other => bail!(
-            "failed to read RUSTCBUILDX_CANONICAL_PATHS=`{other}`: no such choice (hint: dependencies, all or none)"
+            "failed to read RUSTCBUILDX_CANONICAL_PATHS=`{other}`: no such choice (hint: \
+             dependencies, all or none)"
         ),
     }
 }
@@ -153,16 +161,23 @@ fn image(env: &Env, name: &str) -> Result<Option<String>> {
         None => value,
         Some(("docker-image", image)) => image,
         Some((scheme, _)) => {
-            bail!("failed to read {name}=`{value}`: scheme `{scheme}` is not known (hint: docker-image://NAME)")
+            bail!(
+                "failed to read {name}=`{value}`: scheme `{scheme}` is not known (hint: \
+                 docker-image://NAME)"
+            )
         }
     };
     if image.is_empty() || image.contains(|c: char| c.is_whitespace() || c == '$' || c == '\\') {
-        bail!("failed to read {name}=`{value}`: not an image's name (hint: docker-image://NAME[:TAG][@DIGEST])");
+        bail!(
+            "failed to read {name}=`{value}`: not an image's name (hint: \
+             docker-image://NAME[:TAG][@DIGEST])"
+        );
     }
     Ok(Some(image.to_owned()))
 }
 
-/// A number without a unit is mostly a slip: few bytes hold nothing. Only nothing at all needs no unit.
+/// A number without a unit is mostly a slip: few bytes hold nothing. Only nothing at all needs no
+/// unit.
 fn size(env: &Env, name: &str) -> Result<u64> {
     let value = value(env, name).unwrap_or_default();
     let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -183,8 +198,14 @@ fn size(env: &Env, name: &str) -> Result<u64> {
         "T" => Some(1_000_000_000_000),
         _ => None,
     };
-    let bytes = number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
-    bytes.with_context(|| format!("failed to read {name}=`{value}`: not a size (hint: a number and KB, MB, GB or TB)"))
+    let bytes = number
+        .parse::<u64>()
+        .ok()
+        .zip(factor)
+        .and_then(|(number, factor)| number.checked_mul(factor));
+    bytes.with_context(|| {
+        format!("failed to read {name}=`{value}`: not a size (hint: a number and KB, MB, GB or TB)")
+    })
 }
 
 fn list<'a>(env: &'a Env, name: &str) -> impl Iterator<Item = &'a str> {
@@ -199,8 +220,13 @@ fn set_envs(env: &Env) -> Result<Vec<SetEnv>> {
             None => (None, item.to_owned()),
         };
         // A shell reads the names of secrets.
-        if name.is_empty() || is_secret(&name) && name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
-            bail!("failed to read RUSTCBUILDX_SET_ENVS: `{item}` names no variable (hint: NAME or PACKAGE:NAME)");
+        if name.is_empty()
+            || is_secret(&name) && name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        {
+            bail!(
+                "failed to read RUSTCBUILDX_SET_ENVS: `{item}` names no variable (hint: NAME or \
+                 PACKAGE:NAME)"
+            );
         }
         set_envs.push(SetEnv { package, name });
     }
@@ -224,7 +250,9 @@ mod tests {
         assert_eq!(config.store_size, 20_000_000_000);
         assert_eq!(config.runner, RunnerChoice::First);
         assert_eq!(config.base_image, None);
-        let size = |value| Config::load(&Env::with(&[("RUSTCBUILDX_STORE_SIZE", value)])).unwrap().store_size;
+        let size = |value| {
+            Config::load(&Env::with(&[("RUSTCBUILDX_STORE_SIZE", value)])).unwrap().store_size
+        };
         assert_eq!(["0", "0GB", "5B", "500 MB"].map(size), [0, 0, 5, 500_000_000]);
     }
 
@@ -238,8 +266,10 @@ mod tests {
         .unwrap();
         assert!(config.is_local());
         assert_eq!(config.base_image.as_deref(), Some("host:5000/rust:1@sha256:0"));
-        let set_env =
-            |package: Option<&str>, name: &str| SetEnv { package: package.map(str::to_owned), name: name.to_owned() };
+        let set_env = |package: Option<&str>, name: &str| SetEnv {
+            package: package.map(str::to_owned),
+            name: name.to_owned(),
+        };
         assert_eq!(config.set_envs, [set_env(None, "A"), set_env(Some("p"), "MY_TOKEN")]);
     }
 

@@ -52,16 +52,22 @@ impl Client {
         if finished.status.success() {
             return Ok(());
         }
-        let (complaint, hint) = (self.complaint(&finished.stderr), hint(&finished.stderr, None, self.name()));
+        let (complaint, hint) =
+            (self.complaint(&finished.stderr), hint(&finished.stderr, None, self.name()));
         bail!("failed to {task} with {}: {complaint} {hint}", self.name())
     }
 
     /// What matters of an engine's messages, for an error of ours.
     pub fn complaint(&self, stderr: &str) -> String {
-        let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let errors: Vec<&str> =
-            lines.iter().copied().filter(|line| line.to_ascii_lowercase().starts_with("error")).collect();
-        let told = if errors.is_empty() { &lines[lines.len().saturating_sub(5)..] } else { &errors[..] };
+        let lines: Vec<&str> =
+            stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let errors: Vec<&str> = lines
+            .iter()
+            .copied()
+            .filter(|line| line.to_ascii_lowercase().starts_with("error"))
+            .collect();
+        let told =
+            if errors.is_empty() { &lines[lines.len().saturating_sub(5)..] } else { &errors[..] };
         match told.iter().map(|line| shortened(line)).collect::<Vec<_>>().join("\n") {
             none if none.is_empty() => format!("{} said nothing", self.name()),
             told => told,
@@ -103,7 +109,10 @@ mod tests {
         assert_eq!(shortened("ERROR: ü"), "ERROR: ü");
         let line = format!("ERROR: process \"{}\" did not complete: ü", "x".repeat(1000));
         let short = shortened(&line);
-        assert!(short.starts_with("ERROR: process \"xx") && short.ends_with("xx\" did not complete: ü"), "{short}");
+        assert!(
+            short.starts_with("ERROR: process \"xx") && short.ends_with("xx\" did not complete: ü"),
+            "{short}"
+        );
         assert_eq!(short.chars().count(), 503);
     }
 }

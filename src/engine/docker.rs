@@ -27,12 +27,17 @@ const PLUGIN_FOLDERS: &[&str] = &[
     "/usr/libexec/docker/cli-plugins",
 ];
 
-/// The installed CLI. The plugin is called directly where it is found: that saves half of a call's time.
+/// The installed CLI. The plugin is called directly where it is found: that saves half of a call's
+/// time.
 pub fn find(env: &Env) -> Result<Client> {
-    let cli = which::which("docker")
-        .context("failed to find `docker` on PATH (hint: install docker, or RUSTCBUILDX_RUNNER=podman)")?;
+    let cli = which::which("docker").context(
+        "failed to find `docker` on PATH (hint: install docker, or RUSTCBUILDX_RUNNER=podman)",
+    )?;
     let cli = cli.to_string_lossy().into_owned();
-    let plugin = plugin_folders(env).into_iter().map(|dir| dir.join("docker-buildx")).find(|path| path.is_file());
+    let plugin = plugin_folders(env)
+        .into_iter()
+        .map(|dir| dir.join("docker-buildx"))
+        .find(|path| path.is_file());
     let build = match plugin {
         Some(plugin) => vec![plugin.to_string_lossy().into_owned(), "build".to_owned()],
         None => vec![cli.clone(), "buildx".to_owned(), "build".to_owned()],
@@ -99,7 +104,8 @@ struct Log {
 }
 
 impl Watch {
-    /// What a line tells of the stages' steps. A step that says something is at work, if it does not miss a file.
+    /// What a line tells of the stages' steps. A step that says something is at work, if it does
+    /// not miss a file.
     pub fn events(&mut self, line: &str) -> Vec<Event> {
         let Ok(status) = serde_json::from_str::<Status>(line) else { return vec![] };
         let mut events = Vec::new();
@@ -118,7 +124,11 @@ impl Watch {
             let stage = self.stages.get(&log.vertex)?.clone();
             let text = BASE64.decode(log.data.as_bytes()).unwrap_or_default();
             let text = String::from_utf8_lossy(&text).trim().to_owned();
-            Some(if text.starts_with(MISSED) { Event::Missed { text } } else { Event::AtWork { stage } })
+            Some(if text.starts_with(MISSED) {
+                Event::Missed { text }
+            } else {
+                Event::AtWork { stage }
+            })
         });
         events.extend(said);
         events
@@ -131,13 +141,15 @@ struct Manifest {
 }
 
 pub fn digest(client: &Client, image: &str) -> Result<Option<String>> {
-    let mut remote = client.ask(["buildx", "imagetools", "inspect", "--format={{json .Manifest}}", image])?;
+    let mut remote =
+        client.ask(["buildx", "imagetools", "inspect", "--format={{json .Manifest}}", image])?;
     if remote.status.success() {
         let manifest: Manifest = serde_json::from_str(&text(&mut remote)?)
             .with_context(|| format!("failed to read the manifest of `{image}`"))?;
         return Ok(Some(manifest.digest));
     }
-    let mut local = client.ask(["image", "inspect", "--format={{join .RepoDigests \" \"}}", image])?;
+    let mut local =
+        client.ask(["image", "inspect", "--format={{join .RepoDigests \" \"}}", image])?;
     if !local.status.success() {
         bail!(
             "failed to find the image `{image}`: {} {}",

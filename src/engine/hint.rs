@@ -2,24 +2,34 @@
 //!
 //! Source of the texts: docker and its buildx plugin, BuildKit, podman, and Go's `net`.
 
-/// For an error of the engine called `engine`, which was to do something with an `image`, if that is known.
+/// For an error of the engine called `engine`, which was to do something with an `image`, if that
+/// is known.
 pub fn hint(said: &str, image: Option<&str>, engine: &str) -> String {
     let has = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
-    let image = image.or_else(|| image_in(said)).map(|image| image.trim_start_matches("docker-image://"));
+    let image =
+        image.or_else(|| image_in(said)).map(|image| image.trim_start_matches("docker-image://"));
     if has(OF_REGISTRY) && has(OUT_OF_REACH) {
         let (name, by_hand) = match image {
             Some(image) => (format!("the image `{image}`"), format!("{engine} pull {image}")),
             None => ("the image".to_owned(), format!("{engine} pull IMAGE")),
         };
         return format!(
-            "(hint: the registry of {name} is out of the engine's reach: `{by_hand}` tries it by hand, \
+            "(hint: the registry of {name} is out of the engine's reach: `{by_hand}` tries it by \
+             hand, \
              RUSTCBUILDX_BASE_IMAGE=docker-image://NAME sets an image from elsewhere)"
         );
     }
     let hint = if has(NO_ENGINE) {
-        "is the engine running, and are DOCKER_HOST or CONTAINER_HOST right? RUSTCBUILDX_RUNNER=none builds locally"
-    } else if has(&["not found", "pull access denied", "manifest unknown", "failed to resolve source"]) {
-        "does the image exist? `rustcbuildx pull` looks it up again, RUSTCBUILDX_BASE_IMAGE=docker-image://NAME sets another"
+        "is the engine running, and are DOCKER_HOST or CONTAINER_HOST right? \
+         RUSTCBUILDX_RUNNER=none builds locally"
+    } else if has(&[
+        "not found",
+        "pull access denied",
+        "manifest unknown",
+        "failed to resolve source",
+    ]) {
+        "does the image exist? `rustcbuildx pull` looks it up again, \
+         RUSTCBUILDX_BASE_IMAGE=docker-image://NAME sets another"
     } else if has(&["no space left"]) {
         "the engine's disk is full: `docker buildx prune` or `podman system prune` frees some"
     } else {
@@ -67,11 +77,18 @@ const NO_ENGINE: &[&str] = &[
 
 /// The image that an engine speaks of.
 fn image_in(said: &str) -> Option<&str> {
-    let begin =
-        ["failed to resolve source metadata for ", "failed to resolve reference \"", "initializing source docker://"];
+    let begin = [
+        "failed to resolve source metadata for ",
+        "failed to resolve reference \"",
+        "initializing source docker://",
+    ];
     let behind = begin.iter().find_map(|begin| said.split_once(begin))?.1;
     // A name has colons, but no blank behind them.
-    behind.split([' ', '"', '\n']).next().map(|name| name.trim_end_matches(':')).filter(|name| !name.is_empty())
+    behind
+        .split([' ', '"', '\n'])
+        .next()
+        .map(|name| name.trim_end_matches(':'))
+        .filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -91,13 +108,17 @@ mod tests {
             "`docker pull docker.io/library/rust:1-slim`",
             "RUSTCBUILDX_BASE_IMAGE",
         ];
-        let asked = "ERROR: failed to do request: Head \"https://registry-1.docker.io/v2/library/rust/manifests/1-slim\": dial tcp: \
+        let asked = "ERROR: failed to do request: Head \
+                     \"https://registry-1.docker.io/v2/library/rust/manifests/1-slim\": dial tcp: \
                      lookup registry-1.docker.io on 127.0.0.53:53: no such host";
         case(asked, Some("docker.io/library/rust:1-slim"), &out_of_reach);
-        let built = "ERROR: failed to solve: docker.io/library/rust:1-slim: failed to resolve source metadata for \
-                     docker.io/library/rust:1-slim: failed to do request: Head \"https://x/v2/y\": dial tcp 1.2.3.4:443: i/o timeout";
+        let built = "ERROR: failed to solve: docker.io/library/rust:1-slim: failed to resolve \
+                     source metadata for \
+                     docker.io/library/rust:1-slim: failed to do request: Head \
+                     \"https://x/v2/y\": dial tcp 1.2.3.4:443: i/o timeout";
         case(built, None, &out_of_reach);
-        let podman = "Error: initializing source docker://docker.io/library/rust:1-slim: pinging container registry x: Get \
+        let podman = "Error: initializing source docker://docker.io/library/rust:1-slim: pinging \
+                      container registry x: Get \
                       \"https://x/v2/\": dial tcp: lookup x: no such host";
         case(podman, None, &out_of_reach);
         case(
@@ -110,7 +131,11 @@ mod tests {
     #[test]
     fn other_troubles_have_their_own_ways_out() {
         case("Cannot connect to the Docker daemon at unix:///x", None, &["is the engine running"]);
-        case("error during connect: dial tcp: lookup big: no such host", None, &["is the engine running"]);
+        case(
+            "error during connect: dial tcp: lookup big: no such host",
+            None,
+            &["is the engine running"],
+        );
         case("docker.io/library/rust:0: not found", None, &["does the image exist?"]);
         case("write /x: no space left on device", None, &["the engine's disk is full"]);
         case("something else", None, &["RUSTCBUILDX_LOG=debug"]);

@@ -1,11 +1,13 @@
-//! What engines keep of earlier builds: a step puts a copy of its files into a cache mount of its own
-//! ([`Mount::Keep`](crate::step::dockerfile::Mount::Keep)), and a later call mounts them from there.
+//! What engines keep of earlier builds: a step puts a copy of its files into a cache mount of its
+//! own ([`Mount::Keep`](crate::step::dockerfile::Mount::Keep)), and a later call mounts them from
+//! there.
 //!
-//! Without it, each call would have to name all stages below a unit for the engine to find what they made, which
-//! costs the engine some 10 ms a stage: the price of a build would grow with the square of its units. A copy
-//! belongs to one key and is written by that key's step alone; all others mount it read-only. An engine may
-//! drop it at any time, or not find it for a moment. Then the call fails, and is made again: with the stage that was just made told
-//! again, once the engine was given anew what is stored of it, or with those files sent.
+//! Without it, each call would have to name all stages below a unit for the engine to find what
+//! they made, which costs the engine some 10 ms a stage: the price of a build would grow with the
+//! square of its units. A copy belongs to one key and is written by that key's step alone; all
+//! others mount it read-only. An engine may drop it at any time, or not find it for a moment. Then
+//! the call fails, and is made again: with the stage that was just made told again, once the engine
+//! was given anew what is stored of it, or with those files sent.
 
 use std::{collections::HashSet, fs, sync::Mutex};
 
@@ -41,7 +43,8 @@ impl Kept {
         write().on_disk(&path, || format!("failed to write `{path}`"))
     }
 
-    /// Takes note of a step that ran to its end in a call that goes on, and leaves a copy of a success.
+    /// Takes note of a step that ran to its end in a call that goes on, and leaves a copy of a
+    /// success.
     pub fn note_made(&self, key: &str) {
         self.made.lock().expect(LOCK).insert(key.to_owned());
     }
@@ -65,8 +68,9 @@ pub fn stages(mounts: &[Mount]) -> Vec<Key> {
     mounts.iter().filter_map(Mount::as_kept).map(|(stage, _)| stage.to_owned()).collect()
 }
 
-/// Those of which a failed call's complaint names a file, as in `open /files/liba.rlib: no such file or directory`; if
-/// their folder is mounted whole, a file in it by a path with the stage's name.
+/// Those of which a failed call's complaint names a file, as in `open /files/liba.rlib: no such
+/// file or directory`; if their folder is mounted whole, a file in it by a path with the stage's
+/// name.
 pub fn named(mounts: &[Mount], complaint: &str) -> Vec<Key> {
     let kept = mounts.iter().filter_map(Mount::as_kept);
     let is_named = |stage: &str, source: &str| match source {
@@ -89,18 +93,28 @@ mod tests {
 
     #[test]
     fn only_what_is_named_is_blamed() {
-        let slots =
-            Mount::Cache { id: "rustcbuildx-slots".into(), source: "/".into(), target: "/s".into(), writable: true };
+        let slots = Mount::Cache {
+            id: "rustcbuildx-slots".into(),
+            source: "/".into(),
+            target: "/s".into(),
+            writable: true,
+        };
         let mounts = [
             Mount::kept("u1", "/files/liba.rlib", "/t/liba.rlib"),
             slots,
             Mount::kept("u2", "/files", "/t/out"),
             Mount::kept("u3", "/", "/crates/u3"),
         ];
-        assert_eq!(blamed(&mounts, "process failed: open /files/liba.rlib: no such file or directory"), ["u1"]);
+        assert_eq!(
+            blamed(&mounts, "process failed: open /files/liba.rlib: no such file or directory"),
+            ["u1"]
+        );
         assert_eq!(blamed(&mounts, "open /files: no such file or directory"), ["u2"]);
         assert_eq!(named(&mounts, "message too large"), [""; 0]);
-        assert_eq!(named(&mounts, "open /crates/u3/files/libb.rlib: no such file or directory"), ["u3"]);
+        assert_eq!(
+            named(&mounts, "open /crates/u3/files/libb.rlib: no such file or directory"),
+            ["u3"]
+        );
         assert_eq!(blamed(&mounts, "message too large"), ["u1", "u2", "u3"]);
     }
 }

@@ -42,7 +42,8 @@ pub struct Engine {
     processors: Option<usize>,
 }
 
-/// Variables by which the CLIs choose an engine; source: the docker, buildx and podman CLI references.
+/// Variables by which the CLIs choose an engine; source: the docker, buildx and podman CLI
+/// references.
 const ADDRESS: &[&str] = &[
     "BUILDKIT_HOST",
     "BUILDX_BUILDER",
@@ -56,13 +57,14 @@ const ADDRESS: &[&str] = &[
 ];
 
 impl Engine {
-    /// The engine of the settings, or the first that works; what was found is remembered for as long as the
-    /// environment that led there is the same.
+    /// The engine of the settings, or the first that works; what was found is remembered for as
+    /// long as the environment that led there is the same.
     pub fn choose(config: &Config, env: &Env, cache: &Cache) -> Result<Self> {
         let variable = |name: &&str| env.get(name).map(|value| format!("{name}={value}"));
         let address = ADDRESS.iter().filter_map(variable).collect::<Vec<_>>().join(" ");
         let path = env.get("PATH").unwrap_or_default();
-        let record = format!("engines/{}", digest([&format!("{:?}", config.runner), &address, path]));
+        let record =
+            format!("engines/{}", digest([&format!("{:?}", config.runner), &address, path]));
         if let Some(engine) = cache.read(&record).filter(Self::is_installed) {
             return Ok(engine);
         }
@@ -74,8 +76,9 @@ impl Engine {
         };
         let engine = Self { client, address, tunnel: None, processors: None }.met(env, cache);
         // A docker elsewhere that did not answer may be met later.
-        let is_away =
-            engine.client.kind == Kind::Docker && engine.processors.is_none() && env.get("DOCKER_HOST").is_some();
+        let is_away = engine.client.kind == Kind::Docker
+            && engine.processors.is_none()
+            && env.get("DOCKER_HOST").is_some();
         if !is_away {
             cache.write(&record, &engine)?;
         }
@@ -97,22 +100,35 @@ impl Engine {
 
     fn ask_processors(&self, cache: &Cache) -> Option<usize> {
         let env = self.route(cache).ok()?.into_iter().collect();
-        let mut finished =
-            process::run(&Cmd { env, ..Cmd::new(&self.client.cli, ["info", "--format={{.NCPU}}"]) }).ok()?;
-        text(&mut finished).ok()?.parse().ok().filter(|count| *count > 0 && finished.status.success())
+        let mut finished = process::run(&Cmd {
+            env,
+            ..Cmd::new(&self.client.cli, ["info", "--format={{.NCPU}}"])
+        })
+        .ok()?;
+        text(&mut finished)
+            .ok()?
+            .parse()
+            .ok()
+            .filter(|count| *count > 0 && finished.status.success())
     }
 
-    /// The variable that leads a command through the engine's tunnel, which is opened if need be; `None` if there is
-    /// none. Fails if it cannot be opened: the command finds its own way.
+    /// The variable that leads a command through the engine's tunnel, which is opened if need be;
+    /// `None` if there is none. Fails if it cannot be opened: the command finds its own way.
     pub fn route(&self, cache: &Cache) -> Result<Option<(String, String)>> {
-        let host =
-            self.tunnel.as_ref().map(|tunnel| tunnel.open(cache)).transpose().context("failed to open a tunnel")?;
+        let host = self
+            .tunnel
+            .as_ref()
+            .map(|tunnel| tunnel.open(cache))
+            .transpose()
+            .context("failed to open a tunnel")?;
         Ok(host.map(|host| ("DOCKER_HOST".to_owned(), host)))
     }
 
     /// Whether its commands connect anew for each thing that they ask of a machine elsewhere.
     pub fn connects_often(&self) -> bool {
-        self.client.kind == Kind::Docker && self.tunnel.is_none() && self.address.contains("DOCKER_HOST=ssh://")
+        self.client.kind == Kind::Docker
+            && self.tunnel.is_none()
+            && self.address.contains("DOCKER_HOST=ssh://")
     }
 
     pub fn name(&self) -> &'static str {
@@ -124,8 +140,8 @@ impl Engine {
         self.client.kind == Kind::Docker
     }
 
-    /// Whether it says the words of a step again and again: in what it calls the step, and in all that it notes of what
-    /// the step left.
+    /// Whether it says the words of a step again and again: in what it calls the step, and in all
+    /// that it notes of what the step left.
     pub fn repeats_words(&self) -> bool {
         self.client.kind == Kind::Docker
     }
@@ -140,14 +156,15 @@ impl Engine {
         &self.address
     }
 
-    /// Builds a plan and writes its result to standard output as a tar file. Its secrets are variables of
-    /// the command's environment; those in `env` are added to it. What it says is for people.
+    /// Builds a plan and writes its result to standard output as a tar file. Its secrets are
+    /// variables of the command's environment; those in `env` are added to it. What it says is for
+    /// people.
     pub fn build(&self, plan: &Plan, env: Vec<(String, String)>) -> Cmd {
         self.build_command(plan, env, None)
     }
 
-    /// The same for a plan of many stages, of which `jobs` are to be built at once if the engine needs to be told;
-    /// [`Engine::watch`] reads what it says.
+    /// The same for a plan of many stages, of which `jobs` are to be built at once if the engine
+    /// needs to be told; [`Engine::watch`] reads what it says.
     pub fn build_watched(&self, plan: &Plan, env: Vec<(String, String)>, jobs: usize) -> Cmd {
         self.build_command(plan, env, Some(jobs))
     }
@@ -161,7 +178,12 @@ impl Engine {
         move |line| watch.as_mut().map(|watch| watch.events(line)).unwrap_or_default()
     }
 
-    fn build_command(&self, plan: &Plan, env: Vec<(String, String)>, watched_jobs: Option<usize>) -> Cmd {
+    fn build_command(
+        &self,
+        plan: &Plan,
+        env: Vec<(String, String)>,
+        watched_jobs: Option<usize>,
+    ) -> Cmd {
         let mut args = self.client.build[1..].to_vec();
         args.extend(match self.client.kind {
             Kind::Docker => docker::build_options(watched_jobs.is_some()),
@@ -182,15 +204,16 @@ impl Engine {
         match process::run_visibly(&cmd)?.success() {
             true => Ok(()),
             false => bail!(
-                "failed to pull `{image}` with {} (hint: is the name right, and the registry within reach of the engine? \
+                "failed to pull `{image}` with {} (hint: is the name right, and the registry \
+                 within reach of the engine? \
                  RUSTCBUILDX_BASE_IMAGE=docker-image://NAME sets another image)",
                 self.name()
             ),
         }
     }
 
-    /// The digest a registry gives an image, or that of the image the engine holds; `None` if it was
-    /// made there and has none.
+    /// The digest a registry gives an image, or that of the image the engine holds; `None` if it
+    /// was made there and has none.
     pub fn digest(&self, image: &str) -> Result<Option<String>> {
         match self.client.kind {
             Kind::Docker => docker::digest(&self.client, image),
@@ -218,5 +241,8 @@ fn first_that_works(env: &Env) -> Result<Client> {
         Ok(client) => return Ok(client),
         Err(error) => reasons.push(format!("podman: {error:#}")),
     }
-    bail!("failed to find an engine\n  {}\n(hint: RUSTCBUILDX_RUNNER=none builds locally)", reasons.join("\n  "))
+    bail!(
+        "failed to find an engine\n  {}\n(hint: RUSTCBUILDX_RUNNER=none builds locally)",
+        reasons.join("\n  ")
+    )
 }

@@ -12,13 +12,19 @@ const OLDEST: (u32, u32) = (5, 4);
 
 /// The installed CLI; fails if it is too old to be right.
 pub fn find(env: &Env) -> Result<Client> {
-    let cli = which::which("podman")
-        .context("failed to find `podman` on PATH (hint: install podman 5.4 or newer, or RUSTCBUILDX_RUNNER=docker)")?;
+    let cli = which::which("podman").context(
+        "failed to find `podman` on PATH (hint: install podman 5.4 or newer, or \
+         RUSTCBUILDX_RUNNER=docker)",
+    )?;
     let cli = cli.to_string_lossy().into_owned();
-    if let Some(service) = ["CONTAINER_HOST", "CONTAINER_CONNECTION"].iter().find_map(|name| env.get(name)) {
+    if let Some(service) =
+        ["CONTAINER_HOST", "CONTAINER_CONNECTION"].iter().find_map(|name| env.get(name))
+    {
         bail!(
-            "failed to use podman at `{service}`: it gives no build's result back from a remote service \
-             (hint: unset CONTAINER_HOST and CONTAINER_CONNECTION, or DOCKER_HOST=ssh://… with RUSTCBUILDX_RUNNER=docker)"
+            "failed to use podman at `{service}`: it gives no build's result back from a remote \
+             service \
+             (hint: unset CONTAINER_HOST and CONTAINER_CONNECTION, or DOCKER_HOST=ssh://… with \
+             RUSTCBUILDX_RUNNER=docker)"
         );
     }
     let client = Client { kind: Kind::Podman, build: vec![cli.clone(), "build".to_owned()], cli };
@@ -30,7 +36,8 @@ pub fn find(env: &Env) -> Result<Client> {
     match parse(&version) {
         Some(found) if found >= OLDEST => Ok(client),
         Some(_) => bail!(
-            "failed to use podman {version}: before 5.4 it reuses stale results of steps with bind mounts \
+            "failed to use podman {version}: before 5.4 it reuses stale results of steps with \
+             bind mounts \
              (hint: update podman, or RUSTCBUILDX_RUNNER=docker)"
         ),
         None => bail!("failed to read podman's version `{version}`"),
@@ -44,8 +51,9 @@ fn parse(version: &str) -> Option<(u32, u32)> {
 
 /// For a single unit, or for a plan of which some units are to be built at once.
 ///
-/// Podman compares a step with each image it has, and keeps each step as an image: the more it built, the longer each
-/// call. A unit on its own does without, as the store remembers it; the steps that two plans share are worth it.
+/// Podman compares a step with each image it has, and keeps each step as an image: the more it
+/// built, the longer each call. A unit on its own does without, as the store remembers it; the
+/// steps that two plans share are worth it.
 pub fn build_options(planned_jobs: Option<usize>) -> Vec<String> {
     let layers = if planned_jobs.is_some() { "--layers" } else { "--layers=false" };
     // Without --quiet, step lines mix with the tar file on standard output.

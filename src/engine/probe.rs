@@ -58,8 +58,10 @@ pub fn check(image: &Image, local: &Version) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "failed to use the image `{}`: its compiler is not the local one\n  image: {}\n  local: {}\n\
-         (hint: `rustcbuildx pull` after an update, `cargo +TOOLCHAIN`, or RUSTCBUILDX_BASE_IMAGE=docker-image://NAME)",
+        "failed to use the image `{}`: its compiler is not the local one\n  image: {}\n  local: \
+         {}\n\
+         (hint: `rustcbuildx pull` after an update, `cargo +TOOLCHAIN`, or \
+         RUSTCBUILDX_BASE_IMAGE=docker-image://NAME)",
         image.name,
         own.0.replace('\n', "\n         "),
         local.0.replace('\n', "\n         "),
@@ -70,7 +72,9 @@ pub fn check(image: &Image, local: &Version) -> Result<()> {
 pub fn name(config: &Config, local: &Version) -> String {
     match &config.base_image {
         Some(name) => name.clone(),
-        None => format!("docker.io/library/rust:{}-slim", local.field("release").unwrap_or("latest")),
+        None => {
+            format!("docker.io/library/rust:{}-slim", local.field("release").unwrap_or("latest"))
+        }
     }
 }
 
@@ -112,11 +116,13 @@ fn probe(name: &str, pinned: &str, engine: &Engine) -> Result<Image> {
     let mut text = String::new();
     Archive::new(finished.stdout).file("probe")?.as_slice().read_to_string(&mut text)?;
     let mut lines = text.splitn(4, '\n');
-    let mut line = || lines.next().context("the image's answer is short").map(|line| line.trim().to_owned());
+    let mut line =
+        || lines.next().context("the image's answer is short").map(|line| line.trim().to_owned());
     let (sysroot, path, libc, version) = (line()?, line()?, line()?, line()?);
     if sysroot.is_empty() || version.is_empty() {
         bail!(
-            "failed to use the image `{name}`: it has no working `rustc` on its PATH (hint: the official rust images have)"
+            "failed to use the image `{name}`: it has no working `rustc` on its PATH (hint: the \
+             official rust images have)"
         );
     }
     Ok(Image { name: name.to_owned(), pinned: pinned.to_owned(), version, sysroot, path, libc })
@@ -124,7 +130,9 @@ fn probe(name: &str, pinned: &str, engine: &Engine) -> Result<Image> {
 
 /// A program linked against a newer C library than the host's does not start there.
 fn warn_of_newer_libc(image: &Image) {
-    let Ok(finished) = process::run(&process::Cmd::new("getconf", ["GNU_LIBC_VERSION"])) else { return };
+    let Ok(finished) = process::run(&process::Cmd::new("getconf", ["GNU_LIBC_VERSION"])) else {
+        return;
+    };
     let mut host = String::new();
     let mut stdout = finished.stdout;
     if stdout.read_to_string(&mut host).is_err() {
@@ -134,7 +142,8 @@ fn warn_of_newer_libc(image: &Image) {
         && theirs > ours
     {
         eprintln!(
-            "rustcbuildx: warning: the image `{}` has glibc {}.{} and this machine {}.{}: programs it links may not start here \
+            "rustcbuildx: warning: the image `{}` has glibc {}.{} and this machine {}.{}: \
+             programs it links may not start here \
              (hint: RUSTCBUILDX_BASE_IMAGE=docker-image://NAME of an image on an older system)",
             image.name, theirs.0, theirs.1, ours.0, ours.1
         );

@@ -46,16 +46,18 @@ use crate::{
     util::{logging, process},
 };
 
-/// How many calls of the engine run at once: while one brings its outcomes, another keeps the engine busy.
+/// How many calls of the engine run at once: while one brings its outcomes, another keeps the
+/// engine busy.
 const CALLS: usize = 3;
-/// How many units a call builds at most, for each process that may run at once. Each step that waits costs the engine
-/// a container with all its mounts, and each call some tenths of a second.
+/// How many units a call builds at most, for each process that may run at once. Each step that
+/// waits costs the engine a container with all its mounts, and each call some tenths of a second.
 const SIZE: usize = 8;
 const MIN_SIZE: usize = 16;
-/// So many units are missing after an edit at least for a call of them all to take less time than one for each.
+/// So many units are missing after an edit at least for a call of them all to take less time than
+/// one for each.
 const FEW: usize = 3;
-/// Commands of which compilers alone read the libraries in cargo's build folder (`test` and `doc` run rustdoc), and the
-/// one that removes it.
+/// Commands of which compilers alone read the libraries in cargo's build folder (`test` and `doc`
+/// run rustdoc), and the one that removes it.
 const LEAVING: &[&str] = &["bench", "build", "check", "clean", "clippy", "run", "rustc"];
 /// The first argument of the planner, whose standard input is the barrier.
 const PLANNER: &str = "--planner";
@@ -80,7 +82,8 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     }
     logging::start(&config.log)?;
     let wrapper = wrapper()?;
-    let words: Option<Vec<String>> = args.iter().map(|arg| arg.to_str().map(str::to_owned)).collect();
+    let words: Option<Vec<String>> =
+        args.iter().map(|arg| arg.to_str().map(str::to_owned)).collect();
     // Where no outcome is kept, a plan is of no use.
     let plannable = words.as_ref().filter(|_| config.store_size > 0);
     let dry_run = plannable.and_then(|words| DryRun::of(words));
@@ -92,7 +95,14 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
         match process::exec_with(cargo.as_ref(), args, &variables)? {}
     };
     if is_planner {
-        let planner = Planner { env: &env, config: &config, cargo: &cargo, wrapper: &wrapper, words, dry_run };
+        let planner = Planner {
+            env: &env,
+            config: &config,
+            cargo: &cargo,
+            wrapper: &wrapper,
+            words,
+            dry_run,
+        };
         planner.serve(std::io::stdin().as_fd().try_clone_to_owned()?.into())?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -101,7 +111,12 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     misspelt::complain_for(&env, Some(&name));
     let planner = [PLANNER.into()].into_iter().chain(args.iter().cloned());
     let build = (NOTICES, name.as_str());
-    process::start_dependent(env::current_exe()?.as_ref(), planner, &[build], OwnedFd::from(barrier))?;
+    process::start_dependent(
+        env::current_exe()?.as_ref(),
+        planner,
+        &[build],
+        OwnedFd::from(barrier),
+    )?;
     variables.extend([(BARRIER, name.as_str()), build]);
     let status = process::run_in_place(cargo.as_ref(), args, &variables)?;
     notice::say_at_end(&env, &name);
@@ -133,7 +148,8 @@ fn wrapper() -> Result<Utf8PathBuf> {
     match beside.exists() {
         true => Ok(beside),
         false => bail!(
-            "failed to find `{beside}`, which cargo is to call (hint: `cargo install` puts both programs into one folder; they need these names)"
+            "failed to find `{beside}`, which cargo is to call (hint: `cargo install` puts both \
+             programs into one folder; they need these names)"
         ),
     }
 }
@@ -157,8 +173,9 @@ struct Recorded<'a> {
 }
 
 impl Planner<'_> {
-    /// Plans once a unit asks for it. What is compiled incrementally, as after an edit, is mostly alone or one of few, and waits for
-    /// nothing until it is known what there is to plan: that is found out beside the second of them.
+    /// Plans once a unit asks for it. What is compiled incrementally, as after an edit, is mostly
+    /// alone or one of few, and waits for nothing until it is known what there is to plan: that is
+    /// found out beside the second of them.
     fn serve(&self, barrier: Barrier) -> Result<()> {
         thread::scope(|scope| {
             let (mut edited, mut dry_run) = (0, None);
@@ -180,19 +197,27 @@ impl Planner<'_> {
                 None => self.run_dry(),
             };
             // The command is right without it.
-            recorded.and_then(|recorded| self.plan(recorded, first, (barrier, asked))).unwrap_or_else(|error| {
-                log::warn!("{error:#}");
-                notice::say_slow(self.env, "the rest was not planned, and each unit built by itself", &error);
-            });
+            recorded
+                .and_then(|recorded| self.plan(recorded, first, (barrier, asked)))
+                .unwrap_or_else(|error| {
+                    log::warn!("{error:#}");
+                    notice::say_slow(
+                        self.env,
+                        "the rest was not planned, and each unit built by itself",
+                        &error,
+                    );
+                });
             Ok(())
         })
     }
 
     /// Has cargo tell all units.
     fn run_dry(&self) -> Result<Recorded<'_>> {
-        let session = Session::open(self.env, self.config, self.env.get("RUSTC").unwrap_or("rustc"))?;
+        let session =
+            Session::open(self.env, self.config, self.env.get("RUSTC").unwrap_or("rustc"))?;
         let folder = session.cache.temp_dir()?;
-        let path = Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
+        let path =
+            Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
         let recorder = Recorder::begin(path.to_owned())?;
         let begun = SystemTime::now();
         if let Some(why) = self.dry_run.run(self.cargo, self.wrapper, &recorder)? {
@@ -203,14 +228,15 @@ impl Planner<'_> {
         Ok(Recorded { session, recorder, _folder: folder })
     }
 
-    /// Fills the store with what the command will ask for, whose units, the `first` of them and all later ones, wait as
-    /// long as there is a `barrier`.
+    /// Fills the store with what the command will ask for, whose units, the `first` of them and all
+    /// later ones, wait as long as there is a `barrier`.
     fn plan(&self, recorded: Recorded<'_>, first: PlanRequest, barrier: impl Send) -> Result<()> {
         let Recorded { session, recorder, _folder } = recorded;
         let jobs = self.jobs(&recorder);
         if left::is_build_folder(&first.target, self.env) {
             // As with the rest of the cache, the build is right without it.
-            left::sweep(&session.cache, &first.target).unwrap_or_else(|error| log::warn!("{error:#}"));
+            left::sweep(&session.cache, &first.target)
+                .unwrap_or_else(|error| log::warn!("{error:#}"));
         }
         let mut together = Together::new(&session, &recorder, first.target, jobs)?;
         let missing = together.tell();
@@ -239,7 +265,8 @@ impl Planner<'_> {
                 {
                     let (sender, session, progress) = (sender.clone(), &session, &progress);
                     scope.spawn(move || {
-                        let ended = batch.run(session, |event| progress.lock().expect(LOCK).add(event));
+                        let ended =
+                            batch.run(session, |event| progress.lock().expect(LOCK).add(event));
                         // Nobody listens any more after a failure.
                         let _ = sender.send(ended);
                     });

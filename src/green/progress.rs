@@ -1,4 +1,5 @@
-//! How far a planned build is, on standard error: a bar like cargo's on a terminal, lines now and then elsewhere.
+//! How far a planned build is, on standard error: a bar like cargo's on a terminal, lines now and
+//! then elsewhere.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -26,7 +27,8 @@ pub struct Progress {
 impl Progress {
     pub fn new(is_quiet: bool) -> Self {
         let bar = if is_quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
-        let style = ProgressStyle::with_template("{prefix:>12.cyan.bold} [{bar:25}] {pos}/{len}{msg}");
+        let style =
+            ProgressStyle::with_template("{prefix:>12.cyan.bold} [{bar:25}] {pos}/{len}{msg}");
         bar.set_style(style.expect("a valid template").progress_chars("=> "));
         bar.set_prefix("Building");
         let (names, done, at_work) = Default::default();
@@ -43,7 +45,9 @@ impl Progress {
 
     pub fn add(&mut self, event: Event) {
         match event {
-            Event::AtWork { stage } if self.names.contains_key(&stage) && !self.done.contains(&stage) => {
+            Event::AtWork { stage }
+                if self.names.contains_key(&stage) && !self.done.contains(&stage) =>
+            {
                 self.at_work.insert(stage);
             }
             Event::Done { stage, cached } if self.names.contains_key(&stage) => {
@@ -62,12 +66,19 @@ impl Progress {
         self.bar.set_message(self.message());
         if self.bar.is_hidden() && !self.is_quiet && self.last.elapsed() >= INTERVAL {
             self.last = Instant::now();
-            eprintln!("{:>12} {}/{}{}", "Building", self.done.len(), self.names.len(), self.message());
+            eprintln!(
+                "{:>12} {}/{}{}",
+                "Building",
+                self.done.len(),
+                self.names.len(),
+                self.message()
+            );
         }
     }
 
     fn message(&self) -> String {
-        let cached = if self.cached > 0 { format!(" ({} cached)", self.cached) } else { String::new() };
+        let cached =
+            if self.cached > 0 { format!(" ({} cached)", self.cached) } else { String::new() };
         let at_work: Vec<&str> = self.at_work.iter().map(|key| self.names[key].as_str()).collect();
         let more = if at_work.len() > 4 { ", …" } else { "" };
         let at_work = at_work[..at_work.len().min(4)].join(", ");

@@ -19,17 +19,21 @@ use crate::{
     },
 };
 
-/// The variables that a unit looked up, by its dep-info, and that name something of its package or of what cargo made or
-/// downloaded, where the unit sees it as its user does. A path that is the same on every machine leads nowhere: what uses one is
-/// compiled again ([`crate::build::embedded_paths`]).
+/// The variables that a unit looked up, by its dep-info, and that name something of its package or
+/// of what cargo made or downloaded, where the unit sees it as its user does. A path that is the
+/// same on every machine leads nowhere: what uses one is compiled again
+/// ([`crate::build::embedded_paths`]).
 pub fn variables(unit: &Unit, dep_info: &str, cargo_home: &Utf8Path) -> BTreeSet<String> {
     let (package, target) = (unit.package.clone(), target_dir::target_folder(unit));
     let downloaded = target_dir::downloaded(cargo_home);
     let folders: Vec<Utf8PathBuf> = [package].into_iter().chain(target).chain(downloaded).collect();
-    let is_known =
-        |path: &Utf8Path| folders.iter().any(|folder| path.starts_with(folder)) && !unit.path_map.moves(path);
+    let is_known = |path: &Utf8Path| {
+        folders.iter().any(|folder| path.starts_with(folder)) && !unit.path_map.moves(path)
+    };
     let names = dep_info::variables(dep_info).into_iter();
-    names.filter(|name| unit.env.get(name).is_some_and(|value| absolute_paths(value).any(is_known))).collect()
+    names
+        .filter(|name| unit.env.get(name).is_some_and(|value| absolute_paths(value).any(is_known)))
+        .collect()
 }
 
 /// What a file of unknown making has baked in.
@@ -44,14 +48,15 @@ pub fn of_file(path: &Utf8Path) -> Result<Baked> {
     }
 }
 
-/// What the artifact at `path`, made by somebody else, has baked in: those of the paths that dep-info beside it tells of which are
-/// in its bytes.
+/// What the artifact at `path`, made by somebody else, has baked in: those of the paths that
+/// dep-info beside it tells of which are in its bytes.
 fn of_unknown(path: &Utf8Path, mut bytes: impl std::io::Read) -> Result<Baked> {
     let mut candidates = BTreeSet::new();
     for file in dep_infos_beside(path) {
         let text = fs::read_to_string(&file).with_context(|| format!("failed to read `{file}`"))?;
         let values = dep_info::values(&text);
-        candidates.extend(values.iter().flat_map(|value| absolute_paths(value)).map(Utf8Path::to_owned));
+        candidates
+            .extend(values.iter().flat_map(|value| absolute_paths(value)).map(Utf8Path::to_owned));
     }
     candidates.retain(|path| path.exists() && path.parent().is_some());
     if candidates.is_empty() {
@@ -72,7 +77,10 @@ fn dep_infos_beside(path: &Utf8Path) -> Vec<Utf8PathBuf> {
         return if own.is_file() { vec![own] } else { vec![] };
     }
     let crates = folder.ancestors().nth(2).map(|around| around.join("deps"));
-    let entries = [folder.to_owned()].into_iter().chain(crates).filter_map(|folder| folder.read_dir_utf8().ok());
+    let entries = [folder.to_owned()]
+        .into_iter()
+        .chain(crates)
+        .filter_map(|folder| folder.read_dir_utf8().ok());
     let files = entries.flatten().flatten().map(camino::Utf8DirEntry::into_path);
     files.filter(|file| file.extension() == Some("d") && file.is_file()).collect()
 }
@@ -90,10 +98,15 @@ mod tests {
         let args = RustcArgs::parse(vec![]);
         let work = Work::Compile { tool: Tool::Rustc, args, out_dir: "/t".into() };
         let mut unit = Unit::new(work, "/w".into(), "/w/p".into());
-        let values =
-            [("DIR", "/w/p"), ("LIST", "-L/x -I/home/registry/src/r/c/include"), ("HOME", "/home"), ("N", "1")];
+        let values = [
+            ("DIR", "/w/p"),
+            ("LIST", "-L/x -I/home/registry/src/r/c/include"),
+            ("HOME", "/home"),
+            ("N", "1"),
+        ];
         unit.env.extend(values.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let text = "a.d: b\n\n# env-dep:DIR=/elsewhere\n# env-dep:LIST=x\n# env-dep:HOME=/home\n# env-dep:N=1\n# env-dep:UNSET\n";
+        let text = "a.d: b\n\n# env-dep:DIR=/elsewhere\n# env-dep:LIST=x\n# env-dep:HOME=/home\n# \
+                    env-dep:N=1\n# env-dep:UNSET\n";
         let names = variables(&unit, text, Utf8Path::new("/home"));
         assert_eq!(names, ["DIR", "LIST"].map(str::to_owned).into());
         let mut baked = Baked::default();
@@ -110,12 +123,17 @@ mod tests {
             fs::create_dir_all(root.join(folder)).unwrap();
         }
         for name in ["package", "other"] {
-            fs::write(deps.join(format!("{name}-1.d")), format!("x: y\n\n# env-dep:A={root}/{name}\n# env-dep:B=/\n"))
-                .unwrap();
+            fs::write(
+                deps.join(format!("{name}-1.d")),
+                format!("x: y\n\n# env-dep:A={root}/{name}\n# env-dep:B=/\n"),
+            )
+            .unwrap();
         }
         let of = |path: &Utf8Path, text: String| of_unknown(path, text.as_bytes()).unwrap();
         let package = BTreeSet::from([root.join("package")]);
-        for (file, is_linked) in [("deps/libpackage-1.rlib", false), ("deps/libm-1.so", true), ("build/p-1/b", false)] {
+        for (file, is_linked) in
+            [("deps/libpackage-1.rlib", false), ("deps/libm-1.so", true), ("build/p-1/b", false)]
+        {
             let baked = of(&root.join("debug").join(file), format!("x{root}/packagey"));
             assert_eq!(baked.code, package, "{file}");
             assert_eq!(baked.macros.is_empty(), !is_linked, "{file}");

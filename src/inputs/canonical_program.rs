@@ -26,12 +26,14 @@ use crate::{
 /// Saves the program that the step `key` of a unit wrote to `folder`.
 pub fn save(cache: &Cache, key: &str, unit: &Unit, folder: &Utf8Path) -> Result<()> {
     let names = unit.output_files();
-    let program = spec::outputs(unit, &names).into_iter().find(|output| output.host.extension() != Some("d"));
+    let program =
+        spec::outputs(unit, &names).into_iter().find(|output| output.host.extension() != Some("d"));
     let Output { host, source } = program.context("a build script's program has a name")?;
     let program = folder.join(host.file_name().unwrap_or_default());
     cache.folder(&name_of(key), |new| {
         let to = new.join(source.trim_start_matches('/'));
-        let copied = fs::create_dir_all(to.with_file_name("")).and_then(|()| fs::copy(&program, &to));
+        let copied =
+            fs::create_dir_all(to.with_file_name("")).and_then(|()| fs::copy(&program, &to));
         copied.map(drop).on_disk(new, || format!("failed to copy `{program}` into the cache"))
     })?;
     Ok(())
@@ -42,7 +44,8 @@ pub fn is_saved(cache: &Cache, key: &str) -> bool {
     cache.used(&name_of(key)).is_some()
 }
 
-/// The provenance for containers of the program that this step made, `output` of its stage, if it is saved.
+/// The provenance for containers of the program that this step made, `output` of its stage, if it
+/// is saved.
 pub fn provenance(cache: &Cache, key: &str, output: Output) -> Option<Provenance> {
     let context = cache.used(&name_of(key))?;
     // A stage may have the step's own key.

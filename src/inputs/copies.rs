@@ -35,7 +35,8 @@ impl Finder<'_> {
     }
 
     pub(super) fn copy_file(&self, path: &Utf8Path) -> Result<Provenance> {
-        let content = file_digest(path.as_std_path()).with_context(|| format!("failed to read `{path}`"))?;
+        let content =
+            file_digest(path.as_std_path()).with_context(|| format!("failed to read `{path}`"))?;
         self.copied(path, &content, |to| Ok(fs::copy(path, to).map(drop)?))
     }
 
@@ -45,10 +46,18 @@ impl Finder<'_> {
         self.copied(&compiled, &content, |to| shim.unpack(to))
     }
 
-    /// A file in a folder of the cache, under its content's name: if it is no longer the content that it was, under that of the copy.
-    fn copied(&self, path: &Utf8Path, content: &str, copy: impl FnOnce(&Utf8Path) -> Result<()>) -> Result<Provenance> {
+    /// A file in a folder of the cache, under its content's name: if it is no longer the content
+    /// that it was, under that of the copy.
+    fn copied(
+        &self,
+        path: &Utf8Path,
+        content: &str,
+        copy: impl FnOnce(&Utf8Path) -> Result<()>,
+    ) -> Result<Provenance> {
         if left::maker(path).is_some() {
-            bail!("failed to send `{path}`: it was left in the engine (hint: run the command again)");
+            bail!(
+                "failed to send `{path}`: it was left in the engine (hint: run the command again)"
+            );
         }
         let name = path.file_name().context("an artifact has a name")?;
         let key_of = |content: &str| format!("f{}", digest([name, content]));
@@ -56,7 +65,8 @@ impl Finder<'_> {
             Some(context) => context,
             None => self.cache.folder_named_by("artifacts", |new| {
                 let to = new.join("p").join(name);
-                let copied = fs::create_dir(new.join("p")).map_err(Into::into).and_then(|()| copy(&to));
+                let copied =
+                    fs::create_dir(new.join("p")).map_err(Into::into).and_then(|()| copy(&to));
                 copied.on_disk(new, || format!("failed to copy `{path}` into the cache"))?;
                 Ok(key_of(&file_digest(to.as_std_path())?))
             })?,

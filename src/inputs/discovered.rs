@@ -26,7 +26,8 @@ use crate::{
 pub struct Discovered {
     pub variables: BTreeSet<String>,
     pub paths: BTreeSet<Utf8PathBuf>,
-    /// The sentinels that its output embeds: it uses these folders when it runs, so it must see the host's own paths of them.
+    /// The sentinels that its output embeds: it uses these folders when it runs, so it must see the
+    /// host's own paths of them.
     #[serde(default, rename = "own_places")]
     pub own_sentinels: BTreeSet<String>,
     /// The names of variables that its code has paths from: see [`crate::unit::baked_paths`].
@@ -39,17 +40,24 @@ impl Discovered {
     ///
     /// `dep_info` is the text of its `*.d` files.
     pub fn from(unit: &Unit, outcome: &Outcome, dep_info: &str, env: &Env, homes: &Homes) -> Self {
-        let (stdout, stderr) = (String::from_utf8_lossy(&outcome.stdout), String::from_utf8_lossy(&outcome.stderr));
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&outcome.stdout), String::from_utf8_lossy(&outcome.stderr));
         let mut variables = variables_asked_for(unit, outcome, dep_info);
         let mut paths = match &unit.work {
             Work::Compile { .. } => dep_info::unreadable_files(&stderr),
             Work::BuildScript { .. } => dep_info::directives(&stdout, "rerun-if-changed"),
         };
-        variables
-            .retain(|name| may_be_given(name, &unit.work) && !unit.env.contains_key(name) && env.get(name).is_some());
+        variables.retain(|name| {
+            may_be_given(name, &unit.work)
+                && !unit.env.contains_key(name)
+                && env.get(name).is_some()
+        });
         let tree = homes.tree_of(&unit.package);
-        let mut paths: BTreeSet<Utf8PathBuf> = paths.drain(..).map(|path| normalised(&unit.cwd.join(path))).collect();
-        paths.retain(|path| may_be_given_of(unit, path, homes) && !are_given(unit, path) && path.exists());
+        let mut paths: BTreeSet<Utf8PathBuf> =
+            paths.drain(..).map(|path| normalised(&unit.cwd.join(path))).collect();
+        paths.retain(|path| {
+            may_be_given_of(unit, path, homes) && !are_given(unit, path) && path.exists()
+        });
         // In a plan, there is nothing in what others make.
         paths.retain(|path| !unit.path_map.is_in_dry_run_target(path));
         if matches!(unit.work, Work::Compile { .. }) {
@@ -69,7 +77,8 @@ impl Discovered {
         *self == Self::default()
     }
 
-    /// The same with the folder of each file in its place, where that is in the tree of the unit's package and nothing that is made.
+    /// The same with the folder of each file in its place, where that is in the tree of the unit's
+    /// package and nothing that is made.
     pub fn wider(mut self, unit: &Unit, homes: &Homes) -> Self {
         let tree = homes.tree_of(&unit.package);
         let may_be_whole = |dir: &Utf8Path| dir.starts_with(&tree) && !is_made(unit, dir);
@@ -93,7 +102,8 @@ impl Discovered {
 pub fn variables_asked_for(unit: &Unit, outcome: &Outcome, dep_info: &str) -> Vec<String> {
     match &unit.work {
         Work::Compile { .. } => {
-            let mut variables = dep_info::undefined_variables(&String::from_utf8_lossy(&outcome.stderr));
+            let mut variables =
+                dep_info::undefined_variables(&String::from_utf8_lossy(&outcome.stderr));
             variables.extend(dep_info::variables(dep_info));
             variables
         }
@@ -103,11 +113,20 @@ pub fn variables_asked_for(unit: &Unit, outcome: &Outcome, dep_info: &str) -> Ve
     }
 }
 
-/// The sources of other packages, in the same tree or from a registry, that rustc would quote if it had them.
-fn quoted_sources(unit: &Unit, stderr: &str, tree: &Utf8Path, homes: &Homes) -> BTreeSet<Utf8PathBuf> {
-    let roots = [tree.to_owned(), homes.cargo.join("registry/src"), homes.cargo.join("git/checkouts")];
-    let named = dep_info::pointed_at(stderr).into_iter().map(|name| normalised(&unit.cwd.join(name)));
-    let is_source = |path: &Utf8PathBuf| roots.iter().any(|root| path.starts_with(root)) && path.is_file();
+/// The sources of other packages, in the same tree or from a registry, that rustc would quote if it
+/// had them.
+fn quoted_sources(
+    unit: &Unit,
+    stderr: &str,
+    tree: &Utf8Path,
+    homes: &Homes,
+) -> BTreeSet<Utf8PathBuf> {
+    let roots =
+        [tree.to_owned(), homes.cargo.join("registry/src"), homes.cargo.join("git/checkouts")];
+    let named =
+        dep_info::pointed_at(stderr).into_iter().map(|name| normalised(&unit.cwd.join(name)));
+    let is_source =
+        |path: &Utf8PathBuf| roots.iter().any(|root| path.starts_with(root)) && path.is_file();
     named.filter(|path| !are_given(unit, path)).filter(is_source).collect()
 }
 
@@ -117,8 +136,8 @@ fn misses_a_file(stdout: &str, stderr: &str) -> bool {
     texts.iter().any(|text| stderr.contains(text) || stdout.contains(text))
 }
 
-/// Whether a macro's complaint, in its own words, may be about a file: `sqlx` wants its query cache, another one its
-/// templates. A parser's never is.
+/// Whether a macro's complaint, in its own words, may be about a file: `sqlx` wants its query
+/// cache, another one its templates. A parser's never is.
 fn speaks_of_files(complaint: &str) -> bool {
     let words = [
         "cache",
@@ -135,22 +154,25 @@ fn speaks_of_files(complaint: &str) -> bool {
         "read",
     ];
     let complaint = complaint.to_lowercase();
-    let is_of_parser =
-        ["expected", "unexpected", "this file contains"].iter().any(|start| complaint.starts_with(start));
+    let is_of_parser = ["expected", "unexpected", "this file contains"]
+        .iter()
+        .any(|start| complaint.starts_with(start));
     !is_of_parser && words.iter().any(|word| complaint.contains(word))
 }
 
-/// Whether a path that a unit names is within its reach: its package's, or what this very build makes, which cargo may hand out
-/// somewhere else. Version control as a whole is not.
+/// Whether a path that a unit names is within its reach: its package's, or what this very build
+/// makes, which cargo may hand out somewhere else. Version control as a whole is not.
 fn may_be_given_of(unit: &Unit, path: &Utf8Path, homes: &Homes) -> bool {
     let is_handed_out = || unit.programs().any(|program| program == path);
-    let is_within_reach = path.starts_with(homes.reach_of(&unit.package)) || is_made(unit, path) || is_handed_out();
+    let is_within_reach =
+        path.starts_with(homes.reach_of(&unit.package)) || is_made(unit, path) || is_handed_out();
     path.file_name() != Some(".git") && is_within_reach
 }
 
 /// Whether a path is in the target folder of a unit's build.
 fn is_made(unit: &Unit, path: &Utf8Path) -> bool {
-    target_dir::target_folder(unit).is_some_and(|target| path.starts_with(unit.path_map.real_path(&target)))
+    target_dir::target_folder(unit)
+        .is_some_and(|target| path.starts_with(unit.path_map.real_path(&target)))
 }
 
 /// The path without `.` and `..`, by its text alone.
@@ -241,11 +263,20 @@ mod tests {
         );
         assert!(note_discovered(&root, true, 1, "error[E0308]: mismatched types").paths.is_empty());
         let said = |text: &str| format!(r#"{{"message":"{text}","code":null,"level":"error"}}"#);
-        assert!(!note_discovered(&root, true, 1, &said("no query cache: run `cargo sqlx prepare`")).paths.is_empty());
-        for of_parser in
-            ["expected one of `!` or `::`, found `read`", "this file contains an unclosed delimiter", "aborting"]
-        {
-            assert!(note_discovered(&root, true, 1, &said(of_parser)).paths.is_empty(), "{of_parser}");
+        assert!(
+            !note_discovered(&root, true, 1, &said("no query cache: run `cargo sqlx prepare`"))
+                .paths
+                .is_empty()
+        );
+        for of_parser in [
+            "expected one of `!` or `::`, found `read`",
+            "this file contains an unclosed delimiter",
+            "aborting",
+        ] {
+            assert!(
+                note_discovered(&root, true, 1, &said(of_parser)).paths.is_empty(),
+                "{of_parser}"
+            );
         }
     }
 }

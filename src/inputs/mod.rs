@@ -57,19 +57,22 @@ pub struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// Finds the inputs of a unit; fails if one of them cannot be read. Its path map then shows what the code that it runs opens.
+    /// Finds the inputs of a unit; fails if one of them cannot be read. Its path map then shows
+    /// what the code that it runs opens.
     pub fn inputs(&mut self, unit: &mut Unit) -> Result<Inputs> {
         self.find(unit).with_context(|| format!("failed to find the inputs of {}", unit.name()))
     }
 
-    /// The same inputs for a call that names no other stage than those of which the engine has `kept` the outcomes: the rest
-    /// as files.
+    /// The same inputs for a call that names no other stage than those of which the engine has
+    /// `kept` the outcomes: the rest as files.
     pub fn without_stages(&mut self, inputs: &Inputs, kept: &[Key]) -> Result<Inputs> {
         let (contexts, heavy) = (inputs.contexts.clone(), inputs.heavy.clone());
         let mut alone = Inputs { contexts, heavy, stages: kept.to_vec(), ..Inputs::default() };
         for mount in &inputs.mounts {
             match mount {
-                Mount::Bind { from, target, .. } if inputs.stages.contains(from) && !kept.contains(from) => {
+                Mount::Bind { from, target, .. }
+                    if inputs.stages.contains(from) && !kept.contains(from) =>
+                {
                     let copy = self.copy(Utf8Path::new(target))?;
                     let output = Output { host: target.into(), ..copy.outputs[0].clone() };
                     alone.mount(&copy, &output, false);
@@ -100,7 +103,11 @@ impl Finder<'_> {
                 self.program(program, unit, &mut inputs)?;
                 // The dynamic libraries among the crates of a program that is about to run.
                 for provenance in &below {
-                    for output in provenance.outputs.iter().filter(|output| output.host.extension() == Some("so")) {
+                    for output in provenance
+                        .outputs
+                        .iter()
+                        .filter(|output| output.host.extension() == Some("so"))
+                    {
                         inputs.mount(provenance, output, false);
                     }
                 }
@@ -113,7 +120,8 @@ impl Finder<'_> {
         Ok(inputs)
     }
 
-    /// The crates of `--extern` and all that they were compiled against; or the program of a build script, and its crates.
+    /// The crates of `--extern` and all that they were compiled against; or the program of a build
+    /// script, and its crates.
     fn below(&mut self, unit: &Unit, inputs: &mut Inputs) -> Result<Vec<Provenance>> {
         match &unit.work {
             Work::Compile { args, .. } => {
@@ -149,7 +157,9 @@ impl Finder<'_> {
     fn baked(&mut self, unit: &mut Unit, below: &[Provenance], inputs: &mut Inputs) -> Result<()> {
         inputs.baked = below.iter().flat_map(|provenance| provenance.baked.code.clone()).collect();
         let mut run: BTreeSet<Utf8PathBuf> = match &unit.work {
-            Work::Compile { .. } => below.iter().flat_map(|provenance| provenance.baked.macros.clone()).collect(),
+            Work::Compile { .. } => {
+                below.iter().flat_map(|provenance| provenance.baked.macros.clone()).collect()
+            }
             Work::BuildScript { .. } => {
                 let mut tools = vec![];
                 for path in unit.artifacts().filter(|path| path.exists()) {
@@ -166,7 +176,9 @@ impl Finder<'_> {
         };
         // With common paths, the canonical program runs.
         if let (true, Some(program)) = (unit.is_build_script(), below.first()) {
-            run.retain(|path| !program.baked.code.contains(path) || !path.starts_with(&unit.package));
+            run.retain(|path| {
+                !program.baked.code.contains(path) || !path.starts_with(&unit.package)
+            });
         }
         for path in run {
             if let Some(folder) = self.named_path(&path, inputs)? {
@@ -177,27 +189,38 @@ impl Finder<'_> {
     }
 
     fn crates(&mut self, unit: &Unit, args: &RustcArgs, below: &[Provenance], inputs: &mut Inputs) {
-        let named: Vec<Utf8PathBuf> = args.externs().filter_map(|(_, path)| Some(unit.cwd.join(path?))).collect();
+        let named: Vec<Utf8PathBuf> =
+            args.externs().filter_map(|(_, path)| Some(unit.cwd.join(path?))).collect();
         for provenance in below {
-            // A crate of unknown making may have been compiled with this unit's former output beside it.
-            let is_input =
-                |output: &&Output| is_wanted(output, provenance, unit.links(), &named) && !is_own(&output.host, args);
+            // A crate of unknown making may have been compiled with this unit's former output
+            // beside it.
+            let is_input = |output: &&Output| {
+                is_wanted(output, provenance, unit.links(), &named) && !is_own(&output.host, args)
+            };
             for output in provenance.outputs.iter().filter(is_input) {
                 inputs.mount(provenance, output, false);
             }
             // With common paths, no source of another crate is seen where that crate had it.
-            inputs.roots.extend(provenance.macros.clone().filter(|package| !unit.path_map.moves(package)));
+            inputs
+                .roots
+                .extend(provenance.macros.clone().filter(|package| !unit.path_map.moves(package)));
         }
     }
 
-    /// What an artifact of unknown making needs is not known either: everything beside it, but for what this
-    /// very unit wrote before.
-    fn all_crates_nearby(&mut self, unit: &Unit, args: &RustcArgs, inputs: &mut Inputs) -> Result<()> {
+    /// What an artifact of unknown making needs is not known either: everything beside it, but for
+    /// what this very unit wrote before.
+    fn all_crates_nearby(
+        &mut self,
+        unit: &Unit,
+        args: &RustcArgs,
+        inputs: &mut Inputs,
+    ) -> Result<()> {
         for dir in args.crate_folders(&unit.cwd) {
             let Ok(entries) = dir.read_dir_utf8() else { continue };
             for entry in entries {
                 let path = entry.with_context(|| format!("failed to read `{dir}`"))?.into_path();
-                if matches!(path.extension(), Some("rlib" | "rmeta" | "so")) && !is_own(&path, args) {
+                if matches!(path.extension(), Some("rlib" | "rmeta" | "so")) && !is_own(&path, args)
+                {
                     let (key, _) = self.key_of(&path)?;
                     push_new(&mut inputs.crates, key);
                 }
@@ -217,7 +240,8 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// Whether a build script may run with common paths: its program holds no path of the host, or there is a canonical one.
+    /// Whether a build script may run with common paths: its program holds no path of the host, or
+    /// there is a canonical one.
     pub fn is_at_home_anywhere(&mut self, program: &Utf8Path) -> Result<bool> {
         let (key, is_known) = self.key_of(program)?;
         let common = self.records.get(&key).and_then(|provenance| provenance.common.as_deref());
@@ -227,9 +251,14 @@ impl Finder<'_> {
     /// Mounts the program of a build script: with common paths, the canonical one.
     fn program(&mut self, path: &Utf8Path, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
         let (key, _) = self.key_of(path)?;
-        let common = self.records.get(&key).filter(|_| unit.path_map.are_common()).and_then(|provenance| {
-            canonical_program::provenance(self.cache, provenance.common.as_deref()?, output_at(provenance, path))
-        });
+        let common =
+            self.records.get(&key).filter(|_| unit.path_map.are_common()).and_then(|provenance| {
+                canonical_program::provenance(
+                    self.cache,
+                    provenance.common.as_deref()?,
+                    output_at(provenance, path),
+                )
+            });
         match common {
             Some(provenance) => inputs.mount(&provenance, &provenance.outputs[0], false),
             None => self.artifact(path, inputs)?,
@@ -279,7 +308,11 @@ impl Finder<'_> {
                 inputs.mount(&provenance, &provenance.outputs[0], writable);
                 // What a dependency says of its sources names them as it saw them.
                 let host = Utf8PathBuf::from(unit.path_map.common(root.as_str()));
-                inputs.mount(&provenance, &Output { host, ..provenance.outputs[0].clone() }, writable);
+                inputs.mount(
+                    &provenance,
+                    &Output { host, ..provenance.outputs[0].clone() },
+                    writable,
+                );
             }
         }
         Ok(())
@@ -292,7 +325,12 @@ impl Inputs {
         self.heavy.iter().filter_map(|name| self.contexts.get_key_value(name))
     }
 
-    fn mount_sources(&mut self, sources: &Sources, holes: &[Utf8PathBuf], writable: bool) -> Result<()> {
+    fn mount_sources(
+        &mut self,
+        sources: &Sources,
+        holes: &[Utf8PathBuf],
+        writable: bool,
+    ) -> Result<()> {
         self.mounts.extend(sources.mounts(holes, writable)?);
         for part in &sources.parts {
             self.contexts.insert(part.name.clone(), part.context.clone());
@@ -303,7 +341,8 @@ impl Inputs {
 
     /// Mounts an output where the host has it, unless something is mounted there already.
     fn mount(&mut self, provenance: &Provenance, output: &Output, writable: bool) {
-        let is_same = |mount: &Mount| matches!(mount, Mount::Bind { target, .. } if *target == output.host);
+        let is_same =
+            |mount: &Mount| matches!(mount, Mount::Bind { target, .. } if *target == output.host);
         if self.mounts.iter().any(is_same) {
             return;
         }
@@ -313,14 +352,19 @@ impl Inputs {
                 self.contexts.insert(provenance.key.clone(), context.clone());
             }
         }
-        let (from, source, target) = (provenance.key.clone(), output.source.clone(), output.host.to_string());
+        let (from, source, target) =
+            (provenance.key.clone(), output.source.clone(), output.host.to_string());
         self.mounts.push(Mount::Bind { from, source, target, writable });
     }
 }
 
 /// The output that the host has at `path`, or a link to it: if by another name, the first.
 fn output_at(provenance: &Provenance, path: &Utf8Path) -> Output {
-    let output = provenance.outputs.iter().find(|output| output.host == path).unwrap_or(&provenance.outputs[0]);
+    let output = provenance
+        .outputs
+        .iter()
+        .find(|output| output.host == path)
+        .unwrap_or(&provenance.outputs[0]);
     Output { host: path.to_owned(), source: output.source.clone() }
 }
 
@@ -331,10 +375,13 @@ fn is_own(path: &Utf8Path, args: &RustcArgs) -> bool {
     path.file_stem().is_some_and(|stem| stem.strip_prefix("lib") == Some(&own) || stem == own)
 }
 
-/// Whether a unit reads this file of a crate below it: one that links wants object code, one that does not
-/// is content with metadata, as cargo's pipelining shows; what `--extern` names is always wanted.
+/// Whether a unit reads this file of a crate below it: one that links wants object code, one that
+/// does not is content with metadata, as cargo's pipelining shows; what `--extern` names is always
+/// wanted.
 fn is_wanted(output: &Output, provenance: &Provenance, links: bool, named: &[Utf8PathBuf]) -> bool {
-    let has = |extension| provenance.outputs.iter().any(|output| output.host.extension() == Some(extension));
+    let has = |extension| {
+        provenance.outputs.iter().any(|output| output.host.extension() == Some(extension))
+    };
     match output.host.extension() {
         Some("rmeta") => !links || !has("rlib") || named.contains(&output.host),
         Some("rlib") => links || !has("rmeta") || named.contains(&output.host),

@@ -3,7 +3,8 @@
 
 use crate::{inputs::sources::Homes, store::archive::Outcome, unit::work::Unit};
 
-/// Whether a build script asked about the repository that its package is in, of which its container has nothing.
+/// Whether a build script asked about the repository that its package is in, of which its container
+/// has nothing.
 ///
 /// Never that of a package from elsewhere: it would be a way out of the sandbox.
 pub fn is_missed(unit: &Unit, outcome: &Outcome, homes: &Homes) -> bool {
@@ -13,9 +14,11 @@ pub fn is_missed(unit: &Unit, outcome: &Outcome, homes: &Homes) -> bool {
         && !homes.is_from_elsewhere(&unit.package)
 }
 
-/// What libraries say that read a repository by themselves. Source: libgit2, gix, and vergen's name for no answer.
+/// What libraries say that read a repository by themselves. Source: libgit2, gix, and vergen's name
+/// for no answer.
 fn misses_one(said: &[u8]) -> bool {
-    let texts = ["could not find repository", "not find a git repository", "VERGEN_IDEMPOTENT_OUTPUT"];
+    let texts =
+        ["could not find repository", "not find a git repository", "VERGEN_IDEMPOTENT_OUTPUT"];
     texts.iter().any(|text| memchr::memmem::find(said, text.as_bytes()).is_some())
 }
 

@@ -44,11 +44,14 @@ impl Barrier {
         Ok(Self(listener.context("failed to make a socket")?))
     }
 
-    /// Waits for the first unit that is worth a plan and does not go on by itself. What comes later waits by itself: the system
-    /// accepts connections for us.
+    /// Waits for the first unit that is worth a plan and does not go on by itself. What comes later
+    /// waits by itself: the system accepts connections for us.
     ///
     /// The connection is to be held as long as units are to wait, and so is the barrier.
-    pub fn asked(&self, mut goes_on: impl FnMut(&PlanRequest) -> bool) -> Result<(UnixStream, PlanRequest)> {
+    pub fn asked(
+        &self,
+        mut goes_on: impl FnMut(&PlanRequest) -> bool,
+    ) -> Result<(UnixStream, PlanRequest)> {
         let mut ask = || {
             loop {
                 let (mut unit, _) = self.0.accept()?;
@@ -80,9 +83,13 @@ impl From<Barrier> for OwnedFd {
 pub fn pass(env: &Env, request: impl FnOnce() -> PlanRequest) -> bool {
     let Some(name) = env.get(BARRIER) else { return false };
     // Nobody there, or nobody any more: no plan is to be waited for.
-    let Ok(mut barrier) = address(name).and_then(|address| UnixStream::connect_addr(&address)) else { return false };
+    let Ok(mut barrier) = address(name).and_then(|address| UnixStream::connect_addr(&address))
+    else {
+        return false;
+    };
     let told = serde_json::to_writer(&barrier, &request()).map_err(io::Error::from);
-    let answer = told.and_then(|()| barrier.shutdown(Shutdown::Write)).and_then(|()| barrier.read(&mut [0]));
+    let answer =
+        told.and_then(|()| barrier.shutdown(Shutdown::Write)).and_then(|()| barrier.read(&mut [0]));
     !matches!(answer, Ok(1))
 }
 

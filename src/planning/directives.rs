@@ -24,7 +24,8 @@ const VARIABLE: &str = "RUSTCBUILDX_SAID";
 /// What the build script with this output folder prints in a dry run.
 pub fn words(out_dir: &Utf8Path) -> String {
     let search = [format!("{out_dir}/{NAME}"), format!("/{NAME}{out_dir}")];
-    let mut words: String = search.iter().map(|path| format!("cargo:rustc-link-search={path}\n")).collect();
+    let mut words: String =
+        search.iter().map(|path| format!("cargo:rustc-link-search={path}\n")).collect();
     for kind in ["rustc-link-lib", "rustc-link-arg", "rustc-cfg", "rustc-check-cfg"] {
         words += &format!("cargo:{kind}={NAME}{out_dir}\n");
     }
@@ -34,7 +35,8 @@ pub fn words(out_dir: &Utf8Path) -> String {
 /// What a build script said to cargo, as far as it changes units.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct BuildOutput {
-    /// Values of `-L`: folders below the script's output folder, which cargo puts first, and others.
+    /// Values of `-L`: folders below the script's output folder, which cargo puts first, and
+    /// others.
     own_paths: Vec<String>,
     other_paths: Vec<String>,
     libraries: Vec<String>,
@@ -47,10 +49,12 @@ pub struct BuildOutput {
 }
 
 impl BuildOutput {
-    /// Reads the standard output of a script; `None` if it says anything that no placeholder stands for.
+    /// Reads the standard output of a script; `None` if it says anything that no placeholder stands
+    /// for.
     pub fn of(stdout: &[u8], out_dir: &Utf8Path) -> Option<Self> {
         let mut output = Self::default();
-        let lines = stdout.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+        let lines =
+            stdout.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
         for line in lines.map(str::trim).filter_map(|line| line.strip_prefix("cargo:")) {
             let (line, is_new) = line.strip_prefix(':').map_or((line, false), |line| (line, true));
             let (key, value) = line.split_once('=')?;
@@ -63,7 +67,8 @@ impl BuildOutput {
                 "rustc-cfg" => output.cfgs.push(value.to_owned()),
                 "rustc-check-cfg" => output.check_cfgs.push(value.to_owned()),
                 "rustc-env" => {
-                    let (name, value) = value.split_once('=').filter(|(name, _)| *name != "RUSTC_BOOTSTRAP")?;
+                    let (name, value) =
+                        value.split_once('=').filter(|(name, _)| *name != "RUSTC_BOOTSTRAP")?;
                     output.variables.push((name.to_owned(), value.to_owned()));
                 }
                 "warning" | "rerun-if-changed" | "rerun-if-env-changed" => {}
@@ -71,7 +76,8 @@ impl BuildOutput {
                     let (name, value) = value.split_once('=')?;
                     output.metadata.push((name.to_owned(), value.to_owned()));
                 }
-                // Arguments for the linkers of some targets only, errors, and what a later cargo knows.
+                // Arguments for the linkers of some targets only, errors, and what a later cargo
+                // knows.
                 _ if is_new || key == "error" || key.starts_with("rustc-") => return None,
                 _ => output.metadata.push((key.to_owned(), value.to_owned())),
             }
@@ -112,9 +118,17 @@ pub fn scripts(unit: &Unit) -> Vec<String> {
         Work::Compile { args, .. } => args.words(),
         Work::BuildScript { library_path, .. } => library_path,
     };
-    let of_variables = unit.env.iter().filter(|(name, _)| name.ends_with(VARIABLE)).map(|(_, value)| value.as_str());
-    let mut scripts: Vec<String> =
-        words.iter().filter_map(|word| script_of(word)).chain(of_variables).map(str::to_owned).collect();
+    let of_variables = unit
+        .env
+        .iter()
+        .filter(|(name, _)| name.ends_with(VARIABLE))
+        .map(|(_, value)| value.as_str());
+    let mut scripts: Vec<String> = words
+        .iter()
+        .filter_map(|word| script_of(word))
+        .chain(of_variables)
+        .map(str::to_owned)
+        .collect();
     scripts.sort();
     scripts.dedup();
     scripts
@@ -139,7 +153,10 @@ pub fn fill<'a>(unit: &mut Unit, output: impl Fn(&str) -> Option<&'a BuildOutput
             Some(("", output)) => env.extend(output.variables.iter().cloned()),
             Some((links, output)) => {
                 env.extend(
-                    output.metadata.iter().map(|(key, value)| (format!("{links}{}", in_a_name(key)), value.clone())),
+                    output
+                        .metadata
+                        .iter()
+                        .map(|(key, value)| (format!("{links}{}", in_a_name(key)), value.clone())),
                 );
             }
         }
@@ -147,11 +164,14 @@ pub fn fill<'a>(unit: &mut Unit, output: impl Fn(&str) -> Option<&'a BuildOutput
     unit.env = env;
 }
 
-/// A command line in which each placeholder, and the option before it, has made way for what was said.
+/// A command line in which each placeholder, and the option before it, has made way for what was
+/// said.
 fn filled<'a>(words: &[String], output: &impl Fn(&str) -> Option<&'a BuildOutput>) -> Vec<String> {
     let mut filled: Vec<String> = Vec::with_capacity(words.len());
     for word in words {
-        let Some((output, out_dir)) = script_of(word).and_then(|script| Some((output(script)?, script))) else {
+        let Some((output, out_dir)) =
+            script_of(word).and_then(|script| Some((output(script)?, script)))
+        else {
             filled.push(word.clone());
             continue;
         };
@@ -200,7 +220,8 @@ mod tests {
 
     fn compile(line: &str) -> Unit {
         let args = RustcArgs::parse(line.split(' ').map(str::to_owned).collect());
-        let work = Work::Compile { tool: crate::rustc::tool::Tool::Rustc, args, out_dir: "/t".into() };
+        let work =
+            Work::Compile { tool: crate::rustc::tool::Tool::Rustc, args, out_dir: "/t".into() };
         Unit::new(work, "/w".into(), "/w".into())
     }
 
@@ -212,12 +233,14 @@ mod tests {
     #[test]
     fn all_that_is_said_takes_its_place() {
         let stdout = "hello\ncargo:rustc-link-search=native=/t/build/a-1/out/lib\ncargo::rustc-link-search=/usr/x\n\
-            cargo:rustc-flags=-l m -L/opt\ncargo:rustc-link-lib=static=z\ncargo:rustc-cfg=fast=\"1\"\n\
-            cargo:rustc-link-arg=-Wl,-z\ncargo:rustc-env=A=b=c\ncargo:rerun-if-changed=x\ncargo:root=/r\n\
-            cargo::metadata=in-clude=/i\ncargo:rustc-check-cfg=cfg(fast)";
+                      cargo:rustc-flags=-l m \
+                      -L/opt\ncargo:rustc-link-lib=static=z\ncargo:rustc-cfg=fast=\"1\"\n\
+                      cargo:rustc-link-arg=-Wl,-z\ncargo:rustc-env=A=b=c\ncargo:rerun-if-changed=x\ncargo:root=/r\n\
+                      cargo::metadata=in-clude=/i\ncargo:rustc-check-cfg=cfg(fast)";
         let output = output(stdout).unwrap();
         let line = format!(
-            "a.rs --cfg x -L dependency=/d -L {OUT}/{NAME} -L /{NAME}{OUT} -l {NAME}{OUT} -C link-arg={NAME}{OUT} --cfg {NAME}{OUT} --check-cfg {NAME}{OUT}"
+            "a.rs --cfg x -L dependency=/d -L {OUT}/{NAME} -L /{NAME}{OUT} -l {NAME}{OUT} -C \
+             link-arg={NAME}{OUT} --cfg {NAME}{OUT} --check-cfg {NAME}{OUT}"
         );
         let mut unit = compile(&line);
         for (name, value) in [(VARIABLE, OUT), ("DEP_Z_RUSTCBUILDX_SAID", OUT), ("B", "1")] {
@@ -228,7 +251,8 @@ mod tests {
         assert_eq!(
             words(&unit),
             format!(
-                "a.rs --cfg x -L dependency=/d -L native={OUT}/lib -L /usr/x -L /opt -l m -l static=z \
+                "a.rs --cfg x -L dependency=/d -L native={OUT}/lib -L /usr/x -L /opt -l m -l \
+                 static=z \
                  -C link-arg=-Wl,-z --cfg fast=\"1\" --check-cfg cfg(fast)"
             )
         );

@@ -23,8 +23,13 @@ pub const BUILD_DIR: &str = "CARGO_BUILD_BUILD_DIR";
 /// How the wrapper fails in a dry run where only the local compiler can compile a unit.
 pub const LOCAL: &str = "failed to rehearse a local compile";
 /// Options that a dry run does without, and whether each has a value, which may be the next word.
-const DROPPED: &[(&str, bool)] =
-    &[("--message-format", true), ("--no-run", false), ("--open", false), ("--root", true), ("--target-dir", true)];
+const DROPPED: &[(&str, bool)] = &[
+    ("--message-format", true),
+    ("--no-run", false),
+    ("--open", false),
+    ("--root", true),
+    ("--target-dir", true),
+];
 
 /// The words that are cargo's own: what follows `--` is for the program that it runs.
 pub fn cargos_own(words: &[String]) -> &[String] {
@@ -48,7 +53,8 @@ fn command_at(words: &[String]) -> Option<usize> {
 }
 
 impl DryRun {
-    /// That of the command line `words`, which follow cargo's name; `None` for one that has no dry run.
+    /// That of the command line `words`, which follow cargo's name; `None` for one that has no dry
+    /// run.
     pub fn of(words: &[String]) -> Option<Self> {
         let at = command_at(words)?;
         let end = cargos_own(words).len();
@@ -58,7 +64,9 @@ impl DryRun {
             _ => return None,
         };
         let options = without_dropped(&words[at + 1..end]);
-        let is_beyond_us = |option: &String| ["--help", "-h", "--list"].iter().any(|word| option.starts_with(word));
+        let is_beyond_us = |option: &String| {
+            ["--help", "-h", "--list"].iter().any(|word| option.starts_with(word))
+        };
         if options.iter().any(is_beyond_us) {
             return None;
         }
@@ -75,7 +83,12 @@ impl DryRun {
     }
 
     /// Has cargo name all units to `recorder`. Returns why some may be missing, if so.
-    pub fn run(&self, cargo: &str, wrapper: &Utf8Path, recorder: &Recorder) -> Result<Option<Error>> {
+    pub fn run(
+        &self,
+        cargo: &str,
+        wrapper: &Utf8Path,
+        recorder: &Recorder,
+    ) -> Result<Option<Error>> {
         let mut cmd = Cmd::new(cargo, &self.words);
         cmd.env = vec![
             (RECORDER.to_owned(), recorder.cache.path("").into_string()),
@@ -86,7 +99,10 @@ impl DryRun {
         match self.command.as_str() {
             "doc" => cmd.env.push(("RUSTDOC".to_owned(), "true".to_owned())),
             "install" => {
-                cmd.env.push(("CARGO_INSTALL_ROOT".to_owned(), recorder.cache.path("root").into_string()));
+                cmd.env.push((
+                    "CARGO_INSTALL_ROOT".to_owned(),
+                    recorder.cache.path("root").into_string(),
+                ));
             }
             _ => {}
         }
@@ -105,7 +121,8 @@ fn without_dropped(options: &[String]) -> Vec<String> {
     let mut left = Vec::new();
     let mut options = options.iter();
     while let Some(option) = options.next() {
-        let (name, is_whole) = option.split_once('=').map_or((option.as_str(), false), |(name, _)| (name, true));
+        let (name, is_whole) =
+            option.split_once('=').map_or((option.as_str(), false), |(name, _)| (name, true));
         match DROPPED.iter().find(|(dropped, _)| *dropped == name) {
             None => left.push(option.clone()),
             Some((_, has_value)) => {

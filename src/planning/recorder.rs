@@ -82,11 +82,15 @@ impl Recorder {
     pub fn units(&self) -> Result<Vec<Unit>> {
         let folder = self.cache.path("units");
         let Ok(entries) = folder.read_dir_utf8() else { return Ok(vec![]) };
-        let mut names: Vec<String> =
-            entries.map(|entry| Ok(entry?.file_name().to_owned())).collect::<std::io::Result<_>>()?;
+        let mut names: Vec<String> = entries
+            .map(|entry| Ok(entry?.file_name().to_owned()))
+            .collect::<std::io::Result<_>>()?;
         names.sort();
         let read = |name: &String| self.cache.read(&format!("units/{name}"));
-        names.iter().map(|name| read(name).with_context(|| format!("failed to read `{folder}/{name}`"))).collect()
+        names
+            .iter()
+            .map(|name| read(name).with_context(|| format!("failed to read `{folder}/{name}`")))
+            .collect()
     }
 }
 
@@ -97,13 +101,21 @@ fn write_empty_outputs(unit: &Unit, args: &RustcArgs, out_dir: &Utf8Path) -> Res
     for (name, kind) in outputs::of(args) {
         let path = out_dir.join(&name);
         let input = args.inputs().next().unwrap_or_default();
-        fs::write(&path, if kind == "dep-info" { format!("{path}: {input}\n\n{input}:\n") } else { String::new() })?;
+        fs::write(
+            &path,
+            if kind == "dep-info" {
+                format!("{path}: {input}\n\n{input}:\n")
+            } else {
+                String::new()
+            },
+        )?;
         if unit.makes_build_script() && path.extension().is_none() {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
             shim::wrap(&path, &path, script().as_bytes())?;
         }
         if args.values(Flag::Json).any(|kinds| kinds.split(',').any(|kind| kind == "artifacts")) {
-            let message = serde_json::json!({"$message_type": "artifact", "artifact": path, "emit": kind});
+            let message =
+                serde_json::json!({"$message_type": "artifact", "artifact": path, "emit": kind});
             messages += &format!("{message}\n");
         }
     }

@@ -44,7 +44,8 @@ impl State {
 }
 
 impl Schedule {
-    /// Adds a unit that is made from earlier ones, and in which runs of build scripts have a say; returns its number.
+    /// Adds a unit that is made from earlier ones, and in which runs of build scripts have a say;
+    /// returns its number.
     pub fn add(&mut self, made_from: Vec<usize>, hears: Vec<usize>, is_script: bool) -> usize {
         self.units.push(Entry { made_from, hears, is_script, state: State::Unknown });
         self.units.len() - 1
@@ -54,7 +55,8 @@ impl Schedule {
         &self.units[unit].state
     }
 
-    /// What the store lacks of all that the unit is made from, and that this is made from, and so on.
+    /// What the store lacks of all that the unit is made from, and that this is made from, and so
+    /// on.
     pub fn lacking_below(&self, unit: usize) -> Vec<usize> {
         let is_stored = |unit: &usize| matches!(self.state(*unit), State::Done(_));
         self.all_below(unit).into_iter().filter(|unit| !is_stored(unit)).collect()
@@ -64,7 +66,8 @@ impl Schedule {
         let (mut below, mut waiting) = (HashSet::new(), vec![unit]);
         while let Some(unit) = waiting.pop() {
             let Entry { made_from, hears, .. } = &self.units[unit];
-            waiting.extend(made_from.iter().chain(hears).copied().filter(|unit| below.insert(*unit)));
+            waiting
+                .extend(made_from.iter().chain(hears).copied().filter(|unit| below.insert(*unit)));
         }
         below
     }
@@ -93,7 +96,8 @@ impl Schedule {
         self.units[unit].state = state;
     }
 
-    /// The unit turned out to be another one: its key, and those of all that is made from it, are no longer known.
+    /// The unit turned out to be another one: its key, and those of all that is made from it, are
+    /// no longer known.
     pub fn forget(&mut self, unit: usize) {
         for number in self.with_dependents(unit) {
             self.units[number].state = State::Unknown;
@@ -133,8 +137,8 @@ impl Schedule {
         })
     }
 
-    /// At most `count` missing units to be built next, each after those that it is made from: build scripts first, and
-    /// all they need, for others wait for what they say.
+    /// At most `count` missing units to be built next, each after those that it is made from: build
+    /// scripts first, and all they need, for others wait for what they say.
     pub fn next(&self, count: usize) -> Vec<usize> {
         let is_missing = |unit: &usize| matches!(self.state(*unit), State::Missing(_));
         let mut urgent = HashSet::new();
@@ -145,7 +149,8 @@ impl Schedule {
             }
         }
         let missing: Vec<usize> = (0..self.units.len()).filter(is_missing).collect();
-        let (first, then): (Vec<usize>, Vec<usize>) = missing.into_iter().partition(|unit| urgent.contains(unit));
+        let (first, then): (Vec<usize>, Vec<usize>) =
+            missing.into_iter().partition(|unit| urgent.contains(unit));
         let mut next: Vec<usize> = first.into_iter().chain(then).take(count).collect();
         next.sort_unstable();
         next
@@ -164,7 +169,8 @@ impl Schedule {
             };
             *counts.entry(name).or_default() += 1;
         }
-        let mut counts: Vec<String> = counts.into_iter().map(|(name, count)| format!("{count} {name}")).collect();
+        let mut counts: Vec<String> =
+            counts.into_iter().map(|(name, count)| format!("{count} {name}")).collect();
         counts.sort();
         counts.join(", ")
     }
@@ -174,7 +180,8 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    /// `a`, its build script `s`, the script's run `r`, and `b`, which is made from `a`; and `c` alone.
+    /// `a`, its build script `s`, the script's run `r`, and `b`, which is made from `a`; and `c`
+    /// alone.
     fn schedule() -> Schedule {
         let mut schedule = Schedule::default();
         schedule.add(vec![], vec![], false); // c

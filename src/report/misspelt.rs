@@ -30,7 +30,9 @@ pub fn complaints(env: &Env) -> Vec<(String, String)> {
         if !is_for_units(name, env) {
             complaints.push((
                 name.to_owned(),
-                format!("the variable {name} sets nothing: there is no such setting (hint: {hint})"),
+                format!(
+                    "the variable {name} sets nothing: there is no such setting (hint: {hint})"
+                ),
             ));
         }
     }
@@ -76,7 +78,10 @@ fn nearest(name: &str) -> Option<&'static str> {
     // Those of other tools, such as RUSTC_LOG, are no slip of a finger away.
     let far = if name.starts_with(OURS) { FAR } else { FAR - 1 };
     let name = name.to_ascii_uppercase();
-    let near = VARS.iter().map(|var| (distance(&name, var.name), var.name)).filter(|(distance, _)| *distance <= far);
+    let near = VARS
+        .iter()
+        .map(|var| (distance(&name, var.name), var.name))
+        .filter(|(distance, _)| *distance <= far);
     near.min().map(|(_, name)| name)
 }
 
@@ -102,11 +107,15 @@ mod tests {
 
     #[track_caller]
     fn case(name: &str, expected: Option<&str>) {
-        let env = Env::with(&[(name, "1"), ("RUSTCBUILDX_SET_ENVS", "RUSTCBUILDX_A,p:RUSTCBUILDX_B")]);
+        let env =
+            Env::with(&[(name, "1"), ("RUSTCBUILDX_SET_ENVS", "RUSTCBUILDX_A,p:RUSTCBUILDX_B")]);
         let complaints = complaints(&env);
         assert_eq!(complaints.len(), usize::from(expected.is_some()), "{complaints:?}");
         if let Some(expected) = expected {
-            assert!(complaints[0].1.contains(name) && complaints[0].1.contains(expected), "{complaints:?}");
+            assert!(
+                complaints[0].1.contains(name) && complaints[0].1.contains(expected),
+                "{complaints:?}"
+            );
         }
     }
 

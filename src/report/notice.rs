@@ -25,7 +25,8 @@ pub fn say(env: &Env, kind: &str, text: &str) {
     Notices::of(env).say(kind, text);
 }
 
-/// The same of a failure that makes a build slower and no different: `cargo green` says it at the end.
+/// The same of a failure that makes a build slower and no different: `cargo green` says it at the
+/// end.
 pub fn say_slow(env: &Env, kind: &str, why: &Error) {
     let why = format!("{why:#}");
     let why = why.lines().next().unwrap_or_default();
@@ -41,7 +42,8 @@ fn slower(why: &str) -> String {
     format!("slower than it could be: {why} (hint: RUSTCBUILDX_LOG=warn says more)")
 }
 
-/// The same as [`say`] by the process that becomes cargo or, if it gives the build a name, starts cargo.
+/// The same as [`say`] by the process that becomes cargo or, if it gives the build a name, starts
+/// cargo.
 pub fn say_for(env: &Env, name: Option<&str>, kind: &str, text: &str) {
     let own = || process(std::process::id()).as_ref().map(id).unwrap_or_default();
     let build = name.map_or_else(own, str::to_owned);
@@ -61,7 +63,8 @@ pub fn say_deferred(env: &Env) {
 
 /// Says what is left at the end of a build that has a name; what was slow in one line.
 pub fn say_at_end(env: &Env, name: &str) {
-    let notices = Notices { build: name.to_owned(), cargo: None, is_hidden: false, ..Notices::of(env) };
+    let notices =
+        Notices { build: name.to_owned(), cargo: None, is_hidden: false, ..Notices::of(env) };
     notices.say_deferred(NEXT);
     let slow = notices.claim(END);
     if !slow.is_empty() {
@@ -104,13 +107,16 @@ impl Notices {
         let parent = || process(std::process::id()).and_then(|own| process(own.parent));
         let build = match name {
             Some(name) => name.to_owned(),
-            None => cargo.as_ref().map(id).or_else(|| parent().as_ref().map(id)).unwrap_or_default(),
+            None => {
+                cargo.as_ref().map(id).or_else(|| parent().as_ref().map(id)).unwrap_or_default()
+            }
         };
         Self {
             cache: env.cache_dir().and_then(Cache::open).ok(),
             build,
             cargo: cargo.map(|cargo| cargo.id),
-            // Cargo sets the second for compiles only (cargo docs, "Environment variables Cargo sets for crates").
+            // Cargo sets the second for compiles only (cargo docs, "Environment variables Cargo
+            // sets for crates").
             is_hidden: env.get("OUT_DIR").is_some() && env.get("CARGO_CRATE_NAME").is_none(),
             has_end: name.is_some(),
             is_dry_run: env.get(RECORDER).is_some(),
@@ -121,7 +127,10 @@ impl Notices {
         if self.is_dry_run || !self.is_first(kind) {
             return;
         }
-        if self.cargo.is_some_and(|cargo| write_for(cargo, &format!("rustcbuildx: {text}\n")).is_some()) {
+        if self
+            .cargo
+            .is_some_and(|cargo| write_for(cargo, &format!("rustcbuildx: {text}\n")).is_some())
+        {
             return;
         }
         if self.is_hidden {
@@ -158,7 +167,8 @@ impl Notices {
         let Some(cache) = &self.cache else { return vec![] };
         let Ok(entries) = cache.path(DEFERRED).read_dir_utf8() else { return vec![] };
         let names = entries.flatten().map(|entry| entry.file_name().to_owned());
-        let mut names: Vec<String> = names.filter(|name| name.starts_with(&self.prefix(whom))).collect();
+        let mut names: Vec<String> =
+            names.filter(|name| name.starts_with(&self.prefix(whom))).collect();
         names.sort();
         let take = |name: String| {
             let name = format!("{DEFERRED}/{name}");
@@ -169,8 +179,8 @@ impl Notices {
     }
 }
 
-/// Writes a line to the standard error of a process, if what it writes itself goes on behind that: to a terminal, a
-/// pipe, or a file that is appended to.
+/// Writes a line to the standard error of a process, if what it writes itself goes on behind that:
+/// to a terminal, a pipe, or a file that is appended to.
 fn write_for(process: u32, line: &str) -> Option<()> {
     let flags = fs::read_to_string(format!("/proc/{process}/fdinfo/2")).ok()?;
     let flags = flags.lines().find_map(|line| line.strip_prefix("flags:"))?.trim();
@@ -183,7 +193,11 @@ fn write_for(process: u32, line: &str) -> Option<()> {
     }
     // A pipe that nobody reads any more would have this process wait.
     let options = rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::NONBLOCK;
-    let mut file = OpenOptions::new().append(true).custom_flags(options.bits().cast_signed()).open(path).ok()?;
+    let mut file = OpenOptions::new()
+        .append(true)
+        .custom_flags(options.bits().cast_signed())
+        .open(path)
+        .ok()?;
     // In the place of cargo's bar, which cargo draws again.
     let begin = if file.is_terminal() { "\r\x1b[K" } else { "" };
     file.write_all(format!("{begin}{line}").as_bytes()).ok()
@@ -218,11 +232,16 @@ fn parsed(stat: &str) -> Option<Process> {
     let (name, rest) = rest.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split(' ').collect();
     let start = fields.get(19)?.to_string();
-    Some(Process { id: id.parse().ok()?, name: name.to_owned(), parent: fields.get(1)?.parse().ok()?, start })
+    Some(Process {
+        id: id.parse().ok()?,
+        name: name.to_owned(),
+        parent: fields.get(1)?.parse().ok()?,
+        start,
+    })
 }
 
-/// The nearest cargo that a process descends from. `cargo fix` starts itself as a compiler: of cargos that started
-/// each other, the first.
+/// The nearest cargo that a process descends from. `cargo fix` starts itself as a compiler: of
+/// cargos that started each other, the first.
 fn cargo_above(id: u32, process: impl Fn(u32) -> Option<Process>) -> Option<Process> {
     let parent = |of: &Process| process(of.parent);
     let mut ancestor = parent(&process(id)?)?;
@@ -244,13 +263,26 @@ mod tests {
     fn notices(dir: &tempfile::TempDir, build: &str, is_hidden: bool) -> Notices {
         let root = Utf8PathBuf::from_path_buf(dir.path().join("c")).unwrap();
         let cache = Cache::open(root).ok();
-        Notices { cache, build: build.to_owned(), cargo: None, is_hidden, has_end: false, is_dry_run: false }
+        Notices {
+            cache,
+            build: build.to_owned(),
+            cargo: None,
+            is_hidden,
+            has_end: false,
+            is_dry_run: false,
+        }
     }
 
     #[test]
     fn one_process_of_a_build_is_the_first() {
         let dir = tempfile::tempdir().unwrap();
-        let cases = [("a", "x", true), ("a", "x", false), ("a", "y", true), ("b", "x", true), ("b", "x", false)];
+        let cases = [
+            ("a", "x", true),
+            ("a", "x", false),
+            ("a", "y", true),
+            ("b", "x", true),
+            ("b", "x", false),
+        ];
         for (build, kind, expected) in cases {
             assert_eq!(notices(&dir, build, false).is_first(kind), expected, "{build} {kind}");
         }
@@ -259,8 +291,8 @@ mod tests {
     #[test]
     fn what_is_hidden_is_left_to_a_compile_of_the_same_build() {
         let dir = tempfile::tempdir().unwrap();
-        let [script, compile, other] =
-            [("a", true), ("a", false), ("b", false)].map(|(build, is_hidden)| notices(&dir, build, is_hidden));
+        let [script, compile, other] = [("a", true), ("a", false), ("b", false)]
+            .map(|(build, is_hidden)| notices(&dir, build, is_hidden));
         script.say("x", "text");
         script.say("x", "text");
         script.leave(END, "slow", "later");
@@ -273,7 +305,8 @@ mod tests {
     #[test]
     fn a_process_is_told_by_the_system() {
         let rest = "S 41 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 0 0";
-        let expected = Process { id: 42, name: "a) (b".to_owned(), parent: 41, start: "12345".to_owned() };
+        let expected =
+            Process { id: 42, name: "a) (b".to_owned(), parent: 41, start: "12345".to_owned() };
         assert_eq!(parsed(&format!("42 (a) (b) {rest}")), Some(expected));
         assert_eq!(parsed("42 (a"), None);
         let own = process(std::process::id()).unwrap();
@@ -305,8 +338,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for (appends, expected) in [(true, "behind\n"), (false, "")] {
             let path = dir.path().join(format!("{appends}"));
-            let file = OpenOptions::new().create_new(true).append(appends).write(true).open(&path).unwrap();
-            let mut sleeper = std::process::Command::new("sleep").arg("60").stderr(file).spawn().unwrap();
+            let file = OpenOptions::new()
+                .create_new(true)
+                .append(appends)
+                .write(true)
+                .open(&path)
+                .unwrap();
+            let mut sleeper =
+                std::process::Command::new("sleep").arg("60").stderr(file).spawn().unwrap();
             write_for(sleeper.id(), "behind\n");
             sleeper.kill().unwrap();
             sleeper.wait().unwrap();

@@ -1,7 +1,7 @@
 //! Where the time of a build goes: what each unit waited for, in the file of `RUSTCBUILDX_TIMINGS`.
 //!
-//! The file is a Chrome trace, which `about:tracing` and Perfetto show; each process of a build adds its own lines.
-//! `rustcbuildx timings` ([`crate::cli`]) makes a page of it.
+//! The file is a Chrome trace, which `about:tracing` and Perfetto show; each process of a build
+//! adds its own lines. `rustcbuildx timings` ([`crate::cli`]) makes a page of it.
 //!
 //! Source of the format: "Trace Event Format", the JSON array, whose last bracket may be missing.
 
@@ -77,7 +77,8 @@ impl Timings {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let ts = micros(start.duration_since(UNIX_EPOCH).unwrap_or_default());
         let dur = micros(end.duration_since(start).unwrap_or_default());
-        let span = Span { name: name.to_owned(), phase, ph: 'X', ts, dur, pid: std::process::id(), tid };
+        let span =
+            Span { name: name.to_owned(), phase, ph: 'X', ts, dur, pid: std::process::id(), tid };
         // The build is right without it.
         append(path, &span).unwrap_or_else(|error| log::warn!("failed to write `{path}`: {error}"));
     }
@@ -122,7 +123,13 @@ impl Steps<'_> {
         }
         if let Some((phase, start)) = before {
             let cached = matches!(event, Event::Done { cached: true, .. });
-            self.timings.add_to_row(*row, name, if cached { Phase::Cached } else { phase }, start, now);
+            self.timings.add_to_row(
+                *row,
+                name,
+                if cached { Phase::Cached } else { phase },
+                start,
+                now,
+            );
         }
         match next {
             Some(phase) => self.begun.insert(stage.clone(), (phase, now)),
@@ -133,9 +140,12 @@ impl Steps<'_> {
 
 /// All spans of a file; lines that are none are passed over.
 pub fn read(path: &Utf8Path) -> Result<Vec<Span>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("failed to read the timings `{path}`"))?;
-    let mut spans: Vec<Span> =
-        text.lines().filter_map(|line| serde_json::from_str(line.trim_end_matches(',')).ok()).collect();
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("failed to read the timings `{path}`"))?;
+    let mut spans: Vec<Span> = text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line.trim_end_matches(',')).ok())
+        .collect();
     spans.sort_by_key(|span| span.ts);
     Ok(spans)
 }
@@ -149,8 +159,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(dir.path()).unwrap().join("trace.json");
         let timings = Timings::to(Some(path.as_str()));
-        let mut steps =
-            timings.steps([("u1", "a"), ("u2", "b")].map(|(key, name)| (key.into(), name.into())).into_iter());
+        let mut steps = timings.steps(
+            [("u1", "a"), ("u2", "b")].map(|(key, name)| (key.into(), name.into())).into_iter(),
+        );
         let stage = |stage: &str| stage.to_owned();
         steps.add(&Event::Begun { stage: stage("u1") });
         steps.add(&Event::AtWork { stage: stage("u1") });
@@ -160,19 +171,32 @@ mod tests {
         steps.add(&Event::Done { stage: stage("u2"), cached: true });
         steps.add(&Event::Done { stage: stage("u2"), cached: true });
         steps.add(&Event::Begun { stage: stage("u9") });
-        let mut found: Vec<_> = read(&path).unwrap().into_iter().map(|span| (span.name, span.phase)).collect();
+        let mut found: Vec<_> =
+            read(&path).unwrap().into_iter().map(|span| (span.name, span.phase)).collect();
         found.sort();
         let span = |name: &str, phase| (name.to_owned(), phase);
-        assert_eq!(found, [span("a", Phase::Waiting), span("a", Phase::Engine), span("b", Phase::Cached)]);
+        assert_eq!(
+            found,
+            [span("a", Phase::Waiting), span("a", Phase::Engine), span("b", Phase::Cached)]
+        );
         let text = std::fs::read_to_string(&path).unwrap();
         let whole = format!("{}]", text.trim_end().trim_end_matches(','));
-        assert_eq!(serde_json::from_str::<Vec<serde_json::Value>>(&whole).unwrap().len(), 3, "{whole}");
+        assert_eq!(
+            serde_json::from_str::<Vec<serde_json::Value>>(&whole).unwrap().len(),
+            3,
+            "{whole}"
+        );
     }
 
     #[test]
     fn no_file_is_no_trouble() {
         Timings::to(None).add("a", Phase::Inputs, SystemTime::now(), SystemTime::now());
-        Timings::to(Some("/nonexistent/trace")).add("a", Phase::Inputs, SystemTime::now(), SystemTime::now());
+        Timings::to(Some("/nonexistent/trace")).add(
+            "a",
+            Phase::Inputs,
+            SystemTime::now(),
+            SystemTime::now(),
+        );
         assert!(read(Utf8Path::new("/nonexistent/trace")).is_err());
     }
 }

@@ -5,8 +5,8 @@
 //! is kept as [`Flag::Unknown`]: rustc, not this tool, decides what is an error.
 //!
 //! Source of the rules: `rustc --help -v`, and `getopts`, which rustc parses its command line with:
-//! short options may be clustered (`-vV`), a value may be joined (`-Ldir`, `--cfg=x`) or be the next
-//! word, and `--` ends the options.
+//! short options may be clustered (`-vV`), a value may be joined (`-Ldir`, `--cfg=x`) or be the
+//! next word, and `--` ends the options.
 
 use std::{fmt, io};
 
@@ -257,7 +257,11 @@ fn parse_long<'a>(long: &str, rest: &mut impl Iterator<Item = &'a String>) -> Ar
     }
 }
 
-fn parse_shorts<'a>(cluster: &str, rest: &mut impl Iterator<Item = &'a String>, args: &mut Vec<Arg>) {
+fn parse_shorts<'a>(
+    cluster: &str,
+    rest: &mut impl Iterator<Item = &'a String>,
+    args: &mut Vec<Arg>,
+) {
     for (at, short) in cluster.char_indices() {
         match TABLE.iter().find(|spec| spec.short == Some(short)) {
             Some(spec) if spec.takes_value => {
@@ -282,7 +286,10 @@ fn parse_shorts<'a>(cluster: &str, rest: &mut impl Iterator<Item = &'a String>, 
 /// Puts the lines of each `@file` in its place, as rustc does before it reads its options.
 ///
 /// `read` gives a file's text. Fails as it fails; a file may not name another one.
-pub fn expand_files(words: Vec<String>, read: impl Fn(&str) -> io::Result<String>) -> io::Result<Vec<String>> {
+pub fn expand_files(
+    words: Vec<String>,
+    read: impl Fn(&str) -> io::Result<String>,
+) -> io::Result<Vec<String>> {
     if !words.iter().any(|word| word.starts_with('@')) {
         return Ok(words);
     }
@@ -330,7 +337,12 @@ mod tests {
 
     #[test]
     fn values_are_joined_or_the_next_word() {
-        for line in [&["-C", "lto=thin"][..], &["-Clto=thin"], &["--codegen", "lto=thin"], &["--codegen=lto=thin"]] {
+        for line in [
+            &["-C", "lto=thin"][..],
+            &["-Clto=thin"],
+            &["--codegen", "lto=thin"],
+            &["--codegen=lto=thin"],
+        ] {
             case(line, &[(Flag::Codegen, Some("lto=thin"))]);
         }
         case(&["-Ldependency=/d"], &[(Flag::LibraryPath, Some("dependency=/d"))]);
@@ -343,7 +355,11 @@ mod tests {
         case(&["-vV"], &[(Flag::Verbose, None), (Flag::Version, None)]);
         case(
             &["-gOCopt-level=1"],
-            &[(Flag::Debuginfo, None), (Flag::Optimize, None), (Flag::Codegen, Some("opt-level=1"))],
+            &[
+                (Flag::Debuginfo, None),
+                (Flag::Optimize, None),
+                (Flag::Codegen, Some("opt-level=1")),
+            ],
         );
         case(&["-gx1"], &[(Flag::Debuginfo, None), (Flag::Unknown, Some("-x1"))]);
     }
@@ -379,7 +395,10 @@ mod tests {
     #[test]
     fn externs_have_options_names_and_paths() {
         let args = parse(&["--extern", "noprelude:std=/a/b=c.rlib", "--extern=proc_macro"]);
-        assert_eq!(args.externs().collect::<Vec<_>>(), [("std", Some("/a/b=c.rlib")), ("proc_macro", None)]);
+        assert_eq!(
+            args.externs().collect::<Vec<_>>(),
+            [("std", Some("/a/b=c.rlib")), ("proc_macro", None)]
+        );
     }
 
     #[test]
@@ -412,11 +431,14 @@ mod tests {
         let options = help.split("Additional help").next().unwrap();
         let mut seen = 0;
         for line in options.lines().map(str::trim).filter(|line| line.starts_with('-')) {
-            for word in line.split([',', ' ']).filter(|word| word.starts_with('-') && word.len() > 1) {
+            for word in
+                line.split([',', ' ']).filter(|word| word.starts_with('-') && word.len() > 1)
+            {
                 let name = word.trim_start_matches('-');
-                let known = TABLE
-                    .iter()
-                    .any(|spec| spec.long == Some(name) || spec.short.is_some_and(|short| name == short.to_string()));
+                let known = TABLE.iter().any(|spec| {
+                    spec.long == Some(name)
+                        || spec.short.is_some_and(|short| name == short.to_string())
+                });
                 assert!(known, "rustc's option {word} is not in the table");
                 seen += 1;
             }

@@ -1,7 +1,8 @@
-//! What a unit says of what it read: rustc's dep-info file (`*.d`) and messages, a build script's directives.
+//! What a unit says of what it read: rustc's dep-info file (`*.d`) and messages, a build script's
+//! directives.
 //!
-//! Source: `rustc_interface::passes::write_out_deps`. Paths are make rules with spaces escaped;
-//! `# env-dep:NAME` tells of a variable looked for and not found, `# env-dep:NAME=VALUE` of one read,
+//! Source: `rustc_interface::passes::write_out_deps`. Paths are make rules with spaces escaped; `#
+//! env-dep:NAME` tells of a variable looked for and not found, `# env-dep:NAME=VALUE` of one read,
 //! with newlines and backslashes of both escaped.
 
 use std::collections::BTreeSet;
@@ -10,7 +11,9 @@ use serde::Deserialize;
 
 /// The names of the variables that were looked up, there or not.
 pub fn variables(dep_info: &str) -> Vec<String> {
-    entries(dep_info).map(|entry| unescape(entry.split_once('=').map_or(entry, |(name, _)| name))).collect()
+    entries(dep_info)
+        .map(|entry| unescape(entry.split_once('=').map_or(entry, |(name, _)| name)))
+        .collect()
 }
 
 /// The values of the variables that were read.
@@ -18,11 +21,21 @@ pub fn values(dep_info: &str) -> Vec<String> {
     entries(dep_info).filter_map(|entry| Some(unescape(entry.split_once('=')?.1))).collect()
 }
 
-/// Dep-info that tells of the variable `other` instead of those `names`, which were looked up and not found.
-pub fn instead(dep_info: &str, names: &BTreeSet<String>, other: &str, value: Option<&str>) -> String {
-    let is_named = |line: &str| line.strip_prefix("# env-dep:").is_some_and(|entry| names.contains(&unescape(entry)));
-    let mut text: String =
-        dep_info.split_inclusive('\n').filter(|line| !is_named(line.trim_end_matches('\n'))).collect();
+/// Dep-info that tells of the variable `other` instead of those `names`, which were looked up and
+/// not found.
+pub fn instead(
+    dep_info: &str,
+    names: &BTreeSet<String>,
+    other: &str,
+    value: Option<&str>,
+) -> String {
+    let is_named = |line: &str| {
+        line.strip_prefix("# env-dep:").is_some_and(|entry| names.contains(&unescape(entry)))
+    };
+    let mut text: String = dep_info
+        .split_inclusive('\n')
+        .filter(|line| !is_named(line.trim_end_matches('\n')))
+        .collect();
     if text.len() < dep_info.len() {
         let value = value.map(|value| format!("={}", escape(value))).unwrap_or_default();
         text += &format!("# env-dep:{other}{value}\n");
@@ -38,10 +51,13 @@ fn entries(dep_info: &str) -> impl Iterator<Item = &str> {
     dep_info.lines().filter_map(|line| line.strip_prefix("# env-dep:"))
 }
 
-/// The name in rustc's complaint about each `env!` of a missing variable, in its rendered or JSON form.
+/// The name in rustc's complaint about each `env!` of a missing variable, in its rendered or JSON
+/// form.
 pub fn undefined_variables(diagnostics: &str) -> Vec<String> {
     let parts = diagnostics.split("environment variable `").skip(1);
-    parts.filter_map(|part| Some(part.split_once("` not defined at compile time")?.0.to_owned())).collect()
+    parts
+        .filter_map(|part| Some(part.split_once("` not defined at compile time")?.0.to_owned()))
+        .collect()
 }
 
 /// The files that rustc or a macro of the standard library could not read, as it names them.
@@ -53,7 +69,9 @@ pub fn unreadable_files(diagnostics: &str) -> Vec<String> {
 /// The files that rustc's JSON messages point into.
 pub fn pointed_at(diagnostics: &str) -> Vec<String> {
     let parts = diagnostics.split("\"file_name\":").skip(1);
-    parts.filter_map(|part| serde_json::Deserializer::from_str(part).into_iter().next()?.ok()).collect()
+    parts
+        .filter_map(|part| serde_json::Deserializer::from_str(part).into_iter().next()?.ok())
+        .collect()
 }
 
 /// The errors among diagnostics: the messages of JSON ones, and what is no JSON as it is.
@@ -71,7 +89,8 @@ pub fn errors(diagnostics: &str) -> Vec<String> {
     diagnostics.lines().filter_map(error).collect()
 }
 
-/// What macros themselves complain of in rustc's JSON messages: errors without a code, and what is said along with them.
+/// What macros themselves complain of in rustc's JSON messages: errors without a code, and what is
+/// said along with them.
 pub fn complaints_of_macros(diagnostics: &str) -> Vec<String> {
     #[derive(Deserialize)]
     struct Message {
@@ -81,7 +100,8 @@ pub fn complaints_of_macros(diagnostics: &str) -> Vec<String> {
         #[serde(default)]
         children: Vec<Message>,
     }
-    let messages = diagnostics.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
+    let messages =
+        diagnostics.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
     let of_macro = messages.filter(|message| message.level == "error" && message.code.is_none());
     of_macro
         .flat_map(|Message { message, children, .. }| {
@@ -90,11 +110,16 @@ pub fn complaints_of_macros(diagnostics: &str) -> Vec<String> {
         .collect()
 }
 
-/// The values of a directive that a build script gave to cargo: `cargo::NAME=VALUE`, with one colon or two.
+/// The values of a directive that a build script gave to cargo: `cargo::NAME=VALUE`, with one colon
+/// or two.
 pub fn directives(stdout: &str, name: &str) -> Vec<String> {
     let directive = |line: &str| {
         let line = line.trim_start().strip_prefix("cargo:")?;
-        line.strip_prefix(':').unwrap_or(line).strip_prefix(name)?.strip_prefix('=').map(str::to_owned)
+        line.strip_prefix(':')
+            .unwrap_or(line)
+            .strip_prefix(name)?
+            .strip_prefix('=')
+            .map(str::to_owned)
     };
     stdout.lines().filter_map(directive).collect()
 }
@@ -123,7 +148,8 @@ mod tests {
 
     #[test]
     fn variables_are_named_there_or_not() {
-        let text = "t/x.d: src/lib.rs\n\nsrc/lib.rs:\n\n# env-dep:A=1=2\n# env-dep:B\n# env-dep:C\\\\D\n";
+        let text =
+            "t/x.d: src/lib.rs\n\nsrc/lib.rs:\n\n# env-dep:A=1=2\n# env-dep:B\n# env-dep:C\\\\D\n";
         assert_eq!(variables(text), ["A", "B", "C\\D"]);
         assert_eq!(values(text), ["1=2"]);
         assert!(variables("x: y\n# checksum:blake3=0 file_len:1 src/a.rs\n").is_empty());
@@ -135,7 +161,10 @@ mod tests {
         let names = |name: &str| BTreeSet::from([name.to_owned()]);
         let rest = "x: y\n\n# env-dep:A_KEY=1\n# env-dep:B\n";
         assert_eq!(instead(text, &names("A_KEY"), "S", None), format!("{rest}# env-dep:S\n"));
-        assert_eq!(instead(text, &names("A_KEY"), "S", Some("a\\\n")), format!("{rest}# env-dep:S=a\\\\\\n\n"));
+        assert_eq!(
+            instead(text, &names("A_KEY"), "S", Some("a\\\n")),
+            format!("{rest}# env-dep:S=a\\\\\\n\n")
+        );
         assert_eq!(instead(text, &names("C"), "S", None), text);
     }
 
@@ -173,7 +202,8 @@ mod tests {
 
     #[test]
     fn a_failed_env_names_its_variable() {
-        let text = "error: environment variable `FOO` not defined at compile time\n --> src/main.rs";
+        let text =
+            "error: environment variable `FOO` not defined at compile time\n --> src/main.rs";
         assert_eq!(undefined_variables(text), ["FOO"]);
         assert!(undefined_variables("error: expected `;`").is_empty());
     }

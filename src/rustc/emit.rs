@@ -76,9 +76,17 @@ mod tests {
 
     #[test]
     fn entries_round_trip() {
-        for entry in
-            ["asm", "dep-info=x.d", "link", "llvm-bc", "llvm-ir", "metadata", "mir", "obj=a=b.o", "thin-link-bitcode"]
-        {
+        for entry in [
+            "asm",
+            "dep-info=x.d",
+            "link",
+            "llvm-bc",
+            "llvm-ir",
+            "metadata",
+            "mir",
+            "obj=a=b.o",
+            "thin-link-bitcode",
+        ] {
             assert_eq!(Emit::from(entry).to_string(), entry);
         }
         assert_eq!(Emit::from("link=a=b").path.as_deref(), Some("a=b"));

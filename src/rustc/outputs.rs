@@ -1,4 +1,5 @@
-//! The names of the files that a rustc command line writes, as far as cargo or another unit looks for them.
+//! The names of the files that a rustc command line writes, as far as cargo or another unit looks
+//! for them.
 //!
 //! Source: `rustc_session::output::out_filename`, for Linux.
 
@@ -25,7 +26,9 @@ pub fn of(args: &RustcArgs) -> Vec<(String, &'static str)> {
                 let file = match kind {
                     CrateType::Lib | CrateType::Rlib => format!("lib{stem}.rlib"),
                     CrateType::Staticlib => format!("lib{stem}.a"),
-                    CrateType::Dylib | CrateType::Cdylib | CrateType::ProcMacro => format!("lib{stem}.so"),
+                    CrateType::Dylib | CrateType::Cdylib | CrateType::ProcMacro => {
+                        format!("lib{stem}.so")
+                    }
                     _ => stem.clone(),
                 };
                 (file, "link")
@@ -51,10 +54,16 @@ mod tests {
     fn outputs_are_named_as_rustc_does() {
         let rest = "--crate-name a -C extra-filename=-1";
         let line = |more: &str| format!("{rest} {more}");
-        names(&line("--crate-type lib --emit=dep-info,metadata,link"), &["a-1.d", "liba-1.rmeta", "liba-1.rlib"]);
+        names(
+            &line("--crate-type lib --emit=dep-info,metadata,link"),
+            &["a-1.d", "liba-1.rmeta", "liba-1.rlib"],
+        );
         names(&line("--crate-type proc-macro --emit=dep-info,link"), &["a-1.d", "liba-1.so"]);
         names(&line("--test --emit=dep-info,link"), &["a-1.d", "a-1"]);
-        names(&line("--crate-type cdylib --crate-type rlib --emit=link"), &["liba-1.so", "liba-1.rlib"]);
+        names(
+            &line("--crate-type cdylib --crate-type rlib --emit=link"),
+            &["liba-1.so", "liba-1.rlib"],
+        );
         names(&line("--test --emit=dep-info,metadata"), &["a-1.d", "liba-1.rmeta"]);
     }
 }

@@ -17,8 +17,9 @@ impl Tool {
         Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, tool)| *tool)
     }
 
-    /// How many words cargo put before rustc's arguments: a compiler, behind the user's own wrappers, if any. Arguments
-    /// begin with an option, an `@file` or, where a person calls, a source.
+    /// How many words cargo put before rustc's arguments: a compiler, behind the user's own
+    /// wrappers, if any. Arguments begin with an option, an `@file` or, where a person calls, a
+    /// source.
     pub fn programs(words: &[String]) -> usize {
         let is_argument = |word: &String| word.starts_with(['-', '@']) || word.ends_with(".rs");
         words.iter().skip(1).position(is_argument).map_or(1, |at| at + 1)
@@ -31,7 +32,8 @@ mod tests {
 
     #[test]
     fn programs_come_before_arguments() {
-        let count = |line: &str| Tool::programs(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        let count =
+            |line: &str| Tool::programs(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
         for (line, expected) in [
             ("/t/bin/rustc -vV", 1),
             ("rustc - --crate-name ___", 1),

@@ -17,14 +17,17 @@ const FINGERPRINTS: &str = ".fingerprint";
 /// In a profile's folder, too.
 const CONTENTS: &[&str] = &["build", "deps", "examples", "incremental"];
 
-/// Whether a folder with just these entries is a target folder, or that of a profile in one. One with a manifest is a package,
-/// whatever else a user has cargo put there.
+/// Whether a folder with just these entries is a target folder, or that of a profile in one. One
+/// with a manifest is a package, whatever else a user has cargo put there.
 pub fn is_one<'a>(dir: &Path, names: impl Iterator<Item = &'a OsStr> + Clone) -> bool {
-    let has = |wanted: &[&str]| names.clone().any(|name| wanted.iter().any(|wanted| name == *wanted));
+    let has =
+        |wanted: &[&str]| names.clone().any(|name| wanted.iter().any(|wanted| name == *wanted));
     if has(&["Cargo.toml"]) {
         return false;
     }
-    has(&[NOTES]) || (has(LOCKS) || has(&[FINGERPRINTS])) && has(CONTENTS) || has(&[TAG]) && is_cargos(&dir.join(TAG))
+    has(&[NOTES])
+        || (has(LOCKS) || has(&[FINGERPRINTS])) && has(CONTENTS)
+        || has(&[TAG]) && is_cargos(&dir.join(TAG))
 }
 
 fn is_cargos(tag: &Path) -> bool {
@@ -58,7 +61,9 @@ mod tests {
     fn only_cargos_own_tag_counts() {
         let dir = tempfile::tempdir().unwrap();
         let signature = "Signature: 8a477f597d28d172789f06886806bc55\n";
-        for (text, expected) in [("", false), ("# This file is a cache directory tag created by cargo.\n", true)] {
+        for (text, expected) in
+            [("", false), ("# This file is a cache directory tag created by cargo.\n", true)]
+        {
             fs::write(dir.path().join(TAG), format!("{signature}{text}")).unwrap();
             assert_eq!(is_one(dir.path(), [OsStr::new(TAG)].into_iter()), expected, "{text}");
         }

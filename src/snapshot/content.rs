@@ -30,7 +30,8 @@ pub fn digest_while_copying(from: &Path, to: &mut impl Write) -> io::Result<(Str
             Ok(0) => return Ok((hex(&hasher.finalize()), data.permissions().mode())),
             Ok(count) => {
                 hasher.update(&buffer[..count]);
-                to.write_all(&buffer[..count]).map_err(|error| io::Error::new(error.kind(), Unwritten(error)))?;
+                to.write_all(&buffer[..count])
+                    .map_err(|error| io::Error::new(error.kind(), Unwritten(error)))?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -56,7 +57,8 @@ pub fn stamp(path: &Utf8Path) -> Result<String> {
     for entry in WalkDir::new(path).sort_by_file_name() {
         let entry = entry.with_context(|| format!("failed to read `{path}`"))?;
         let data = entry.metadata().with_context(|| format!("failed to read `{path}`"))?;
-        let name = entry.path().strip_prefix(path).unwrap_or(entry.path()).to_string_lossy().into_owned();
+        let name =
+            entry.path().strip_prefix(path).unwrap_or(entry.path()).to_string_lossy().into_owned();
         parts.push(format!("{name}\0{}\0{}.{}", data.len(), data.mtime(), data.mtime_nsec()));
     }
     Ok(digest(parts))

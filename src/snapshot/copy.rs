@@ -46,9 +46,11 @@ impl Item {
 /// What is in a copy, by path.
 pub type Listing = Vec<(Utf8PathBuf, Item)>;
 
-/// Where in its folder a copy is: out of reach of a `.dockerignore`, which an engine would obey at the root of what it is sent.
+/// Where in its folder a copy is: out of reach of a `.dockerignore`, which an engine would obey at
+/// the root of what it is sent.
 pub const INSIDE: &str = "p";
-/// From so many files on, a copy's listing is remembered, for the next copy to share with it what is the same.
+/// From so many files on, a copy's listing is remembered, for the next copy to share with it what
+/// is the same.
 const LARGE: usize = 100;
 
 /// What a copy of this is called.
@@ -69,8 +71,8 @@ pub fn folder_of(name: &str, cache: &Cache) -> Utf8PathBuf {
     cache.path(&format!("sources/{name}"))
 }
 
-/// Copies sources, which may be others by now, and returns what they have become. What is as it was in the copy called `last` is
-/// shared with that.
+/// Copies sources, which may be others by now, and returns what they have become. What is as it was
+/// in the copy called `last` is shared with that.
 pub fn copy(sources: &[Source], last: Option<&str>, cache: &Cache) -> Result<(String, Listing)> {
     let last = last.map(|last| Last::of(last, cache)).unwrap_or_default();
     let mut listing = Listing::new();
@@ -79,7 +81,9 @@ pub fn copy(sources: &[Source], last: Option<&str>, cache: &Cache) -> Result<(St
         fs::create_dir(&inside).on_disk(new, || format!("failed to make `{inside}`"))?;
         for source in sources {
             let copied = copy_one(source, &inside.join(&source.path), &last);
-            let item = copied.on_disk(new, || format!("failed to copy `{}` into the cache", source.file.display()))?;
+            let item = copied.on_disk(new, || {
+                format!("failed to copy `{}` into the cache", source.file.display())
+            })?;
             listing.extend(item.map(|item| (source.path.clone(), item)));
         }
         Ok(name_of(listing.iter().map(|(path, item)| (path, item))))
@@ -119,7 +123,8 @@ fn copy_file(source: &Source, to: &Utf8Path) -> io::Result<Option<Item>> {
     }
 }
 
-/// Whether an error of reading tells that there is nothing to be given, and not that something is wrong with the machine.
+/// Whether an error of reading tells that there is nothing to be given, and not that something is
+/// wrong with the machine.
 pub fn is_no_file(error: &io::Error) -> bool {
     let kinds = [ErrorKind::NotFound, ErrorKind::PermissionDenied, ErrorKind::IsADirectory];
     kinds.contains(&error.kind()) && !error.get_ref().is_some_and(|error| error.is::<Unwritten>())

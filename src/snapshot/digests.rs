@@ -21,8 +21,9 @@ use crate::{
     util::{digest::digest, state_dir::Cache},
 };
 
-/// Two changes within this time, in nanoseconds, may have the same time on some file systems: what was that new when it was
-/// read may have changed once more without a sign. The coarsest, FAT's, is two seconds.
+/// Two changes within this time, in nanoseconds, may have the same time on some file systems: what
+/// was that new when it was read may have changed once more without a sign. The coarsest, FAT's, is
+/// two seconds.
 const TICK: i64 = 2_000_000_000;
 
 /// What is remembered of the files in a part of a folder, and of its last copy.
@@ -60,8 +61,8 @@ impl Memory {
         self.copy = Some(name.to_owned());
     }
 
-    /// What was found, with the digests of files: of those that changed since they were last read, by reading them. What cannot be
-    /// read is left out.
+    /// What was found, with the digests of files: of those that changed since they were last read,
+    /// by reading them. What cannot be read is left out.
     pub fn sources(&mut self, found: &[Entry]) -> Result<Vec<Source>> {
         let began = now();
         let mut sources = Vec::with_capacity(found.len());
@@ -73,19 +74,28 @@ impl Memory {
                 Kind::File { file, stamp } => match self.digest(path, file, stamp, began) {
                     Ok(digest) => (Item::File { mode: mode_of(stamp.mode), digest }, file.clone()),
                     Err(error) if is_no_file(&error) => continue,
-                    Err(error) => return Err(error).context(format!("failed to read `{}`", file.display())),
+                    Err(error) => {
+                        return Err(error).context(format!("failed to read `{}`", file.display()));
+                    }
                 },
             };
             sources.push(Source { path: path.clone(), item, file });
         }
         if self.is_new {
-            let there: HashSet<&Utf8Path> = found.iter().map(|entry| entry.path.as_path()).collect();
+            let there: HashSet<&Utf8Path> =
+                found.iter().map(|entry| entry.path.as_path()).collect();
             self.files.retain(|path, _| there.contains(path.as_path()));
         }
         Ok(sources)
     }
 
-    fn digest(&mut self, path: &Utf8Path, file: &Path, stamp: &Stamp, began: i64) -> io::Result<String> {
+    fn digest(
+        &mut self,
+        path: &Utf8Path,
+        file: &Path,
+        stamp: &Stamp,
+        began: i64,
+    ) -> io::Result<String> {
         if let Some(known) = self.files.get(path).filter(|known| known.stamp == *stamp) {
             return Ok(known.digest.clone());
         }
@@ -97,7 +107,10 @@ impl Memory {
     /// Not what may change again without a sign.
     fn remember(&mut self, path: &Utf8Path, stamp: &Stamp, digest: &str, read: i64) {
         if is_settled(stamp.latest(), read) {
-            self.files.insert(path.to_owned(), Remembered { stamp: stamp.clone(), digest: digest.to_owned() });
+            self.files.insert(
+                path.to_owned(),
+                Remembered { stamp: stamp.clone(), digest: digest.to_owned() },
+            );
             self.is_new = true;
         }
     }
@@ -126,13 +139,20 @@ impl Whole {
     }
 
     /// Remembers what a copy of the part is called of which this was found, before it was read.
-    pub fn save(place: &Utf8Path, found: &[Entry], began: i64, name: &str, cache: &Cache) -> Result<()> {
+    pub fn save(
+        place: &Utf8Path,
+        found: &[Entry],
+        began: i64,
+        name: &str,
+        cache: &Cache,
+    ) -> Result<()> {
         let (stamp, _) = scan::fingerprint(found);
         cache.write(&Self::record(place), &Self { stamp, began, name: name.to_owned() })
     }
 }
 
-/// Whether what was last changed at one time could not change again without a sign when it was read at another.
+/// Whether what was last changed at one time could not change again without a sign when it was read
+/// at another.
 fn is_settled(latest: i64, read: i64) -> bool {
     latest < read - TICK
 }
@@ -195,8 +215,12 @@ mod tests {
         let place = Utf8Path::from_path(dir.path()).unwrap();
         let cache = Cache::open(place.join("cache")).unwrap();
         let file = dir.path().join("a");
-        let found =
-            || vec![Entry { path: "a".into(), kind: Kind::File { file: file.clone(), stamp: stamp_of(&file) } }];
+        let found = || {
+            vec![Entry {
+                path: "a".into(),
+                kind: Kind::File { file: file.clone(), stamp: stamp_of(&file) },
+            }]
+        };
         fs::write(&file, "one").unwrap();
         let known = || Whole::of(place, &found(), &cache).map(|whole| whole.name);
         Whole::save(place, &found(), stamp_of(&file).latest() + TICK / 2, "s1", &cache).unwrap();

@@ -1,4 +1,5 @@
-//! Folders as they were at one moment: what is in them, digested, and copied to where nobody writes to it.
+//! Folders as they were at one moment: what is in them, digested, and copied to where nobody writes
+//! to it.
 
 pub mod cargo_target;
 pub mod content;

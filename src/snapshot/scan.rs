@@ -20,7 +20,8 @@ use crate::{snapshot::cargo_target, util::digest::digest};
 pub enum Extent {
     /// All but target folders, the repository's own version control and this tool's cache.
     Sources,
-    /// What a unit made. Links in it stay links: where they lead is for the unit's container to say, not for this machine.
+    /// What a unit made. Links in it stay links: where they lead is for the unit's container to
+    /// say, not for this machine.
     Everything,
 }
 
@@ -35,7 +36,8 @@ pub struct Rules<'a> {
     pub wanted: &'a [Utf8PathBuf],
     /// The tree around the root in which links are followed.
     pub reach: &'a Utf8Path,
-    /// Whether links to files are followed anywhere: those in a package of the user's are the user's word.
+    /// Whether links to files are followed anywhere: those in a package of the user's are the
+    /// user's word.
     pub is_own: bool,
 }
 
@@ -60,7 +62,8 @@ pub enum Kind {
     PlanRequest,
 }
 
-/// What changes whenever somebody writes to a file or puts another one in its place. Times are in nanoseconds since 1970.
+/// What changes whenever somebody writes to a file or puts another one in its place. Times are in
+/// nanoseconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     pub size: u64,
@@ -72,7 +75,8 @@ pub struct Stamp {
 
 impl Stamp {
     pub fn of(data: &fs::Metadata) -> Self {
-        let nanos = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+        let nanos =
+            |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
         Self {
             size: data.len(),
             mode: data.mode() & 0o777,
@@ -98,11 +102,14 @@ impl Stamp {
     }
 }
 
-/// Looks at all below a folder: each folder comes before what is in it. What cannot be read, and what has a name that cannot be sent,
-/// is left out: it matters only if a unit needs it. Fails only if the folder itself cannot be listed.
+/// Looks at all below a folder: each folder comes before what is in it. What cannot be read, and
+/// what has a name that cannot be sent, is left out: it matters only if a unit needs it. Fails only
+/// if the folder itself cannot be listed.
 pub fn scan(root: &Utf8Path, rules: &Rules<'_>) -> Result<Vec<Entry>> {
-    let real_root = root.canonicalize().with_context(|| format!("failed to find the folder `{root}`"))?;
-    let names = list(root.as_std_path()).with_context(|| format!("failed to read the folder `{root}`"))?;
+    let real_root =
+        root.canonicalize().with_context(|| format!("failed to find the folder `{root}`"))?;
+    let names =
+        list(root.as_std_path()).with_context(|| format!("failed to read the folder `{root}`"))?;
     let (around, entries) = (vec![real_root.clone()], vec![]);
     let mut walk = Walk { root, real_root, rules, around, entries };
     walk.all_in(root.as_std_path(), Utf8Path::new(""), names, false);
@@ -156,14 +163,24 @@ fn list(dir: &Path) -> io::Result<Names> {
 impl<'a> Rules<'a> {
     /// By which all below a root counts.
     pub fn everything(root: &'a Utf8Path, cache: &'a Utf8Path) -> Self {
-        Self { extent: Extent::Everything, target: None, cache, wanted: &[], reach: root, is_own: false }
+        Self {
+            extent: Extent::Everything,
+            target: None,
+            cache,
+            wanted: &[],
+            reach: root,
+            is_own: false,
+        }
     }
 
     fn leave_out(&self, dir: &Utf8Path, names: &Names) -> bool {
         self.extent == Extent::Sources
             && (Some(dir) == self.target
                 || dir == self.cache
-                || cargo_target::is_one(dir.as_std_path(), names.iter().map(|(name, _)| name.as_os_str())))
+                || cargo_target::is_one(
+                    dir.as_std_path(),
+                    names.iter().map(|(name, _)| name.as_os_str()),
+                ))
     }
 
     fn wants(&self, path: &Utf8Path) -> bool {
@@ -191,7 +208,8 @@ impl Walk<'_> {
             let (Ok(kind), Some(name)) = (entry.file_type(), name.to_str()) else { continue };
             let (path, relative) = (dir.join(name), relative.join(name));
             let place = self.root.join(&relative);
-            let is_excluded = is_excluded || self.rules.extent == Extent::Sources && is_own_version_control(&relative);
+            let is_excluded = is_excluded
+                || self.rules.extent == Extent::Sources && is_own_version_control(&relative);
             let is_excluded = is_excluded && !self.rules.wants(&place);
             if is_excluded && !self.rules.wants_something_in(&place) {
                 continue;
@@ -211,7 +229,8 @@ impl Walk<'_> {
     fn folder(&mut self, dir: &Path, relative: Utf8PathBuf, is_excluded: bool) {
         let Ok(names) = list(dir) else { return };
         let place = self.root.join(&relative);
-        let is_excluded = is_excluded || !self.rules.wants(&place) && self.rules.leave_out(&place, &names);
+        let is_excluded =
+            is_excluded || !self.rules.wants(&place) && self.rules.leave_out(&place, &names);
         if is_excluded && !self.rules.wants_something_in(&place) {
             return;
         }
@@ -225,23 +244,28 @@ impl Walk<'_> {
         self.entries.push(Entry { path, kind: Kind::File { file, stamp: Stamp::of(&data) } });
     }
 
-    /// A link within the root stays one. One that leads out, but not too far, counts as what it leads to.
+    /// A link within the root stays one. One that leads out, but not too far, counts as what it
+    /// leads to.
     fn link(&mut self, link: &Path, relative: Utf8PathBuf) {
-        let Some(text) = fs::read_link(link).ok().and_then(|text| text.into_os_string().into_string().ok()) else {
+        let Some(text) =
+            fs::read_link(link).ok().and_then(|text| text.into_os_string().into_string().ok())
+        else {
             return;
         };
-        let target = link
-            .canonicalize()
-            .ok()
-            .filter(|target| self.rules.extent == Extent::Sources && !target.starts_with(&self.real_root));
+        let target = link.canonicalize().ok().filter(|target| {
+            self.rules.extent == Extent::Sources && !target.starts_with(&self.real_root)
+        });
         let stays = Entry { path: relative.clone(), kind: Kind::Link(text) };
         let Some(target) = target else { return self.entries.push(stays) };
-        let is_within_reach = target.starts_with(self.rules.reach) || self.rules.is_own && target.is_file();
+        let is_within_reach =
+            target.starts_with(self.rules.reach) || self.rules.is_own && target.is_file();
         if !is_within_reach {
             return self.entries.push(stays);
         }
-        // A folder that holds the link has no end, and links that lead to each other's folders have many.
-        let is_around = self.around.len() > DEEPEST || self.around.iter().any(|around| around.starts_with(&target));
+        // A folder that holds the link has no end, and links that lead to each other's folders have
+        // many.
+        let is_around = self.around.len() > DEEPEST
+            || self.around.iter().any(|around| around.starts_with(&target));
         match fs::metadata(&target) {
             Ok(data) if data.is_file() => self.file(target, relative, Ok(data)),
             Ok(data) if data.is_dir() && !is_around => {

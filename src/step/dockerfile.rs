@@ -1,7 +1,7 @@
 //! Dockerfiles as values; `Display` is the only place that escapes.
 //!
-//! Source of the syntax: the Dockerfile reference, and BuildKit's `frontend/dockerfile/parser` for how a
-//! line is taken apart.
+//! Source of the syntax: the Dockerfile reference, and BuildKit's `frontend/dockerfile/parser` for
+//! how a line is taken apart.
 
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -70,7 +70,9 @@ impl Stage<'_> {
         writeln!(f, "FROM {} AS {}", self.from, self.name)?;
         self.instructions.iter().try_for_each(|instruction| match instruction {
             Instruction::Run(run) => run.write(self.name, style, f),
-            Instruction::Copy { from, source, target } => writeln!(f, "COPY --from={from} {source} {target}"),
+            Instruction::Copy { from, source, target } => {
+                writeln!(f, "COPY --from={from} {source} {target}")
+            }
         })?;
         f.write_char('\n')
     }
@@ -80,7 +82,8 @@ impl Run {
     /// One mount and one word a line: the parser takes no line over 64 KiB.
     fn write(&self, stage: &str, style: Style<'_>, f: &mut Formatter<'_>) -> fmt::Result {
         let mut arguments = Vec::new();
-        let mounts: Vec<String> = self.mounts.iter().map(|mount| mount.text(stage, &mut arguments)).collect();
+        let mounts: Vec<String> =
+            self.mounts.iter().map(|mount| mount.text(stage, &mut arguments)).collect();
         for (at, value) in arguments.iter().enumerate() {
             writeln!(f, "ARG P{at}={}", quoted(value))?;
         }
@@ -103,11 +106,13 @@ impl Run {
 
 /// Writes words as variables of a stage, quoted for a shell; returns the few words that run them.
 ///
-/// BuildKit repeats what a `RUN` says in the step's name and progress, and in the description of all that the step
-/// leaves, which it reads anew for each record whenever it looks for one to drop. Variables it has once.
+/// BuildKit repeats what a `RUN` says in the step's name and progress, and in the description of
+/// all that the step leaves, which it reads anew for each record whenever it looks for one to drop.
+/// Variables it has once.
 fn write_variables(argv: &[String], f: &mut impl Write) -> Result<Vec<String>, fmt::Error> {
     // What is in a variable has no line's end: the shell puts it in.
-    let in_shell = |word: &String| word.split('\n').map(quote::word).collect::<Vec<_>>().join("\"$n\"");
+    let in_shell =
+        |word: &String| word.split('\n').map(quote::word).collect::<Vec<_>>().join("\"$n\"");
     let text: Vec<char> = argv.iter().map(in_shell).collect::<Vec<_>>().join(" ").chars().collect();
     let (mut names, mut values) = (String::new(), String::new());
     for (at, part) in text.chunks(LONGEST_LINE / 4).enumerate() {
@@ -122,18 +127,30 @@ fn write_variables(argv: &[String], f: &mut impl Write) -> Result<Vec<String>, f
 impl Mount {
     /// What the stage of this name put into its [`Mount::Keep`] folder in an earlier build.
     pub fn kept(stage: &str, source: &str, target: &str) -> Self {
-        Self::Cache { id: keep_id(stage), source: source.to_owned(), target: target.to_owned(), writable: false }
+        Self::Cache {
+            id: keep_id(stage),
+            source: source.to_owned(),
+            target: target.to_owned(),
+            writable: false,
+        }
     }
 
     /// The folder of [`Mount::Keep`] of the stage of this name, for another one to fill.
     pub fn keep(stage: &str, target: &str) -> Self {
-        Self::Cache { id: keep_id(stage), source: "/".to_owned(), target: target.to_owned(), writable: true }
+        Self::Cache {
+            id: keep_id(stage),
+            source: "/".to_owned(),
+            target: target.to_owned(),
+            writable: true,
+        }
     }
 
     /// The stage and the source that [`Self::kept`] made this of; `None` if it is something else.
     pub fn as_kept(&self) -> Option<(&str, &str)> {
         match self {
-            Self::Cache { id, source, writable: false, .. } => Some((id.strip_prefix(KEEP_ID)?, source)),
+            Self::Cache { id, source, writable: false, .. } => {
+                Some((id.strip_prefix(KEEP_ID)?, source))
+            }
             _ => None,
         }
     }
@@ -142,17 +159,25 @@ impl Mount {
         Self::Secret { id: id.to_owned() }
     }
 
-    /// The value of `--mount`. BuildKit reads it byte by byte, so what is not ASCII goes to `arguments`, whose
-    /// values it expands.
+    /// The value of `--mount`. BuildKit reads it byte by byte, so what is not ASCII goes to
+    /// `arguments`, whose values it expands.
     fn text<'a>(&'a self, stage: &str, arguments: &mut Vec<&'a str>) -> String {
         match self {
             Self::Bind { from, source, target, writable } => {
-                let (source, target) = (field("source", source, arguments), field("target", target, arguments));
-                format!("type=bind,from={from},{source},{target}{}", if *writable { ",rw" } else { "" })
+                let (source, target) =
+                    (field("source", source, arguments), field("target", target, arguments));
+                format!(
+                    "type=bind,from={from},{source},{target}{}",
+                    if *writable { ",rw" } else { "" }
+                )
             }
             Self::Cache { id, source, target, writable } => {
-                let (source, target) = (field("source", source, arguments), field("target", target, arguments));
-                format!("type=cache,id={id},{source},{target}{}", if *writable { "" } else { ",ro" })
+                let (source, target) =
+                    (field("source", source, arguments), field("target", target, arguments));
+                format!(
+                    "type=cache,id={id},{source},{target}{}",
+                    if *writable { "" } else { ",ro" }
+                )
             }
             Self::Keep { target } => {
                 format!("type=cache,id={},{}", keep_id(stage), field("target", target, arguments))
@@ -200,9 +225,10 @@ fn escape(text: &str, special: &[char]) -> String {
 
 /// A JSON string that the line-based parser above JSON leaves alone.
 ///
-/// It drops lines that begin with `#`, takes `<<WORD` for a heredoc, ends lines at 64 KiB and reads a
-/// backslash before a line's end in its own way; and where it names the step, it puts the stage's variables in. So the
-/// characters of all that are written as escapes, and a long string is continued on further lines.
+/// It drops lines that begin with `#`, takes `<<WORD` for a heredoc, ends lines at 64 KiB and reads
+/// a backslash before a line's end in its own way; and where it names the step, it puts the stage's
+/// variables in. So the characters of all that are written as escapes, and a long string is
+/// continued on further lines.
 struct JsonString<'a>(&'a str);
 
 const LONGEST_LINE: usize = 32 * 1024;
@@ -220,7 +246,10 @@ impl Display for JsonString<'_> {
                 '"' => write!(f, "\\\"").map(|()| 2)?,
                 '\n' => write!(f, "\\n").map(|()| 2)?,
                 // Blanks at the start of a line might be taken for indentation.
-                c if matches!(c, '\\' | '#' | '<' | '$') || c.is_control() || c.is_whitespace() && column == 0 => {
+                c if matches!(c, '\\' | '#' | '<' | '$')
+                    || c.is_control()
+                    || c.is_whitespace() && column == 0 =>
+                {
                     write!(f, "\\u{:04x}", u32::from(c)).map(|()| 6)?
                 }
                 c => f.write_char(c).map(|()| c.len_utf8())?,
@@ -242,9 +271,17 @@ mod tests {
 
     #[track_caller]
     fn bind(target: &str, expected: &str) {
-        let mount = Mount::Bind { from: "a".into(), source: "/s".into(), target: target.into(), writable: false };
+        let mount = Mount::Bind {
+            from: "a".into(),
+            source: "/s".into(),
+            target: target.into(),
+            writable: false,
+        };
         let text = text(Run { mounts: vec![mount], argv: vec![] });
-        assert_eq!(text.lines().nth(1).unwrap(), format!("  --mount=type=bind,from=a,source=/s,{expected} \\"));
+        assert_eq!(
+            text.lines().nth(1).unwrap(),
+            format!("  --mount=type=bind,from=a,source=/s,{expected} \\")
+        );
     }
 
     #[test]
@@ -258,7 +295,12 @@ mod tests {
 
     #[test]
     fn letters_beyond_ascii_go_through_arguments() {
-        let mount = Mount::Bind { from: "a".into(), source: "/s".into(), target: "/ü $x".into(), writable: false };
+        let mount = Mount::Bind {
+            from: "a".into(),
+            source: "/s".into(),
+            target: "/ü $x".into(),
+            writable: false,
+        };
         let text = text(Run { mounts: vec![mount], argv: vec![] });
         assert!(text.starts_with("ARG P0=\"/ü \\$x\"\nRUN"), "{text}");
         assert!(text.contains("target=${P0} \\"), "{text}");
@@ -268,7 +310,9 @@ mod tests {
     fn words_survive_the_line_parser() {
         let word = "#!a\n# b <<EOF \"q\" \\ é\u{1}".to_owned();
         let text = text(Run { mounts: vec![], argv: vec![word.clone()] });
-        assert!(!text.lines().any(|line| line.trim_start().starts_with('#')) && !text.contains("<<"));
+        assert!(
+            !text.lines().any(|line| line.trim_start().starts_with('#')) && !text.contains("<<")
+        );
         let json = text.trim_start_matches("RUN --network=none \\\n").trim();
         assert_eq!(serde_json::from_str::<Vec<String>>(json).unwrap(), [word]);
     }
@@ -280,13 +324,16 @@ mod tests {
         let words = ["printf", "%s\\0", "", odd, "\n", &long].map(str::to_owned);
         let mut dockerfile = String::new();
         let argv = write_variables(&words, &mut dockerfile).unwrap();
-        assert!(dockerfile.lines().count() > 2 && dockerfile.lines().all(|line| line.len() < 65_000));
+        assert!(
+            dockerfile.lines().count() > 2 && dockerfile.lines().all(|line| line.len() < 65_000)
+        );
         let variables = dockerfile.lines().map(|line| {
             let (name, value) = line.strip_prefix("ENV ").unwrap().split_once('=').unwrap();
             let value = value.strip_prefix('"').unwrap().strip_suffix('"').unwrap();
             (name, value.replace("\\\"", "\"").replace("\\$", "$").replace("\\\\", "\\"))
         });
-        let said = std::process::Command::new(&argv[0]).args(&argv[1..]).envs(variables).output().unwrap();
+        let said =
+            std::process::Command::new(&argv[0]).args(&argv[1..]).envs(variables).output().unwrap();
         let said = String::from_utf8(said.stdout).unwrap();
         assert_eq!(said.split_terminator('\0').collect::<Vec<_>>(), words[2..]);
     }
@@ -306,9 +353,19 @@ mod tests {
         let run = Run {
             mounts: vec![
                 Mount::Secret { id: "n".into() },
-                Mount::Cache { id: "c".into(), source: "/a".into(), target: "/c".into(), writable: false },
+                Mount::Cache {
+                    id: "c".into(),
+                    source: "/a".into(),
+                    target: "/c".into(),
+                    writable: false,
+                },
                 Mount::Keep { target: "/k".into() },
-                Mount::Bind { from: "s".into(), source: "/".into(), target: "/w".into(), writable: true },
+                Mount::Bind {
+                    from: "s".into(),
+                    source: "/".into(),
+                    target: "/w".into(),
+                    writable: true,
+                },
             ],
             argv: vec!["rustc".into(), "-vV".into()],
         };
@@ -326,9 +383,11 @@ mod tests {
         };
         assert_eq!(
             file.to_string(),
-            "# syntax=docker/dockerfile:1\nFROM img AS base\n\nFROM base AS u\nRUN --network=none \\\n  \
+            "# syntax=docker/dockerfile:1\nFROM img AS base\n\nFROM base AS u\nRUN --network=none \
+             \\\n  \
              --mount=type=secret,id=n \\\n  --mount=type=cache,id=c,source=/a,target=/c,ro \\\n  \
-             --mount=type=cache,id=rustcbuildx-u,target=/k \\\n  --mount=type=bind,from=s,source=/,target=/w,rw \\\n  [\"rustc\", \\\n   \"-vV\"]\n\n\
+             --mount=type=cache,id=rustcbuildx-u,target=/k \\\n  \
+             --mount=type=bind,from=s,source=/,target=/w,rw \\\n  [\"rustc\", \\\n   \"-vV\"]\n\n\
              FROM scratch AS out\nCOPY --from=u /o /\n\n"
         );
     }

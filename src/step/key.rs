@@ -1,4 +1,5 @@
-//! Keys: the digest of all that decides a unit's outcome. Where two units have the same key, the outcome of one serves the other.
+//! Keys: the digest of all that decides a unit's outcome. Where two units have the same key, the
+//! outcome of one serves the other.
 //!
 //! | part of a key | why |
 //! |---|---|
@@ -6,11 +7,12 @@
 //! | the command, word by word, in order | rustc's options are sensitive to their order |
 //! | the variables that the unit gets | a crate may bake in any of them |
 //! | of a secret variable, a keyed digest of its value | its value is in no Dockerfile |
-//! | the working folder, the output folder and the umask | they are in messages, debug information and modes |
-//! | each mount, by the key of the step that made it, or by the digest of its files | so a key stands for everything below it |
+//! | the working folder | messages and debug information contain it |
+//! | the output folder and the umask | they are in dep-info and in the modes of files |
+//! | each mount, by the key of its step or the digest of its files | all that is below decides, too |
 //!
-//! A cache buster, where a step is to be one that no cache holds, makes another key. The key then becomes the name of the step's
-//! process: see [`Step::called`](crate::step::spec::Step::called).
+//! A cache buster, where a step is to be one that no cache holds, makes another key. The key then
+//! becomes the name of the step's process: see [`Step::called`](crate::step::spec::Step::called).
 
 use crate::{step::dockerfile::Run, util::digest::digest};
 

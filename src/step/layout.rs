@@ -4,7 +4,8 @@
 ///
 /// Not right below the root: to digest a folder, BuildKit walks all of the folder that it is in.
 pub const OUT: &str = "/rustcbuildx/outcome";
-/// Where a step puts a copy of its outcome for the steps of later builds; see [`crate::engine::kept`].
+/// Where a step puts a copy of its outcome for the steps of later builds; see
+/// [`crate::engine::kept`].
 pub const KEPT: &str = "/rustcbuildx/kept";
 /// Under [`OUT`] and [`KEPT`]: the files the unit wrote.
 pub const FILES: &str = "files";
@@ -14,22 +15,25 @@ pub const STDOUT: &str = "stdout";
 pub const STDERR: &str = "stderr";
 /// Under [`OUT`]: the process's exit status as a shell gives it.
 pub const STATUS: &str = "status";
-/// Under [`OUT`]: a number each build makes anew. Finding another build's means that the engine reused that build's
-/// outcome.
+/// Under [`OUT`]: a number each build makes anew. Finding another build's means that the engine
+/// reused that build's outcome.
 pub const BUILD_ID: &str = "nonce";
 /// Under [`OUT`]: there if the files were left in the engine; see [`crate::target::left`].
 pub const LEFT: &str = "left";
-/// The secret with the build's number, how many threads a compiler may use and, where they are bounded, how many of the
-/// build's processes may run at once, or `all` for one on each processor. A secret is no part of the cache key.
+/// The secret with the build's number, how many threads a compiler may use and, where they are
+/// bounded, how many of the build's processes may run at once, or `all` for one on each processor.
+/// A secret is no part of the cache key.
 pub const BUILD_SECRET: &str = "RUSTCBUILDX_BUILD";
-/// Where a step finds what the engine kept of crates, a folder for each: links lead there from their places. Some processes tell
-/// where a link leads, as a linker does of its inputs when it fails.
+/// Where a step finds what the engine kept of crates, a folder for each: links lead there from
+/// their places. Some processes tell where a link leads, as a linker does of its inputs when it
+/// fails.
 pub const CRATES: &str = "/rustcbuildx/crates";
 /// What a step says begins so that misses one of those.
 pub const MISSED: &str = "open /rustcbuildx/crates";
 /// Lock files shared by all steps of a build.
 pub const JOB_TOKENS: &str = "/rustcbuildx/slots";
-/// The cache mount of lock files: alone among them it holds nothing that a unit's outcome depends on.
+/// The cache mount of lock files: alone among them it holds nothing that a unit's outcome depends
+/// on.
 pub const JOB_TOKENS_ID: &str = "rustcbuildx-slots";
 /// The folder of the `git` that notes that it was called: first in a build script's `PATH`.
 pub const BIN: &str = "/rustcbuildx/bin";

@@ -36,8 +36,8 @@ pub fn unit(step: &Step, style: Style<'_>) -> Plan {
     steps.plan(vec![], &step.key, style)
 }
 
-/// Plans many units: those `wanted` among `steps`, which come after all that they are made from, and those to be `left`
-/// in the engine. The result has a folder for the outcome of each.
+/// Plans many units: those `wanted` among `steps`, which come after all that they are made from,
+/// and those to be `left` in the engine. The result has a folder for the outcome of each.
 pub fn units(steps: &[Step], wanted: &[&str], left: &[&str], style: Style<'_>) -> Plan {
     let steps = Steps::of(steps);
     let outcome = |key: &str, target: String| Mount::Bind {
@@ -51,8 +51,8 @@ pub fn units(steps: &[Step], wanted: &[&str], left: &[&str], style: Style<'_>) -
     steps.plan(gathering.into_iter().collect(), GATHER, style)
 }
 
-/// Takes out what an engine keeps of units, none of which is made: the result has a folder for each that it keeps. A `nonce`
-/// that was never used before makes it a step that no cache holds.
+/// Takes out what an engine keeps of units, none of which is made: the result has a folder for each
+/// that it keeps. A `nonce` that was never used before makes it a step that no cache holds.
 pub fn take(base: &str, wanted: &[&str], left: &[&str], build_id: &str, style: Style<'_>) -> Plan {
     let mut gather = gather(wanted, left, |key, target| Mount::kept(key, "/", &target));
     if let Some(script) = gather.argv.last_mut() {
@@ -67,7 +67,8 @@ const ONLY_WHOLE: &str = r#" && cd /rustcbuildx/outcome && rest= && for key in *
   [ -e "$key/files" ] && [ -e "$key/status" ] || rest="$rest $key"
 done && rm -rf $rest"#;
 
-/// Asks what an engine keeps of units: the result has an empty folder for each of which it keeps files. A `nonce` as in [`take`].
+/// Asks what an engine keeps of units: the result has an empty folder for each of which it keeps
+/// files. A `nonce` as in [`take`].
 pub fn ask(base: &str, keys: &[&str], build_id: &str, style: Style<'_>) -> Plan {
     let (name, folder) = ("ask", "/rustcbuildx/in");
     let mounts = keys.iter().map(|key| Mount::kept(key, "/", &format!("{folder}/{key}"))).collect();
@@ -79,7 +80,8 @@ const ASK: &str = r#"mkdir -p /rustcbuildx/outcome && cd "$1" && for key in *; d
   [ ! "$(ls -A "$key/files" "$key/p" 2>/dev/null)" ] || mkdir "/rustcbuildx/outcome/$key" || exit
 done"#;
 
-/// The steps of these keys and all that they are made from, each behind those; `step` gives that of a key.
+/// The steps of these keys and all that they are made from, each behind those; `step` gives that of
+/// a key.
 pub fn in_order(keys: &[&str], mut step: impl FnMut(&str) -> Result<Step>) -> Result<Vec<Step>> {
     fn add(
         key: &str,
@@ -100,18 +102,36 @@ pub fn in_order(keys: &[&str], mut step: impl FnMut(&str) -> Result<Step>) -> Re
     Ok(steps)
 }
 
-/// Has an engine keep the outcomes of stages that it did not make: those in folders of these names below `folder`. A `nonce`
-/// that was never used before makes it a step that no cache holds.
-pub fn supply(base: &str, folder: &Utf8Path, stages: &[&str], build_id: &str, style: Style<'_>) -> Plan {
+/// Has an engine keep the outcomes of stages that it did not make: those in folders of these names
+/// below `folder`. A `nonce` that was never used before makes it a step that no cache holds.
+pub fn supply(
+    base: &str,
+    folder: &Utf8Path,
+    stages: &[&str],
+    build_id: &str,
+    style: Style<'_>,
+) -> Plan {
     let (from, name, given) = ("given", "supply", "/rustcbuildx/given");
-    let source = Mount::Bind { from: from.into(), source: "/".into(), target: given.into(), writable: false };
+    let source = Mount::Bind {
+        from: from.into(),
+        source: "/".into(),
+        target: given.into(),
+        writable: false,
+    };
     let keep = |key: &&str| Mount::keep(key, &format!("{KEPT}/{key}"));
-    let words = ["/bin/sh", "-c", SUPPLY, build_id].into_iter().chain(stages.iter().copied()).map(str::to_owned);
-    let run = Run { mounts: [source].into_iter().chain(stages.iter().map(keep)).collect(), argv: words.collect() };
+    let words = ["/bin/sh", "-c", SUPPLY, build_id]
+        .into_iter()
+        .chain(stages.iter().copied())
+        .map(str::to_owned);
+    let run = Run {
+        mounts: [source].into_iter().chain(stages.iter().map(keep)).collect(),
+        argv: words.collect(),
+    };
     one(base, name, &run, BTreeMap::from([(from.to_owned(), folder.to_owned())]), style)
 }
 
-/// As a step leaves its own outcome; not over one that is there already, from another machine, which others may be reading.
+/// As a step leaves its own outcome; not over one that is there already, from another machine,
+/// which others may be reading.
 const SUPPLY: &str = r#"mkdir -p /rustcbuildx/outcome || exit
 for key; do
   kept=/rustcbuildx/kept/$key; given=/rustcbuildx/given/$key
@@ -121,8 +141,8 @@ for key; do
   mv "$new"/* "$kept" && rm -rf "$new"
 done"#;
 
-/// Has an engine keep contexts: those of these names, in these folders. A `nonce` that was never used before makes it a step that no
-/// cache holds.
+/// Has an engine keep contexts: those of these names, in these folders. A `nonce` that was never
+/// used before makes it a step that no cache holds.
 pub fn give(base: &str, contexts: &[(&str, &Utf8Path)], build_id: &str, style: Style<'_>) -> Plan {
     let given = "/rustcbuildx/given";
     let source = |name: &str| Mount::Bind {
@@ -131,11 +151,14 @@ pub fn give(base: &str, contexts: &[(&str, &Utf8Path)], build_id: &str, style: S
         target: format!("{given}/{name}"),
         writable: false,
     };
-    let mounts = contexts.iter().flat_map(|(name, _)| [source(name), Mount::keep(name, &format!("{KEPT}/{name}"))]);
+    let mounts = contexts
+        .iter()
+        .flat_map(|(name, _)| [source(name), Mount::keep(name, &format!("{KEPT}/{name}"))]);
     let names = contexts.iter().map(|(name, _)| *name);
     let words = ["/bin/sh", "-c", GIVE, build_id].into_iter().chain(names).map(str::to_owned);
     let run = Run { mounts: mounts.collect(), argv: words.collect() };
-    let folders = contexts.iter().map(|(name, folder)| (name.to_string(), folder.to_path_buf())).collect();
+    let folders =
+        contexts.iter().map(|(name, folder)| (name.to_string(), folder.to_path_buf())).collect();
     one(base, "give", &run, folders, style)
 }
 
@@ -150,13 +173,19 @@ for name; do
 done"#;
 
 /// Plans a step that is no unit's. The result is what it left.
-fn one(base: &str, name: &str, run: &Run, contexts: BTreeMap<String, Utf8PathBuf>, style: Style<'_>) -> Plan {
+fn one(
+    base: &str,
+    name: &str,
+    run: &Run,
+    contexts: BTreeMap<String, Utf8PathBuf>,
+    style: Style<'_>,
+) -> Plan {
     let bases = BTreeMap::from([(base, "base0".to_owned())]);
     Steps { bases, contexts, ..Steps::default() }.plan(vec![(base, name, run)], name, style)
 }
 
-/// One step that copies all outcomes, instead of a `COPY` for each: those take BuildKit three times as long, and
-/// podman hands the result out anew after every instruction of its stage.
+/// One step that copies all outcomes, instead of a `COPY` for each: those take BuildKit three times
+/// as long, and podman hands the result out anew after every instruction of its stage.
 ///
 /// `outcome` mounts that of a key at a path.
 fn gather(wanted: &[&str], left: &[&str], outcome: impl Fn(&str, String) -> Mount) -> Run {
@@ -170,12 +199,13 @@ fn gather(wanted: &[&str], left: &[&str], outcome: impl Fn(&str, String) -> Moun
         let marks: Vec<String> = all_sentinels().iter().map(|mark| format!("-e {mark}")).collect();
         script += &GATHER_LEFT.replace("MARKS", &marks.join(" "));
     }
-    let mounts = wanted.iter().map(|key| mount(all, key)).chain(left.iter().map(|key| mount(told, key)));
+    let mounts =
+        wanted.iter().map(|key| mount(all, key)).chain(left.iter().map(|key| mount(told, key)));
     Run { mounts: mounts.collect(), argv: ["/bin/sh", "-c", &script].map(str::to_owned).to_vec() }
 }
 
-/// Of a success, all but the artifacts; whole, if one of them holds a mark of its unit's places, for a closer look. Few
-/// processes: there may be hundreds of units.
+/// Of a success, all but the artifacts; whole, if one of them holds a mark of its unit's places,
+/// for a closer look. Few processes: there may be hundreds of units.
 const GATHER_LEFT: &str = r#" && cd /rustcbuildx/left || exit
 marked=$(find . -path './*/files/*' ! -name '*.d' -type f -exec /bin/sh -c 'grep -lF MARKS "$@"; [ $? -lt 2 ]' sh {} +) || exit
 left= whole=
@@ -222,9 +252,11 @@ impl<'a> Steps<'a> {
         all
     }
 
-    /// A stage for each base, each step and each of `more`; what the stage `from` left is the result.
+    /// A stage for each base, each step and each of `more`; what the stage `from` left is the
+    /// result.
     fn plan(self, more: Vec<(&'a str, &'a str, &'a Run)>, from: &str, style: Style<'_>) -> Plan {
-        let bases = self.bases.iter().map(|(base, name)| Stage { from: base, name, instructions: vec![] });
+        let bases =
+            self.bases.iter().map(|(base, name)| Stage { from: base, name, instructions: vec![] });
         let step = |(base, name, run): &(&'a str, &'a str, &'a Run)| Stage {
             from: &self.bases[base],
             name,
@@ -232,7 +264,8 @@ impl<'a> Steps<'a> {
         };
         let copy = Instruction::Copy { from, source: OUT, target: "/" };
         let result = Stage { from: "scratch", name: RESULT, instructions: vec![copy] };
-        let stages = bases.chain(self.steps.iter().chain(&more).map(step)).chain([result]).collect();
+        let stages =
+            bases.chain(self.steps.iter().chain(&more).map(step)).chain([result]).collect();
         let dockerfile = Dockerfile { style, stages }.to_string();
         Plan { dockerfile, contexts: self.contexts, secrets: self.secrets }
     }

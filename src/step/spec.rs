@@ -1,4 +1,5 @@
-//! How a unit is made, as a step that can be kept and made again: what it mounts, what it runs, and under which key.
+//! How a unit is made, as a step that can be kept and made again: what it mounts, what it runs, and
+//! under which key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,24 +53,30 @@ pub struct Output {
 impl Step {
     /// The same under another key, which the process has for a name.
     ///
-    /// Only so does the engine tell it from the same words for other crates: a cache mount's id, and with it which
-    /// crate is mounted, is no part of BuildKit's cache key.
+    /// Only so does the engine tell it from the same words for other crates: a cache mount's id,
+    /// and with it which crate is mounted, is no part of BuildKit's cache key.
     pub fn called(mut self, key: Key) -> Self {
         self.run.argv[stage::NAME].clone_from(&key);
         Self { key, ..self }
     }
 
-    /// The same step, its inputs taken from what the engine keeps of stages and of heavy contexts, through links if there
-    /// `may_be_links`.
+    /// The same step, its inputs taken from what the engine keeps of stages and of heavy contexts,
+    /// through links if there `may_be_links`.
     pub fn with_kept(mut self, is_kept: impl Fn(&str) -> bool, may_be_links: bool) -> Self {
         let stages = &self.stages;
-        stage::take_kept(&mut self.run, |key| stages.iter().any(|stage| stage == key) && is_kept(key), may_be_links);
+        stage::take_kept(
+            &mut self.run,
+            |key| stages.iter().any(|stage| stage == key) && is_kept(key),
+            may_be_links,
+        );
         let heavy = &self.heavy;
         let is_kept = |name: &str| heavy.contains(name) && is_kept(name);
         stage::take_heavy(&mut self.run, is_kept);
         self.contexts.retain(|name, _| !is_kept(name));
         let mounts = &self.run.mounts;
-        self.stages.retain(|key| mounts.iter().any(|mount| matches!(mount, Mount::Bind { from, .. } if from == key)));
+        self.stages.retain(|key| {
+            mounts.iter().any(|mount| matches!(mount, Mount::Bind { from, .. } if from == key))
+        });
         self
     }
 
@@ -89,7 +96,10 @@ pub fn outputs(unit: &Unit, names: &[String]) -> Vec<Output> {
     let files = format!("{OUT}/{FILES}");
     match &unit.work {
         Work::Compile { out_dir, .. } => {
-            let output = |name: &String| Output { host: out_dir.join(name), source: format!("{files}/{name}") };
+            let output = |name: &String| Output {
+                host: out_dir.join(name),
+                source: format!("{files}/{name}"),
+            };
             names.iter().map(output).collect()
         }
         Work::BuildScript { out_dir, .. } => vec![Output { host: out_dir.clone(), source: files }],

@@ -40,7 +40,9 @@ pub struct Outcome {
 impl Outcome {
     /// Whether the process spoke of a path.
     pub fn names(&self, path: &str) -> bool {
-        [&self.stdout, &self.stderr].iter().any(|text| memchr::memmem::find(text, path.as_bytes()).is_some())
+        [&self.stdout, &self.stderr]
+            .iter()
+            .any(|text| memchr::memmem::find(text, path.as_bytes()).is_some())
     }
 
     /// Writes into a folder, which is made, what a step left of it beside the files.
@@ -54,7 +56,9 @@ impl Outcome {
         ];
         said.extend(self.called_git.then_some((CALLED, &[][..])));
         fs::create_dir_all(folder)
-            .and_then(|()| said.iter().try_for_each(|(name, bytes)| fs::write(folder.join(name), bytes)))
+            .and_then(|()| {
+                said.iter().try_for_each(|(name, bytes)| fs::write(folder.join(name), bytes))
+            })
             .on_disk(folder, || format!("failed to write into `{folder}`"))
     }
 }
@@ -100,20 +104,26 @@ impl<R: Read> Archive<R> {
         Ok((outcome, String::from_utf8_lossy(&dep_info).into_owned()))
     }
 
-    /// The outcome of a unit, its files unpacked beside `out_dir`, whose folder is made where it is missing.
+    /// The outcome of a unit, its files unpacked beside `out_dir`, whose folder is made where it is
+    /// missing.
     pub fn receive(mut self, out_dir: &Utf8Path) -> Result<Received> {
         let (temp, parent) = beside(out_dir)?;
         self.tar.set_preserve_permissions(true);
         self.tar.set_preserve_mtime(false);
         let outcome = self.read(|entry, path| {
             let unpacked = entry.unpack_in(temp.path());
-            unpacked.map(drop).on_disk(parent, || format!("failed to unpack `{path}` into `{parent}`"))
+            unpacked
+                .map(drop)
+                .on_disk(parent, || format!("failed to unpack `{path}` into `{parent}`"))
         })?;
         Ok(Received { outcome, files: Unpacked::in_folder(temp)? })
     }
 
     /// The outcome; `each` gets the unit's files, and their paths.
-    fn read(mut self, mut each: impl FnMut(&mut tar::Entry<'_, R>, &str) -> Result<()>) -> Result<Outcome> {
+    fn read(
+        mut self,
+        mut each: impl FnMut(&mut tar::Entry<'_, R>, &str) -> Result<()>,
+    ) -> Result<Outcome> {
         let mut said: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         for entry in self.tar.entries().context(DAMAGED)? {
             let mut entry = entry.context(DAMAGED)?;
@@ -125,10 +135,12 @@ impl<R: Read> Archive<R> {
             }
         }
         let (called_git, is_left) = (said.contains_key(CALLED), said.contains_key(LEFT));
-        let mut said = |name: &str| said.remove(name).with_context(|| format!("{DAMAGED}: no `{name}` in it"));
+        let mut said =
+            |name: &str| said.remove(name).with_context(|| format!("{DAMAGED}: no `{name}` in it"));
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
         let status = text(said(STATUS)?);
-        let status = status.parse().with_context(|| format!("failed to read the exit status `{status}`"))?;
+        let status =
+            status.parse().with_context(|| format!("failed to read the exit status `{status}`"))?;
         Ok(Outcome {
             status,
             stdout: said(STDOUT)?,
@@ -140,8 +152,8 @@ impl<R: Read> Archive<R> {
     }
 }
 
-/// Takes an archive with a folder for each unit apart: `each` gets a folder's name and an archive of what is in it, which is
-/// whole, even where the archive that it is taken from is not.
+/// Takes an archive with a folder for each unit apart: `each` gets a folder's name and an archive
+/// of what is in it, which is whole, even where the archive that it is taken from is not.
 pub fn split(mut archive: impl Read, mut each: impl FnMut(&str, File) -> Result<()>) -> Result<()> {
     let mut current: Option<(String, tar::Builder<File>)> = None;
     let mut finish = |current: Option<(String, tar::Builder<File>)>| -> Result<()> {
@@ -155,7 +167,10 @@ pub fn split(mut archive: impl Read, mut each: impl FnMut(&str, File) -> Result<
         let mut entry = entry.context(DAMAGED)?;
         let path = entry.path().context(DAMAGED)?.into_owned();
         let mut parts = path.components();
-        let name = parts.next().map(|part| part.as_os_str().to_string_lossy().into_owned()).unwrap_or_default();
+        let name = parts
+            .next()
+            .map(|part| part.as_os_str().to_string_lossy().into_owned())
+            .unwrap_or_default();
         let below = parts.as_path().to_owned();
         if current.as_ref().is_none_or(|(current, _)| *current != name) {
             finish(current.take())?;
@@ -168,9 +183,11 @@ pub fn split(mut archive: impl Read, mut each: impl FnMut(&str, File) -> Result<
             let is_hard = header.entry_type().is_hard_link();
             let written = match entry.link_name().context(DAMAGED)? {
                 // That of a hard link begins with the unit's folder, too.
-                Some(target) if is_hard => {
-                    builder.append_link(&mut header, below, target.components().skip(1).collect::<PathBuf>())
-                }
+                Some(target) if is_hard => builder.append_link(
+                    &mut header,
+                    below,
+                    target.components().skip(1).collect::<PathBuf>(),
+                ),
                 Some(target) => builder.append_link(&mut header, below, &target),
                 None => builder.append_data(&mut header, below, &mut entry),
             };

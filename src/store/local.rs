@@ -23,7 +23,8 @@ use crate::{
 
 /// Where outcomes are kept: this machine's disk, or another place behind the same two calls.
 pub trait Store {
-    /// The outcome of the unit with this key, its files unpacked beside `out_dir`; `None` if there is none.
+    /// The outcome of the unit with this key, its files unpacked beside `out_dir`; `None` if there
+    /// is none.
     fn get(&self, key: &str, out_dir: &Utf8Path) -> Option<Received>;
 
     /// Whether there seems to be one: its bytes are not looked at.
@@ -105,7 +106,8 @@ impl Store for LocalStore<'_> {
             fs::create_dir_all(&dir)?;
             archive.seek(SeekFrom::Start(0))?;
             let mut file = tempfile::NamedTempFile::new_in(&dir)?;
-            let mut encoder = FrameEncoder::new(Hashing { inner: &mut file, hasher: Sha256::new() });
+            let mut encoder =
+                FrameEncoder::new(Hashing { inner: &mut file, hasher: Sha256::new() });
             io::copy(archive, &mut encoder)?;
             let digest = encoder.finish()?.hasher.finalize();
             file.write_all(&digest)?;
@@ -160,14 +162,22 @@ mod tests {
     fn place() -> PlanRequest {
         let dir = tempfile::tempdir().unwrap();
         let root = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
-        PlanRequest { _dir: dir, cache: Cache::open(root.join("cache")).unwrap(), out_dir: root.join("target/deps") }
+        PlanRequest {
+            _dir: dir,
+            cache: Cache::open(root.join("cache")).unwrap(),
+            out_dir: root.join("target/deps"),
+        }
     }
 
     fn archive(artifact: &str) -> File {
         let mut tar = tar::Builder::new(tempfile::tempfile().unwrap());
-        for (name, text) in
-            [("files/liba.rlib", artifact), (STATUS, "0\n"), (STDOUT, ""), (STDERR, "warning"), (BUILD_ID, "1")]
-        {
+        for (name, text) in [
+            ("files/liba.rlib", artifact),
+            (STATUS, "0\n"),
+            (STDOUT, ""),
+            (STDERR, "warning"),
+            (BUILD_ID, "1"),
+        ] {
             let mut header = tar::Header::new_gnu();
             header.set_size(text.len() as u64);
             header.set_mode(0o644);
@@ -184,7 +194,10 @@ mod tests {
         store.put("u1", &mut archive("object code")).unwrap();
         let received = store.get("u1", &place.out_dir).unwrap();
         assert_eq!((received.outcome.status, &received.outcome.stderr[..]), (0, &b"warning"[..]));
-        assert_eq!(fs::read_to_string(received.files.root.join("liba.rlib")).unwrap(), "object code");
+        assert_eq!(
+            fs::read_to_string(received.files.root.join("liba.rlib")).unwrap(),
+            "object code"
+        );
     }
 
     #[test]

@@ -32,10 +32,11 @@ pub struct Provenance {
     pub outputs: Vec<Output>,
     /// The crates it was compiled against: whoever uses it needs them too.
     pub crates: Vec<Key>,
-    /// The package of a library with macros: where another crate expands one, rustc looks at its source again.
+    /// The package of a library with macros: where another crate expands one, rustc looks at its
+    /// source again.
     pub macros: Option<Utf8PathBuf>,
-    /// Of a build script's program that holds a path of the host: the step that made the canonical one, which has common paths. See
-    /// [`crate::inputs::canonical_program`].
+    /// Of a build script's program that holds a path of the host: the step that made the canonical
+    /// one, which has common paths. See [`crate::inputs::canonical_program`].
     #[serde(default)]
     pub common: Option<Key>,
     #[serde(default)]
@@ -75,7 +76,8 @@ impl<'a> ProvenanceRecords<'a> {
 
     pub fn get(&mut self, key: &str) -> Option<&Provenance> {
         if !self.loaded.contains_key(key) {
-            let provenance = self.cache.read(&self.name("recipes", key)).filter(Provenance::is_usable);
+            let provenance =
+                self.cache.read(&self.name("recipes", key)).filter(Provenance::is_usable);
             self.loaded.insert(key.to_owned(), provenance);
         }
         self.loaded[key].as_ref()
@@ -103,7 +105,9 @@ impl<'a> ProvenanceRecords<'a> {
     /// The step of this key.
     pub fn step(&self, key: &str) -> Result<Step> {
         let step = self.cache.read(&self.name("steps", key));
-        step.with_context(|| format!("failed to find the step {key} in the cache (hint: `cargo clean`)"))
+        step.with_context(|| {
+            format!("failed to find the step {key} in the cache (hint: `cargo clean`)")
+        })
     }
 
     /// Stores a step, and that these outputs, which are installed now, came from it.
@@ -137,14 +141,18 @@ impl<'a> ProvenanceRecords<'a> {
         let mut queue: VecDeque<Key> = direct.to_vec().into();
         while let Some(key) = queue.pop_front() {
             let provenance = self.require(&key)?.clone();
-            queue.extend(provenance.crates.iter().filter(|key| seen.insert((*key).clone())).cloned());
+            queue.extend(
+                provenance.crates.iter().filter(|key| seen.insert((*key).clone())).cloned(),
+            );
             closure.push(provenance);
         }
         Ok(closure)
     }
 
     fn require(&mut self, key: &str) -> Result<&Provenance> {
-        self.get(key).with_context(|| format!("failed to find the recipe {key} in the cache (hint: `cargo clean`)"))
+        self.get(key).with_context(|| {
+            format!("failed to find the recipe {key} in the cache (hint: `cargo clean`)")
+        })
     }
 }
 
@@ -152,13 +160,22 @@ impl Provenance {
     /// Of what this tool did not make, or not as it is, in a folder of the cache.
     pub fn of_copy(key: Key, context: Utf8PathBuf, outputs: Vec<Output>) -> Self {
         let origin = Origin::Copy { context };
-        Self { key, origin, outputs, crates: vec![], macros: None, common: None, baked: Baked::default() }
+        Self {
+            key,
+            origin,
+            outputs,
+            crates: vec![],
+            macros: None,
+            common: None,
+            baked: Baked::default(),
+        }
     }
 
     /// Of what a step made.
     pub fn of_step(step: &Step, outputs: Vec<Output>) -> Self {
         let (key, origin) = (step.key.clone(), Origin::Step);
-        let (crates, macros, common) = (step.crates.clone(), step.macros.clone(), step.common.clone());
+        let (crates, macros, common) =
+            (step.crates.clone(), step.macros.clone(), step.common.clone());
         Self { key, origin, outputs, crates, macros, common, baked: step.baked.clone() }
     }
 
@@ -178,7 +195,9 @@ fn link_name(path: &Utf8Path) -> String {
 fn content(path: &Utf8Path) -> Result<String> {
     match path.is_dir() {
         true => folder_digest(path),
-        false => file_digest(path.as_std_path()).with_context(|| format!("failed to read `{path}`")),
+        false => {
+            file_digest(path.as_std_path()).with_context(|| format!("failed to read `{path}`"))
+        }
     }
 }
 

@@ -14,9 +14,11 @@ use walkdir::WalkDir;
 
 use crate::util::state_dir::Cache;
 
-/// What goes when there is too much. Records, which are small, go by their age alone ([`Cache::sweep`]).
+/// What goes when there is too much. Records, which are small, go by their age alone
+/// ([`Cache::sweep`]).
 const GOES: &[&str] = &["artifacts", "programs", "sources", "store"];
-const RECORDS: &[&str] = &["digests", "kept", "learned", "links", "listings", "macros", "recipes", "steps"];
+const RECORDS: &[&str] =
+    &["digests", "kept", "learned", "links", "listings", "macros", "recipes", "steps"];
 /// How long sizes are not added up again.
 const INTERVAL: Duration = Duration::from_secs(600);
 /// What was used within this time may still be needed by a build that runs.
@@ -27,7 +29,8 @@ struct Entry {
     path: Utf8PathBuf,
 }
 
-/// Removes, now and then, what was used least recently, until the rest takes no more than `limit` bytes.
+/// Removes, now and then, what was used least recently, until the rest takes no more than `limit`
+/// bytes.
 pub fn sweep(cache: &Cache, limit: u64) -> Result<()> {
     if !cache.is_due("store-swept", INTERVAL)? {
         return Ok(());
@@ -56,7 +59,8 @@ fn sweep_now(cache: &Cache, limit: u64, now: SystemTime) -> Result<()> {
         if size <= limit || is_in_use {
             continue;
         }
-        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        let removed =
+            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         removed.with_context(|| format!("failed to remove `{path}`"))?;
     }
     Ok(())
@@ -101,22 +105,30 @@ mod tests {
         }
 
         fn used(&self, name: &str, hours: u32) {
-            File::open(self.cache.path(name)).unwrap().set_modified(self.now - HOUR * hours).unwrap();
+            File::open(self.cache.path(name))
+                .unwrap()
+                .set_modified(self.now - HOUR * hours)
+                .unwrap();
         }
 
         #[track_caller]
         fn left_within(&self, megabytes: u64, expected: &[&str], gone: &[&str]) {
             // Folders take some room, too.
             sweep_now(&self.cache, (megabytes << 20) + (1 << 18), self.now).unwrap();
-            expected.iter().for_each(|name| assert!(self.cache.path(name).exists(), "{name} is gone"));
-            gone.iter().for_each(|name| assert!(!self.cache.path(name).exists(), "{name} is there"));
+            expected
+                .iter()
+                .for_each(|name| assert!(self.cache.path(name).exists(), "{name} is gone"));
+            gone.iter()
+                .for_each(|name| assert!(!self.cache.path(name).exists(), "{name} is there"));
         }
     }
 
     #[test]
     fn what_was_used_least_recently_goes_first() {
         let disk = Disk::new();
-        for (name, hours) in [("store/u1", 2), ("sources/s1/p", 3), ("store/u2", 4), ("artifacts/f1/p", 5)] {
+        for (name, hours) in
+            [("store/u1", 2), ("sources/s1/p", 3), ("store/u2", 4), ("artifacts/f1/p", 5)]
+        {
             disk.keep(name, hours);
         }
         disk.keep("steps/a", 90);

@@ -1,4 +1,5 @@
-//! A unit's files before they are installed: on the file system that they belong to, so that a rename installs each of them.
+//! A unit's files before they are installed: on the file system that they belong to, so that a
+//! rename installs each of them.
 
 use std::fs;
 
@@ -36,7 +37,9 @@ impl Unpacked {
 
     /// Those in the folder `files` of a temporary folder.
     pub fn in_folder(temp: TempDir) -> Result<Self> {
-        let root = Utf8Path::from_path(temp.path()).context("the target folder's name is not UTF-8")?.join(FILES);
+        let root = Utf8Path::from_path(temp.path())
+            .context("the target folder's name is not UTF-8")?
+            .join(FILES);
         Ok(Self { _temp: temp, root })
     }
 
@@ -45,14 +48,18 @@ impl Unpacked {
         if !self.root.exists() {
             return Ok(vec![]);
         }
-        let entries = self.root.read_dir_utf8().with_context(|| format!("failed to read `{}`", self.root))?;
-        let mut names = entries.map(|entry| Ok(entry?.file_name().to_owned())).collect::<std::io::Result<Vec<_>>>()?;
+        let entries =
+            self.root.read_dir_utf8().with_context(|| format!("failed to read `{}`", self.root))?;
+        let mut names = entries
+            .map(|entry| Ok(entry?.file_name().to_owned()))
+            .collect::<std::io::Result<Vec<_>>>()?;
         names.sort();
         Ok(names)
     }
 
-    /// Drops what a failure leaves and the local compiler would not: the object files of a link, which rustc
-    /// removes in its next run, which will see another folder, and the empty files for other steps.
+    /// Drops what a failure leaves and the local compiler would not: the object files of a link,
+    /// which rustc removes in its next run, which will see another folder, and the empty files for
+    /// other steps.
     pub fn drop_leftovers(&self) -> Result<()> {
         for name in self.names()? {
             let path = self.root.join(&name);
@@ -82,7 +89,13 @@ impl Unpacked {
         fs::create_dir_all(out_dir)
             .and_then(|()| fs::create_dir_all(&self.root))
             .and_then(|()| {
-                Ok(renameat_with(CWD, self.root.as_std_path(), CWD, out_dir.as_std_path(), RenameFlags::EXCHANGE)?)
+                Ok(renameat_with(
+                    CWD,
+                    self.root.as_std_path(),
+                    CWD,
+                    out_dir.as_std_path(),
+                    RenameFlags::EXCHANGE,
+                )?)
             })
             .with_context(|| format!("failed to replace `{out_dir}`"))
     }

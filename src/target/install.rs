@@ -14,7 +14,8 @@ use crate::{
     util::process,
 };
 
-/// Hands a unit's outcome to cargo as the process itself would have; returns the status to end with.
+/// Hands a unit's outcome to cargo as the process itself would have; returns the status to end
+/// with.
 ///
 /// A killed process's files are not to be trusted; a failed one's are what it leaves locally, too.
 pub fn install(

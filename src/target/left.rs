@@ -1,12 +1,14 @@
 //! Artifacts left in the engine: those that nobody but this tool's units looks for.
 //!
-//! Of a library or a build script's program, a plan brings back only what cargo looks at: what rustc said, and its dep-info.
-//! The engine keeps the rest ([`crate::engine::kept`]) for the units made from it. In the place of each artifact is a stand-in that
-//! names the step which made it, and whoever turns out to need the bytes has them fetched
+//! Of a library or a build script's program, a plan brings back only what cargo looks at: what
+//! rustc said, and its dep-info. The engine keeps the rest ([`crate::engine::kept`]) for the units
+//! made from it. In the place of each artifact is a stand-in that names the step which made it, and
+//! whoever turns out to need the bytes has them fetched
 //! ([`Session::fetch`](crate::build::Session::fetch)).
 //!
-//! There are two kinds of folders for that: the temporary target folder of `cargo install`, and, if the user asked for it,
-//! a build folder in the cache that `cargo green` has cargo use for commands of which compilers alone read libraries.
+//! There are two kinds of folders for that: the temporary target folder of `cargo install`, and, if
+//! the user asked for it, a build folder in the cache that `cargo green` has cargo use for commands
+//! of which compilers alone read libraries.
 
 use std::{fs::File, io::Write, os::unix::fs::OpenOptionsExt};
 
@@ -38,7 +40,8 @@ pub fn is_passing(target: &Utf8Path, env: &Env) -> bool {
         && target.file_name().is_some_and(|name| name.starts_with("cargo-install"))
 }
 
-/// What cargo is to take for its build folder; `None` where there is no cache folder, or cargo would misread its name.
+/// What cargo is to take for its build folder; `None` where there is no cache folder, or cargo
+/// would misread its name.
 ///
 /// Source: cargo docs, "build.build-dir".
 pub fn build_folder(env: &Env) -> Option<Utf8PathBuf> {
@@ -54,7 +57,8 @@ pub fn is_build_folder(folder: &Utf8Path, env: &Env) -> bool {
 
 /// Removes build folders that were not used for long, once it is noted that this one is.
 pub fn sweep(cache: &Cache, folder: &Utf8Path) -> Result<()> {
-    let below = folder.strip_prefix(cache.path(BUILD)).ok().and_then(|below| below.components().next());
+    let below =
+        folder.strip_prefix(cache.path(BUILD)).ok().and_then(|below| below.components().next());
     below.and_then(|first| cache.used(&format!("{BUILD}/{first}")));
     cache.sweep_folder(BUILD, DAYS)
 }
@@ -67,7 +71,8 @@ pub fn may_be_in(folder: &Utf8Path, env: &Env) -> bool {
 /// Whether nobody but containers needs what a unit makes.
 pub fn may_be(unit: &Unit) -> bool {
     let Work::Compile { args, .. } = &unit.work else { return false };
-    let is_library = |kind: &CrateType| matches!(kind, CrateType::Lib | CrateType::Rlib | CrateType::ProcMacro);
+    let is_library =
+        |kind: &CrateType| matches!(kind, CrateType::Lib | CrateType::Rlib | CrateType::ProcMacro);
     unit.makes_build_script() || unit.serves_units() && args.crate_types().iter().all(is_library)
 }
 
@@ -108,8 +113,12 @@ mod tests {
     fn only_cargos_temporary_folder_passes() {
         let (env, other) = (Env::with(&[]), Env::with(&[("TMPDIR", "/t")]));
         let is_passing = |target: &str, env| is_passing(Utf8Path::new(target), env);
-        assert!(is_passing("/tmp/cargo-installX1", &env) && is_passing("/t/cargo-installX1", &other));
-        for lasting in ["/tmp/cargo-installX1/a", "/tmp/target", "/t/cargo-installX1", "/w/cargo-install", ""] {
+        assert!(
+            is_passing("/tmp/cargo-installX1", &env) && is_passing("/t/cargo-installX1", &other)
+        );
+        for lasting in
+            ["/tmp/cargo-installX1/a", "/tmp/target", "/t/cargo-installX1", "/w/cargo-install", ""]
+        {
             assert!(!is_passing(lasting, &env), "{lasting}");
         }
     }
@@ -128,7 +137,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(dir.path()).unwrap().join("liba.rlib");
         assert_eq!(maker(&path), None);
-        for (bytes, expected) in [(format!("{STUB}u1").into_bytes(), Some("u1")), (vec![0xff; 300], None)] {
+        for (bytes, expected) in
+            [(format!("{STUB}u1").into_bytes(), Some("u1")), (vec![0xff; 300], None)]
+        {
             std::fs::write(&path, &bytes).unwrap();
             assert_eq!(maker(&path).as_deref(), expected);
             let program = path.with_file_name("build_script_build-1");

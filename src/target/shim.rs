@@ -60,7 +60,8 @@ impl Shim {
         if !trailer.ends_with(MAGIC) {
             return Ok(None);
         }
-        let number = |at: usize| u64::from_le_bytes(trailer[at..at + 8].try_into().expect("8 bytes"));
+        let number =
+            |at: usize| u64::from_le_bytes(trailer[at..at + 8].try_into().expect("8 bytes"));
         let (length, name_length) = (number(0), number(8));
         let before_name = (size - TRAILER).checked_sub(name_length);
         let Some(start) = before_name.and_then(|end| end.checked_sub(length)) else {
@@ -91,7 +92,8 @@ impl Shim {
     /// SHA-256 of the real program.
     pub fn digest(&mut self) -> Result<String> {
         let mut hasher = Sha256::new();
-        self.copy_program(&mut hasher).with_context(|| format!("failed to read `{}`", self.compiled))?;
+        self.copy_program(&mut hasher)
+            .with_context(|| format!("failed to read `{}`", self.compiled))?;
         Ok(hex(&hasher.finalize()))
     }
 
@@ -106,7 +108,8 @@ impl Shim {
     pub fn exec(mut self, arguments: Vec<std::ffi::OsString>) -> Result<std::convert::Infallible> {
         if self.maker().is_some() {
             bail!(
-                "failed to run the build script `{}`: its program was left in the engine (hint: with RUSTC_WRAPPER=rustcbuildx it runs there)",
+                "failed to run the build script `{}`: its program was left in the engine (hint: \
+                 with RUSTC_WRAPPER=rustcbuildx it runs there)",
                 self.compiled
             );
         }
@@ -123,7 +126,8 @@ pub fn compiled(path: &Utf8Path) -> Result<Utf8PathBuf> {
     Ok(Shim::open(path)?.map_or_else(|| path.to_owned(), |shim| shim.compiled))
 }
 
-/// Turns the program at `path`, which cargo is to know as `compiled`, into a shim that starts as the program `front`.
+/// Turns the program at `path`, which cargo is to know as `compiled`, into a shim that starts as
+/// the program `front`.
 pub fn wrap(path: &Utf8Path, compiled: &Utf8Path, mut front: impl Read) -> Result<()> {
     let mut wrap = || -> io::Result<()> {
         let program = fs::read(path)?;

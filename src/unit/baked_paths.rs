@@ -21,7 +21,8 @@ use crate::unit::work::Unit;
 pub struct Baked {
     /// In the crate's own code, which becomes a part of every program that links it.
     pub code: BTreeSet<Utf8PathBuf>,
-    /// In a proc macro's code, and in that of the crates that it links: it runs in the compiles of its dependents.
+    /// In a proc macro's code, and in that of the crates that it links: it runs in the compiles of
+    /// its dependents.
     pub macros: BTreeSet<Utf8PathBuf>,
 }
 
@@ -34,7 +35,9 @@ impl Baked {
     /// Adds the paths that a unit with its path map has in the variables of these names.
     pub fn add(&mut self, unit: &Unit, names: &BTreeSet<String>) {
         let values = names.iter().filter_map(|name| unit.env.get(name));
-        let paths = values.flat_map(|value| absolute_paths(value)).filter(|path| !unit.path_map.moves(path));
+        let paths = values
+            .flat_map(|value| absolute_paths(value))
+            .filter(|path| !unit.path_map.moves(path));
         let to = if unit.is_proc_macro() { &mut self.macros } else { &mut self.code };
         to.extend(paths.map(Utf8Path::to_owned));
     }

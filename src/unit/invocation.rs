@@ -1,4 +1,5 @@
-//! What one call of the wrapper asks for: a compile, a run of a build script, or a mere question to the compiler.
+//! What one call of the wrapper asks for: a compile, a run of a build script, or a mere question to
+//! the compiler.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +33,9 @@ pub enum Invocation {
 pub fn invocation(tool: Tool, args: RustcArgs, cwd: Utf8PathBuf, env: &Env) -> Invocation {
     let inputs: Vec<&str> = args.inputs().collect();
     let crate_name = args.value(Flag::CrateName);
-    let (&[input], Some(package), Some(name)) = (&inputs[..], env.get("CARGO_MANIFEST_DIR"), crate_name) else {
+    let (&[input], Some(package), Some(name)) =
+        (&inputs[..], env.get("CARGO_MANIFEST_DIR"), crate_name)
+    else {
         return Invocation::Passthrough;
     };
     let asks = [Flag::Version, Flag::Help, Flag::Explain].iter().any(|flag| args.has(*flag));
@@ -51,9 +54,14 @@ pub fn invocation(tool: Tool, args: RustcArgs, cwd: Utf8PathBuf, env: &Env) -> I
     Invocation::Compile(Box::new(Unit { env, ..Unit::new(work, cwd, package) }))
 }
 
-/// A run of the build script at `program` in the folder `cwd`, as cargo starts it for a `target` folder; `None` if cargo
-/// does not.
-pub fn build_script(program: Utf8PathBuf, cwd: Utf8PathBuf, target: Option<&Utf8Path>, env: &Env) -> Option<Unit> {
+/// A run of the build script at `program` in the folder `cwd`, as cargo starts it for a `target`
+/// folder; `None` if cargo does not.
+pub fn build_script(
+    program: Utf8PathBuf,
+    cwd: Utf8PathBuf,
+    target: Option<&Utf8Path>,
+    env: &Env,
+) -> Option<Unit> {
     let out_dir = Utf8PathBuf::from(env.get("OUT_DIR")?);
     let package = Utf8PathBuf::from(env.get("CARGO_MANIFEST_DIR")?);
     let mut library_path = env.added_by_parent("LD_LIBRARY_PATH");
@@ -68,10 +76,12 @@ pub fn build_script(program: Utf8PathBuf, cwd: Utf8PathBuf, target: Option<&Utf8
     Some(Unit { env, hidden, ..Unit::new(work, cwd, package) })
 }
 
-/// Whether a container has something in a folder of libraries: those that cargo compiled, or that build scripts made.
-/// It has its own toolchain, and nothing of what cargo copies for its user.
+/// Whether a container has something in a folder of libraries: those that cargo compiled, or that
+/// build scripts made. It has its own toolchain, and nothing of what cargo copies for its user.
 fn is_filled(folder: &Utf8Path, target: &Utf8Path) -> bool {
-    let is_filled = |below: &Utf8Path| below.ends_with("deps") || below.components().any(|part| part.as_str() == "out");
+    let is_filled = |below: &Utf8Path| {
+        below.ends_with("deps") || below.components().any(|part| part.as_str() == "out")
+    };
     folder.strip_prefix(target).is_ok_and(is_filled)
 }
 
@@ -140,17 +150,30 @@ mod tests {
 
     #[test]
     fn a_compile_knows_its_output() {
-        let unit =
-            compile("--crate-name x src/lib.rs --crate-type lib --emit=dep-info,metadata,link --out-dir target/d");
+        let unit = compile(
+            "--crate-name x src/lib.rs --crate-type lib --emit=dep-info,metadata,link --out-dir \
+             target/d",
+        );
         assert_eq!(unit.out_dir(), "/w/target/d");
         assert!(!unit.links() && !unit.makes_build_script() && !unit.is_proc_macro());
         assert!(compile("--crate-name x src/lib.rs --test --emit=link --out-dir t").links());
-        assert!(compile("--crate-name x m.rs --crate-type lib --crate-type cdylib --emit=link --out-dir t").links());
-        assert!(!compile("--crate-name x m.rs --crate-type bin --emit=metadata --out-dir t").links());
-        assert!(!compile("--crate-name x m.rs --test --emit=dep-info,metadata --out-dir t").links());
         assert!(
-            compile("--crate-name build_script_build b.rs --crate-type bin --emit=link --out-dir t")
-                .makes_build_script()
+            compile(
+                "--crate-name x m.rs --crate-type lib --crate-type cdylib --emit=link --out-dir t"
+            )
+            .links()
+        );
+        assert!(
+            !compile("--crate-name x m.rs --crate-type bin --emit=metadata --out-dir t").links()
+        );
+        assert!(
+            !compile("--crate-name x m.rs --test --emit=dep-info,metadata --out-dir t").links()
+        );
+        assert!(
+            compile(
+                "--crate-name build_script_build b.rs --crate-type bin --emit=link --out-dir t"
+            )
+            .makes_build_script()
         );
     }
 }

@@ -52,7 +52,10 @@ impl PathMap {
     pub(super) fn new(mut pairs: Vec<Pair>, is_common: bool) -> Self {
         // Of what quotes, escapes or takes words apart, none stands in a replaced name.
         let is_odd = |c: char| c.is_whitespace() || c.is_control() || "\"'\\$:,;".contains(c);
-        if pairs.iter().any(|pair| pair.host.parent().is_none() || pair.host.as_str().contains(is_odd)) {
+        if pairs
+            .iter()
+            .any(|pair| pair.host.parent().is_none() || pair.host.as_str().contains(is_odd))
+        {
             return Self::default();
         }
         pairs.iter_mut().for_each(|pair| pair.is_common = is_common);
@@ -66,7 +69,8 @@ impl PathMap {
         self.pairs.sort_by_key(|pair| std::cmp::Reverse(pair.host.as_str().len()));
     }
 
-    /// The same for a unit of a dry run, whose target folder `folder` stands for the real one, `host`.
+    /// The same for a unit of a dry run, whose target folder `folder` stands for the real one,
+    /// `host`.
     pub fn with_dry_run_target(self, folder: Utf8PathBuf, host: &Utf8Path) -> Self {
         Self { dry_run_target: Some(Pair::new(folder, host.as_str())), ..self }
     }
@@ -78,20 +82,26 @@ impl PathMap {
 
     /// Whether a path is in the target folder of a dry run, whose files are empty.
     pub fn is_in_dry_run_target(&self, path: &Utf8Path) -> bool {
-        self.dry_run_target.as_ref().is_some_and(|dry_run_target| path.starts_with(&dry_run_target.host))
+        self.dry_run_target
+            .as_ref()
+            .is_some_and(|dry_run_target| path.starts_with(&dry_run_target.host))
     }
 
     /// The same, but with the host's own paths for the folders with these sentinels.
     pub fn with_own(mut self, sentinels: &BTreeSet<String>) -> Self {
-        self.pairs.iter_mut().for_each(|pair| pair.is_common &= !sentinels.contains(&sentinel_of(&pair.container)));
+        self.pairs
+            .iter_mut()
+            .for_each(|pair| pair.is_common &= !sentinels.contains(&sentinel_of(&pair.container)));
         self
     }
 
-    /// The same for a unit that runs code which has a path below `folder` baked in: it sees the folder where its user does.
+    /// The same for a unit that runs code which has a path below `folder` baked in: it sees the
+    /// folder where its user does.
     pub fn with_baked(mut self, folder: &Utf8Path) -> Self {
         if self.moves(folder) {
             let own = self.real_path(folder);
-            self.pairs.insert(0, Pair { is_baked: true, ..Pair::new(folder.to_owned(), own.as_str()) });
+            self.pairs
+                .insert(0, Pair { is_baked: true, ..Pair::new(folder.to_owned(), own.as_str()) });
             self.sort();
         }
         self
@@ -104,7 +114,10 @@ impl PathMap {
 
     /// Whether the unit sees a path elsewhere than the host has it.
     pub fn moves(&self, path: &Utf8Path) -> bool {
-        self.pairs.iter().find(|pair| path.starts_with(&pair.host)).is_some_and(|pair| pair.is_common)
+        self.pairs
+            .iter()
+            .find(|pair| path.starts_with(&pair.host))
+            .is_some_and(|pair| pair.is_common)
     }
 
     /// A path, or an argument with paths in it, as the container has it.
@@ -114,7 +127,10 @@ impl PathMap {
 
     /// A path as it is for units that see the common paths.
     pub fn common(&self, path: &str) -> String {
-        replaced(path, self.pairs.iter().filter(|pair| !pair.is_baked).map(|pair| pair.in_container("")))
+        replaced(
+            path,
+            self.pairs.iter().filter(|pair| !pair.is_baked).map(|pair| pair.in_container("")),
+        )
     }
 
     /// A variable's value as the container has it, with sentinels.
@@ -122,7 +138,8 @@ impl PathMap {
         replaced(value, self.seen(SENTINEL))
     }
 
-    /// Folders of this disk, where the unit sees each, and what comes between that and the rest of a path.
+    /// Folders of this disk, where the unit sees each, and what comes between that and the rest of
+    /// a path.
     fn seen<'a>(&'a self, sentinel: &'a str) -> impl Iterator<Item = Seen<'a>> + Clone {
         let dry_run_target = self.dry_run_target().map(|pair| pair.in_container(""));
         dry_run_target.chain(self.pairs.iter().map(move |pair| match pair.is_common {
@@ -132,12 +149,14 @@ impl PathMap {
         }))
     }
 
-    /// The folder that the unit sees as another one of the host's, unless it sees it at its common place.
+    /// The folder that the unit sees as another one of the host's, unless it sees it at its common
+    /// place.
     fn dry_run_target(&self) -> impl Iterator<Item = &Pair> + Clone {
         self.dry_run_target.iter().filter(|dry_run_target| !self.moves(&dry_run_target.host))
     }
 
-    /// The option for rustc that removes the sentinel from the names of source files that a build script made.
+    /// The option for rustc that removes the sentinel from the names of source files that a build
+    /// script made.
     ///
     /// It would also keep rustc from showing lines of such a file, hence only there.
     pub fn remap_option(&self) -> Option<String> {
@@ -147,7 +166,11 @@ impl PathMap {
 
     /// The sentinels to look for in an output.
     pub fn sentinels(&self) -> Vec<String> {
-        self.pairs.iter().filter(|pair| pair.is_common).map(|pair| sentinel_of(&pair.container)).collect()
+        self.pairs
+            .iter()
+            .filter(|pair| pair.is_common)
+            .map(|pair| sentinel_of(&pair.container))
+            .collect()
     }
 
     /// Text from the container as the host has it.
@@ -155,7 +178,9 @@ impl PathMap {
         let mut text = Cow::Borrowed(text);
         for pair in self.dry_run_target().chain(&self.pairs) {
             let (with_sentinels, host) = (sentinel_of(&pair.container), pair.host.as_str());
-            for (place, host) in [(with_sentinels.as_str(), format!("{host}/")), (&pair.container, host.to_owned())] {
+            for (place, host) in
+                [(with_sentinels.as_str(), format!("{host}/")), (&pair.container, host.to_owned())]
+            {
                 if let Some(replaced) = replaced_bytes(&text, place.as_bytes(), host.as_bytes()) {
                     text = Cow::Owned(replaced);
                 }
@@ -191,7 +216,11 @@ fn replaced<'a>(text: &str, folders: impl Iterator<Item = Seen<'a>> + Clone) -> 
                     replaced += &rest[..at];
                     replaced += place;
                     replaced += sentinel;
-                    rest = if sentinel.is_empty() { after } else { after.strip_prefix('/').unwrap_or(after) };
+                    rest = if sentinel.is_empty() {
+                        after
+                    } else {
+                        after.strip_prefix('/').unwrap_or(after)
+                    };
                     continue 'next;
                 }
             }
@@ -220,12 +249,14 @@ fn is_name(c: char) -> bool {
     c.is_alphanumeric() || "_-.".contains(c)
 }
 
-/// Whether a path may begin behind this text: not in the middle of another, but right after `-I` or `-L`.
+/// Whether a path may begin behind this text: not in the middle of another, but right after `-I` or
+/// `-L`.
 fn begins_path(before: &str) -> bool {
     let mut chars = before.chars().rev();
     let (last, second, third) = (chars.next(), chars.next(), chars.next());
-    let after_option =
-        last.is_some_and(|c| c.is_ascii_alphabetic()) && second == Some('-') && !third.is_some_and(is_name);
+    let after_option = last.is_some_and(|c| c.is_ascii_alphabetic())
+        && second == Some('-')
+        && !third.is_some_and(is_name);
     !last.is_some_and(|c| is_name(c) || c == '/') || after_option
 }
 
@@ -240,7 +271,10 @@ mod tests {
 
     fn path_map(is_common: bool) -> PathMap {
         let pairs = [("/h/.cargo", CARGO_HOME), ("/h/w", WORKSPACE), ("/h/w/target", TARGET)];
-        PathMap::new(pairs.map(|(host, container)| Pair::new(host.into(), container)).to_vec(), is_common)
+        PathMap::new(
+            pairs.map(|(host, container)| Pair::new(host.into(), container)).to_vec(),
+            is_common,
+        )
     }
 
     #[test]
@@ -249,7 +283,10 @@ mod tests {
             ("/h/.cargo/registry/a.rs", "/cargo-home/registry/a.rs"),
             ("-Ldependency=/h/w/target/debug", "-Ldependency=/cargo-target/debug"),
             ("-L/h/w/target", "-L/cargo-target"),
-            ("-I/h/w -I /h/w/src:/h/w/target/x", "-I/cargo-workspace -I /cargo-workspace/src:/cargo-target/x"),
+            (
+                "-I/h/w -I /h/w/src:/h/w/target/x",
+                "-I/cargo-workspace -I /cargo-workspace/src:/cargo-target/x",
+            ),
             ("feature=\"/h/w\"", "feature=\"/cargo-workspace\""),
             ("/h/wx /h/w-x /h/w.x /x/h/w //h/w", "/h/wx /h/w-x /h/w.x /x/h/w //h/w"),
             ("/ü/h/w", "/ü/h/w"),
@@ -266,21 +303,32 @@ mod tests {
         assert_eq!(with_sentinels, "/cargo-target/./debug/out:/cargo-target/./:/usr");
         assert_eq!(path_map(true).with_sentinels("/h/w"), "/cargo-workspace/./");
         assert_eq!(path_map(true).to_host(with_sentinels.as_bytes()), value.as_bytes());
-        assert_eq!(path_map(true).to_host(path_map(true).to_container(value).as_bytes()), value.as_bytes());
+        assert_eq!(
+            path_map(true).to_host(path_map(true).to_container(value).as_bytes()),
+            value.as_bytes()
+        );
     }
 
     #[test]
     fn one_place_is_the_hosts() {
-        let own = all_sentinels().into_iter().filter(|sentinel| sentinel.starts_with(WORKSPACE)).collect();
+        let own = all_sentinels()
+            .into_iter()
+            .filter(|sentinel| sentinel.starts_with(WORKSPACE))
+            .collect();
         let path_map = path_map(true).with_own(&own);
         assert_eq!(
             path_map.with_sentinels("/h/w/a:/h/w/target/b:/h/.cargo/c"),
             "/h/w/a:/cargo-target/./b:/cargo-home/./c"
         );
-        assert!(path_map.are_common() && !path_map.moves("/h/w/src".into()) && path_map.moves("/h/w/target".into()));
+        assert!(
+            path_map.are_common()
+                && !path_map.moves("/h/w/src".into())
+                && path_map.moves("/h/w/target".into())
+        );
         assert_eq!(path_map.sentinels().len(), 2);
         assert!(path_map.remap_option().is_some());
-        let path_map = path_map.with_dry_run_target("/h/w/target".into(), Utf8Path::new("/real/target"));
+        let path_map =
+            path_map.with_dry_run_target("/h/w/target".into(), Utf8Path::new("/real/target"));
         assert_eq!(path_map.to_container("/h/w/target/b"), "/cargo-target/b");
     }
 
@@ -294,8 +342,12 @@ mod tests {
 
     #[test]
     fn a_folder_stands_in_for_another() {
-        let path_map = path_map(false).with_dry_run_target("/tmp/r/target".into(), Utf8Path::new("/h/w/target"));
-        assert_eq!(path_map.with_sentinels("-L/tmp/r/target/debug /h/w/target"), "-L/h/w/target/debug /h/w/target");
+        let path_map = path_map(false)
+            .with_dry_run_target("/tmp/r/target".into(), Utf8Path::new("/h/w/target"));
+        assert_eq!(
+            path_map.with_sentinels("-L/tmp/r/target/debug /h/w/target"),
+            "-L/h/w/target/debug /h/w/target"
+        );
         assert_eq!(path_map.to_host(b"/h/w/target/debug/out"), &b"/tmp/r/target/debug/out"[..]);
         assert!(path_map.sentinels().is_empty());
     }
@@ -313,8 +365,13 @@ mod tests {
         );
         assert_eq!(path_map.to_host(path_map.with_sentinels(text).as_bytes()), text.as_bytes());
         assert_eq!(path_map.common("/h/.cargo/registry/a"), "/cargo-home/registry/a");
-        assert!(!path_map.moves("/h/w/target/out/x".into()) && path_map.moves("/h/w/target/y".into()));
-        assert_eq!((path_map.sentinels().len(), path_map.clone()), (3, path_map.with_baked("/elsewhere".into())));
+        assert!(
+            !path_map.moves("/h/w/target/out/x".into()) && path_map.moves("/h/w/target/y".into())
+        );
+        assert_eq!(
+            (path_map.sentinels().len(), path_map.clone()),
+            (3, path_map.with_baked("/elsewhere".into()))
+        );
     }
 
     #[test]

@@ -56,18 +56,22 @@ pub fn target_root(out_dir: &Utf8Path, platform: Option<&str>) -> Option<Utf8Pat
     let mut noted = noted_folders(out_dir);
     let nearest = noted.next()?;
     // Cargo tags the folder of a platform as it does the one around it.
-    let name = platform.and_then(|platform| Utf8Path::new(platform.trim_end_matches(".json")).file_name());
-    let around = noted.next().filter(|around| nearest.parent() == Some(around) && nearest.file_name() == name);
+    let name =
+        platform.and_then(|platform| Utf8Path::new(platform.trim_end_matches(".json")).file_name());
+    let around = noted
+        .next()
+        .filter(|around| nearest.parent() == Some(around) && nearest.file_name() == name);
     Some(around.unwrap_or(nearest).to_owned())
 }
 
-/// The folders around a path in which cargo keeps notes, or a lock one below, the nearest first: a temporary one has no
-/// note where `CARGO_CACHE_RUSTC_INFO=0`.
+/// The folders around a path in which cargo keeps notes, or a lock one below, the nearest first: a
+/// temporary one has no note where `CARGO_CACHE_RUSTC_INFO=0`.
 pub fn noted_folders(path: &Utf8Path) -> impl Iterator<Item = &Utf8Path> {
     let has = |dir: &Utf8Path, names: &[&str]| names.iter().any(|name| dir.join(name).exists());
     let below = iter::once(None).chain(path.ancestors().map(Some));
     path.ancestors().zip(below).filter_map(move |(dir, below)| {
-        let is_locked = below.is_some_and(|below| has(below, &[".cargo-lock", ".cargo-build-lock"]));
+        let is_locked =
+            below.is_some_and(|below| has(below, &[".cargo-lock", ".cargo-build-lock"]));
         (is_locked || has(dir, &[".rustc_info.json", "CACHEDIR.TAG"])).then_some(dir)
     })
 }
@@ -77,7 +81,8 @@ fn workspace_root(unit: &Unit) -> Utf8PathBuf {
     match unit.work {
         Work::Compile { .. } => unit.cwd.clone(),
         Work::BuildScript { .. } => {
-            let with_manifest = unit.package.ancestors().take_while(|dir| dir.join("Cargo.toml").exists());
+            let with_manifest =
+                unit.package.ancestors().take_while(|dir| dir.join("Cargo.toml").exists());
             with_manifest.last().unwrap_or(&unit.package).to_owned()
         }
     }
@@ -114,7 +119,10 @@ mod tests {
             (folders[3], None, Some("temporary")),
             ("src", None, None),
         ] {
-            assert_eq!(target_root(&root.join(folder), platform), expected.map(|folder| root.join(folder)));
+            assert_eq!(
+                target_root(&root.join(folder), platform),
+                expected.map(|folder| root.join(folder))
+            );
         }
     }
 }

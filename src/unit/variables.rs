@@ -18,8 +18,8 @@ struct Declared {
     prefixes: &'static [&'static str],
 }
 
-/// Source: cargo docs, "Environment variables Cargo sets for crates"; rustc and clippy docs for those
-/// that change what they print or accept.
+/// Source: cargo docs, "Environment variables Cargo sets for crates"; rustc and clippy docs for
+/// those that change what they print or accept.
 const COMPILE: Declared = Declared {
     is_of_compiles: true,
     names: &[
@@ -135,8 +135,8 @@ pub fn of_build_script(env: &Env) -> BTreeMap<String, String> {
     declared_variables(env, &BUILD_SCRIPT)
 }
 
-/// Whether a variable is what a package's build script said, for the compilers of that package or for a dependent's script. What
-/// the user's environment has under such a name is not.
+/// Whether a variable is what a package's build script said, for the compilers of that package or
+/// for a dependent's script. What the user's environment has under such a name is not.
 fn is_of_package(name: &str, value: &str, env: &Env, declared: &Declared) -> bool {
     match declared.is_of_compiles {
         true => {
@@ -149,7 +149,8 @@ fn is_of_package(name: &str, value: &str, env: &Env, declared: &Declared) -> boo
 
 /// Whether a variable may be given to a unit on the word of the unit alone.
 ///
-/// A crate may bake any value in, and its container needs but two for itself; a build script acts on them.
+/// A crate may bake any value in, and its container needs but two for itself; a build script acts
+/// on them.
 pub fn may_be_given(name: &str, work: &Work) -> bool {
     let needed_there: &[&str] = match work {
         Work::Compile { .. } => &["LD_LIBRARY_PATH", "PATH"],

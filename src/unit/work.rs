@@ -26,7 +26,8 @@ pub struct Unit {
     pub package: Utf8PathBuf,
     /// The variables that may decide its output.
     pub env: BTreeMap<String, String>,
-    /// Variables whose values no Dockerfile may hold, each with what of it decides the output, if anything.
+    /// Variables whose values no Dockerfile may hold, each with what of it decides the output, if
+    /// anything.
     pub hidden: BTreeMap<String, Option<String>>,
     /// Files and folders outside the package that it reads.
     pub paths: Vec<Utf8PathBuf>,
@@ -42,7 +43,8 @@ pub enum Work {
         args: RustcArgs,
         out_dir: Utf8PathBuf,
     },
-    /// `library_path` holds the folders of its target folder that cargo adds to the dynamic linker's.
+    /// `library_path` holds the folders of its target folder that cargo adds to the dynamic
+    /// linker's.
     BuildScript {
         program: Utf8PathBuf,
         out_dir: Utf8PathBuf,
@@ -74,9 +76,11 @@ impl Unit {
         self.env.get("CARGO_PKG_NAME").map_or("?", String::as_str)
     }
 
-    /// What cargo made for it of artifact dependencies: programs and libraries, by the variables that name them.
+    /// What cargo made for it of artifact dependencies: programs and libraries, by the variables
+    /// that name them.
     ///
-    /// Source: cargo docs, "Artifact dependencies: environment variables"; those of folders lead to these same files.
+    /// Source: cargo docs, "Artifact dependencies: environment variables"; those of folders lead to
+    /// these same files.
     pub fn artifacts(&self) -> impl Iterator<Item = &Utf8Path> {
         let is_file = |name: &str| ARTIFACT_FILES.iter().any(|prefix| name.starts_with(prefix));
         self.env.iter().filter(move |(name, _)| is_file(name)).map(|(_, path)| Utf8Path::new(path))
@@ -84,7 +88,10 @@ impl Unit {
 
     /// The programs of its package, which few tests do more with than to run them.
     pub fn programs(&self) -> impl Iterator<Item = &Utf8Path> {
-        self.env.iter().filter(|(name, _)| name.starts_with("CARGO_BIN_EXE_")).map(|(_, path)| Utf8Path::new(path))
+        self.env
+            .iter()
+            .filter(|(name, _)| name.starts_with("CARGO_BIN_EXE_"))
+            .map(|(_, path)| Utf8Path::new(path))
     }
 
     /// The folder whose new files are the unit's output.
@@ -94,11 +101,13 @@ impl Unit {
         }
     }
 
-    /// The names of the files that a compile writes, as far as cargo or another unit looks for them; those of a build script are
-    /// its own choice.
+    /// The names of the files that a compile writes, as far as cargo or another unit looks for
+    /// them; those of a build script are its own choice.
     pub fn output_files(&self) -> Vec<String> {
         match &self.work {
-            Work::Compile { args, .. } => outputs::of(args).into_iter().map(|(name, _)| name).collect(),
+            Work::Compile { args, .. } => {
+                outputs::of(args).into_iter().map(|(name, _)| name).collect()
+            }
             Work::BuildScript { .. } => vec![],
         }
     }
@@ -106,7 +115,9 @@ impl Unit {
     /// The paths that it writes to, as far as another unit looks for them.
     pub fn output_paths(&self) -> Vec<Utf8PathBuf> {
         match &self.work {
-            Work::Compile { out_dir, .. } => self.output_files().into_iter().map(|name| out_dir.join(name)).collect(),
+            Work::Compile { out_dir, .. } => {
+                self.output_files().into_iter().map(|name| out_dir.join(name)).collect()
+            }
             Work::BuildScript { out_dir, .. } => vec![out_dir.clone()],
         }
     }
@@ -129,14 +140,18 @@ impl Unit {
         let types = args.crate_types();
         let is_library = |kind: &CrateType| matches!(kind, CrateType::Lib | CrateType::Rlib);
         let makes_program = types.is_empty() || !types.iter().all(is_library);
-        (makes_program || self.is_test()) && args.emits().iter().any(|emit| emit.kind == EmitKind::Link)
+        (makes_program || self.is_test())
+            && args.emits().iter().any(|emit| emit.kind == EmitKind::Link)
     }
 
     /// Whether other units are made from what this one makes, as far as one can tell.
     pub fn serves_units(&self) -> bool {
         let Work::Compile { args, .. } = &self.work else { return true };
         let is_library = |kind: &CrateType| {
-            matches!(kind, CrateType::Lib | CrateType::Rlib | CrateType::Dylib | CrateType::ProcMacro)
+            matches!(
+                kind,
+                CrateType::Lib | CrateType::Rlib | CrateType::Dylib | CrateType::ProcMacro
+            )
         };
         self.makes_build_script() || !self.is_test() && args.crate_types().iter().any(is_library)
     }

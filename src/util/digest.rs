@@ -2,8 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of parts, each with its length before it, so that no two lists of parts are alike. 128 bits of it as hex, which is ample for
-/// a name.
+/// SHA-256 of parts, each with its length before it, so that no two lists of parts are alike. 128
+/// bits of it as hex, which is ample for a name.
 pub fn digest<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> String {
     let mut hasher = Sha256::new();
     for part in parts {

@@ -41,10 +41,15 @@ fn hint(error: &Error, path: &Utf8Path) -> Option<String> {
             format!("is the disk full? The file system at `{}` has no room left", file_system(path))
         }
         ErrorKind::QuotaExceeded => {
-            format!("is the disk full? Your share of the file system at `{}` is used up", file_system(path))
+            format!(
+                "is the disk full? Your share of the file system at `{}` is used up",
+                file_system(path)
+            )
         }
         ErrorKind::PermissionDenied => format!("may this user write to `{path}`?"),
-        ErrorKind::ReadOnlyFilesystem => format!("the file system at `{}` can only be read", file_system(path)),
+        ErrorKind::ReadOnlyFilesystem => {
+            format!("the file system at `{}` can only be read", file_system(path))
+        }
         _ => return None,
     };
     Some(hint)
@@ -71,7 +76,9 @@ mod tests {
     #[track_caller]
     fn case(error: impl Into<Error>, expected: &str) {
         let failed: Result<()> = Err(error.into());
-        let error = failed.on_disk("/proc/self/none/file".into(), || "failed to write `f`".to_owned()).unwrap_err();
+        let error = failed
+            .on_disk("/proc/self/none/file".into(), || "failed to write `f`".to_owned())
+            .unwrap_err();
         assert!(format!("{error:#}").starts_with(expected), "{error:#}");
     }
 
@@ -82,7 +89,10 @@ mod tests {
             number(rustix::io::Errno::NOSPC),
             "failed to write `f` (hint: is the disk full? The file system at `/proc` has",
         );
-        case(number(rustix::io::Errno::DQUOT), "failed to write `f` (hint: is the disk full? Your share of");
+        case(
+            number(rustix::io::Errno::DQUOT),
+            "failed to write `f` (hint: is the disk full? Your share of",
+        );
         case(
             number(rustix::io::Errno::ACCESS),
             "failed to write `f` (hint: may this user write to `/proc/self/none/file`?)",

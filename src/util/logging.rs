@@ -20,8 +20,9 @@ pub fn start(log: &Log) -> Result<()> {
     builder.parse_filters(filter).parse_write_style(&log.style).format_timestamp_millis();
     if let Some(path) = &log.path {
         let file = OpenOptions::new().create(true).append(true).open(path);
-        let file =
-            file.with_context(|| format!("failed to open the log `{path}` (hint: RUSTCBUILDX_LOG_PATH names it)"))?;
+        let file = file.with_context(|| {
+            format!("failed to open the log `{path}` (hint: RUSTCBUILDX_LOG_PATH names it)")
+        })?;
         builder.target(Target::Pipe(Box::new(file)));
     }
     builder.try_init().context("failed to start the log")

@@ -44,8 +44,15 @@ pub struct Finished<T = File> {
 }
 
 impl Cmd {
-    pub fn new(program: impl Into<String>, args: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self { program: program.into(), args: args.into_iter().map(Into::into).collect(), ..Self::default() }
+    pub fn new(
+        program: impl Into<String>,
+        args: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        Self {
+            program: program.into(),
+            args: args.into_iter().map(Into::into).collect(),
+            ..Self::default()
+        }
     }
 }
 
@@ -63,7 +70,8 @@ impl fmt::Display for Cmd {
     }
 }
 
-/// Runs a process to its end. It dies with this one: an engine's client that dies cancels its build.
+/// Runs a process to its end. It dies with this one: an engine's client that dies cancels its
+/// build.
 ///
 /// Fails if the process cannot be started; a status other than 0 is the caller's to judge.
 pub fn run(cmd: &Cmd) -> Result<Finished> {
@@ -76,10 +84,13 @@ pub fn run(cmd: &Cmd) -> Result<Finished> {
 /// The same, with nothing to read, for at most so long: then it is ended.
 pub fn run_within(cmd: &Cmd, limit: Duration) -> Result<Finished> {
     let mut stdout = disk::temporary(tempfile::tempfile())?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start tokio")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("failed to start tokio")?;
     let to = stdout.try_clone()?.into();
-    let ended = runtime.block_on(async { tokio::time::timeout(limit, run_async(cmd, to, |_| {})).await });
+    let ended =
+        runtime.block_on(async { tokio::time::timeout(limit, run_async(cmd, to, |_| {})).await });
     let (status, stderr) = ended
         .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
         .with_context(|| format!("failed to run `{}`", cmd.program))?;
@@ -87,7 +98,8 @@ pub fn run_within(cmd: &Cmd, limit: Duration) -> Result<Finished> {
     Ok(Finished { status, stdout, stderr })
 }
 
-/// The same as [`run`]; `watch` gets each line of standard error as it comes, and `take`, on a thread of its own, standard output.
+/// The same as [`run`]; `watch` gets each line of standard error as it comes, and `take`, on a
+/// thread of its own, standard output.
 pub fn run_watched<T: Send>(
     cmd: &Cmd,
     watch: impl FnMut(&str),
@@ -103,23 +115,36 @@ pub fn run_watched<T: Send>(
 }
 
 /// Returns the status and what was said on standard error.
-fn run_writing(cmd: &Cmd, stdout: OwnedFd, watch: impl FnMut(&str)) -> Result<(ExitStatus, String)> {
+fn run_writing(
+    cmd: &Cmd,
+    stdout: OwnedFd,
+    watch: impl FnMut(&str),
+) -> Result<(ExitStatus, String)> {
     let start = Instant::now();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("failed to start tokio")?;
-    let (status, stderr) =
-        runtime.block_on(run_async(cmd, stdout, watch)).with_context(|| format!("failed to run `{}`", cmd.program))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .context("failed to start tokio")?;
+    let (status, stderr) = runtime
+        .block_on(run_async(cmd, stdout, watch))
+        .with_context(|| format!("failed to run `{}`", cmd.program))?;
     log::debug!("`{}` took {} ms: {status}", cmd.program, start.elapsed().as_millis());
     Ok((status, stderr))
 }
 
-async fn run_async(cmd: &Cmd, stdout: OwnedFd, mut watch: impl FnMut(&str)) -> Result<(ExitStatus, String)> {
+async fn run_async(
+    cmd: &Cmd,
+    stdout: OwnedFd,
+    mut watch: impl FnMut(&str),
+) -> Result<(ExitStatus, String)> {
     let mut command = Command::from(command(cmd));
     // The CLI would take it for an argument of the build and date its output by it.
     command.env_remove("SOURCE_DATE_EPOCH");
     command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped()).kill_on_drop(true);
     end_with_this(command.as_std_mut());
     let mut child = command.spawn()?;
-    let (mut stdin, stderr) = (child.stdin.take().expect("piped"), child.stderr.take().expect("piped"));
+    let (mut stdin, stderr) =
+        (child.stdin.take().expect("piped"), child.stderr.take().expect("piped"));
     let feed = async move {
         // A process that ends early closes its end: its status says why.
         let _ = stdin.write_all(cmd.stdin.as_bytes()).await;
@@ -139,8 +164,8 @@ async fn run_async(cmd: &Cmd, stdout: OwnedFd, mut watch: impl FnMut(&str)) -> R
     Ok((status?, String::from_utf8_lossy(&messages?).into_owned()))
 }
 
-/// Runs a process that leaves another one behind, which goes on after it and after this one. What it said on standard
-/// error is read once it ended, for the other may hold on to that.
+/// Runs a process that leaves another one behind, which goes on after it and after this one. What
+/// it said on standard error is read once it ended, for the other may hold on to that.
 pub fn run_detaching(cmd: &Cmd) -> Result<(ExitStatus, String)> {
     let mut said = disk::temporary(tempfile::tempfile())?;
     let status = command(cmd)
@@ -155,7 +180,8 @@ pub fn run_detaching(cmd: &Cmd) -> Result<(ExitStatus, String)> {
     Ok((status, text))
 }
 
-/// Starts a process that goes on beside this one, with variables added to this one's, and ends with it.
+/// Starts a process that goes on beside this one, with variables added to this one's, and ends with
+/// it.
 pub fn start_dependent(
     program: &OsStr,
     args: impl IntoIterator<Item = OsString>,
@@ -170,7 +196,9 @@ pub fn start_dependent(
 
 /// Has the system end a process as soon as the one that starts it has ended.
 fn end_with_this(command: &mut std::process::Command) {
-    let order = || Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?);
+    let order = || {
+        Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?)
+    };
     // SAFETY: between fork and exec only this system call is made, which is async-signal-safe.
     unsafe { command.pre_exec(order) };
 }
@@ -180,8 +208,8 @@ pub fn run_visibly(cmd: &Cmd) -> Result<ExitStatus> {
     command(cmd).status().with_context(|| format!("failed to run `{}`", cmd.program))
 }
 
-/// Runs a program to its end in the place of this one, with variables added to this one's. It ends with this one, and
-/// what a terminal sends to both, such as Ctrl-C, is for it to answer.
+/// Runs a program to its end in the place of this one, with variables added to this one's. It ends
+/// with this one, and what a terminal sends to both, such as Ctrl-C, is for it to answer.
 pub fn run_in_place(
     program: &OsStr,
     args: impl IntoIterator<Item = OsString>,
@@ -190,9 +218,12 @@ pub fn run_in_place(
     let mut command = std::process::Command::new(program);
     command.args(args).envs(env.iter().copied());
     end_with_this(&mut command);
-    let mut child = command.spawn().with_context(|| format!("failed to run `{}`", program.display()))?;
-    // Only now, for the program itself is to be ended by them. SAFETY: to ignore a signal runs no code.
-    let ignored = [libc::SIGINT, libc::SIGQUIT].map(|signal| (signal, unsafe { libc::signal(signal, libc::SIG_IGN) }));
+    let mut child =
+        command.spawn().with_context(|| format!("failed to run `{}`", program.display()))?;
+    // Only now, for the program itself is to be ended by them. SAFETY: to ignore a signal runs no
+    // code.
+    let ignored = [libc::SIGINT, libc::SIGQUIT]
+        .map(|signal| (signal, unsafe { libc::signal(signal, libc::SIG_IGN) }));
     let ended = child.wait();
     for (signal, before) in ignored {
         // SAFETY: what was in force before is what the system set.

@@ -24,8 +24,8 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Makes the folder where it is missing, and tags it as what it is: it may lie in a package, whose source it is
-    /// no part of.
+    /// Makes the folder where it is missing, and tags it as what it is: it may lie in a package,
+    /// whose source it is no part of.
     ///
     /// Source of the tag: the Cache Directory Tagging Specification.
     pub fn open(root: Utf8PathBuf) -> Result<Self> {
@@ -35,8 +35,9 @@ impl Cache {
             fs::create_dir_all(cache.path("tmp"))
                 .and_then(|()| if tag.exists() { Ok(()) } else { fs::write(&tag, TAG) })
         };
-        make()
-            .with_context(|| format!("failed to make the cache folder `{}` (hint: set XDG_CACHE_HOME)", cache.root))?;
+        make().with_context(|| {
+            format!("failed to make the cache folder `{}` (hint: set XDG_CACHE_HOME)", cache.root)
+        })?;
         Ok(cache)
     }
 
@@ -104,7 +105,11 @@ impl Cache {
     }
 
     /// Fills a folder and gives it its name, unless one of that name is there already.
-    pub fn folder(&self, name: &str, fill: impl FnOnce(&Utf8Path) -> Result<()>) -> Result<Utf8PathBuf> {
+    pub fn folder(
+        &self,
+        name: &str,
+        fill: impl FnOnce(&Utf8Path) -> Result<()>,
+    ) -> Result<Utf8PathBuf> {
         if let Some(path) = self.used(name) {
             return Ok(path);
         }
@@ -112,11 +117,18 @@ impl Cache {
         self.folder_named_by(parent, |new| fill(new).map(|()| own.to_owned()))
     }
 
-    /// Fills a folder in `parent` and gives it the name that was found in doing so, unless one of that name is there already.
-    pub fn folder_named_by(&self, parent: &str, fill: impl FnOnce(&Utf8Path) -> Result<String>) -> Result<Utf8PathBuf> {
+    /// Fills a folder in `parent` and gives it the name that was found in doing so, unless one of
+    /// that name is there already.
+    pub fn folder_named_by(
+        &self,
+        parent: &str,
+        fill: impl FnOnce(&Utf8Path) -> Result<String>,
+    ) -> Result<Utf8PathBuf> {
         let parent = self.path(parent);
         let temp = self.temp_dir()?;
-        let new = Utf8Path::from_path(temp.path()).context("the cache folder's name is not UTF-8")?.join("new");
+        let new = Utf8Path::from_path(temp.path())
+            .context("the cache folder's name is not UTF-8")?
+            .join("new");
         fs::create_dir(&new)
             .and_then(|()| fs::create_dir_all(&parent))
             .with_context(|| format!("failed to make a folder in `{parent}`"))?;
@@ -143,7 +155,8 @@ impl Cache {
             let path = entry.path();
             if is_older(path, days * DAY) {
                 let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-                let removed = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+                let removed =
+                    if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
                 removed.with_context(|| format!("failed to remove `{path}`"))?;
             }
         }
@@ -168,14 +181,17 @@ impl Cache {
             file.lock()?;
             Ok(file)
         };
-        lock().map_err(|error: std::io::Error| anyhow::Error::new(error).context(format!("failed to lock `{path}`")))
+        lock().map_err(|error: std::io::Error| {
+            anyhow::Error::new(error).context(format!("failed to lock `{path}`"))
+        })
     }
 }
 
-const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# Of rustcbuildx: may be deleted at any time.\n";
+const TAG: &str =
+    "Signature: 8a477f597d28d172789f06886806bc55\n# Of rustcbuildx: may be deleted at any time.\n";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How many days unused things stay. Records of a target folder's files are written when these are, and only read later:
-/// without them, the files are sent as what nobody knows the making of.
+/// How many days unused things stay. Records of a target folder's files are written when these are,
+/// and only read later: without them, the files are sent as what nobody knows the making of.
 const AGES: &[(&str, u32)] = &[
     ("artifacts", 30),
     ("digests", 90),
@@ -236,7 +252,10 @@ mod tests {
             File::open(path).unwrap().set_modified(SystemTime::now() - days * DAY).unwrap();
         };
         let fill = |new: &Utf8Path| Ok(fs::write(new.join("a"), "1")?);
-        let (old, used) = (cache.folder("sources/old", fill).unwrap(), cache.folder("sources/used", fill).unwrap());
+        let (old, used) = (
+            cache.folder("sources/old", fill).unwrap(),
+            cache.folder("sources/used", fill).unwrap(),
+        );
         age(&old, 31);
         age(&used, 31);
         for name in ["recipes/old", "recipes/new"] {
@@ -247,7 +266,9 @@ mod tests {
         cache.folder("sources/used", |_| panic!("it is there")).unwrap();
         cache.sweep().unwrap();
         assert!(!old.exists() && used.exists());
-        assert!(cache.read::<u8>("recipes/old").is_none() && cache.read::<u8>("recipes/new").is_some());
+        assert!(
+            cache.read::<u8>("recipes/old").is_none() && cache.read::<u8>("recipes/new").is_some()
+        );
         age(&used, 31);
         cache.sweep().unwrap();
         assert!(used.exists(), "swept twice a day");

@@ -18,8 +18,8 @@ use crate::{
     wrapper::identity,
 };
 
-/// This program was started as a build script: under the wrapper, by whatever name, it calls that, otherwise it becomes
-/// the real program.
+/// This program was started as a build script: under the wrapper, by whatever name, it calls that,
+/// otherwise it becomes the real program.
 pub fn start(shim: Shim, own: &Utf8Path, arguments: Vec<OsString>) -> Result<ExitCode> {
     let env = Env::current();
     // Source of the two: cargo docs, "Environment variables Cargo sets for build scripts".
@@ -44,24 +44,35 @@ fn say_unserved(wrapper: &str, env: &Env) -> Result<()> {
     let reason = format!("RUSTC_WRAPPER is `{wrapper}`, which is not rustcbuildx");
     if config.strict {
         bail!(
-            "failed to run a build script in a container: {reason} (hint: RUSTC_WRAPPER=rustcbuildx, or RUSTCBUILDX_STRICT=0 runs it here)"
+            "failed to run a build script in a container: {reason} (hint: \
+             RUSTC_WRAPPER=rustcbuildx, or RUSTCBUILDX_STRICT=0 runs it here)"
         );
     }
-    notice::say(env, &reason, &format!("build scripts run on this machine, outside of any sandbox: {reason}"));
+    notice::say(
+        env,
+        &reason,
+        &format!("build scripts run on this machine, outside of any sandbox: {reason}"),
+    );
     Ok(())
 }
 
 /// Serves `rustcbuildx --run-build-script PATH`.
 pub fn run(program: &str) -> Result<ExitCode> {
     let program = Utf8PathBuf::from(program);
-    let shim = Shim::open(&program)?
-        .with_context(|| format!("failed to run `{program}`: it is no build script of rustcbuildx"))?;
+    let shim = Shim::open(&program)?.with_context(|| {
+        format!("failed to run `{program}`: it is no build script of rustcbuildx")
+    })?;
     let env = Env::current();
     let config = Config::load(&env)?;
     let unit = || {
-        let target = env.get("OUT_DIR").and_then(|out_dir| target_root(Utf8Path::new(out_dir), env.get("TARGET")));
+        let target = env
+            .get("OUT_DIR")
+            .and_then(|out_dir| target_root(Utf8Path::new(out_dir), env.get("TARGET")));
         let unit = invocation::build_script(program, env.current_dir()?, target.as_deref(), &env);
-        unit.context("failed to run a build script: OUT_DIR or CARGO_MANIFEST_DIR is not set (hint: cargo sets them)")
+        unit.context(
+            "failed to run a build script: OUT_DIR or CARGO_MANIFEST_DIR is not set \
+             (hint: cargo sets them)",
+        )
     };
     if let Some(recorder) = Recorder::current(&env)? {
         return recorder.add(&unit()?, &env);
@@ -80,14 +91,16 @@ pub fn run(program: &str) -> Result<ExitCode> {
     if version_control::is_missed(&unit, &built.outcome, &session.homes) {
         if config.strict {
             bail!(
-                "failed to run {} in a container: it asks about its git repository (hint: RUSTCBUILDX_STRICT=0 runs it here)",
+                "failed to run {} in a container: it asks about its git repository (hint: \
+                 RUSTCBUILDX_STRICT=0 runs it here)",
                 unit.name()
             );
         }
         // Its folder is temporary.
         drop(built);
         let notice = format!(
-            "{} ran on this machine, outside of any sandbox: it asks about its git repository (hint: RUSTCBUILDX_STRICT=1 makes that an error)",
+            "{} ran on this machine, outside of any sandbox: it asks about its git repository \
+             (hint: RUSTCBUILDX_STRICT=1 makes that an error)",
             unit.name()
         );
         notice::say(&env, &notice, &notice);
@@ -97,12 +110,17 @@ pub fn run(program: &str) -> Result<ExitCode> {
 }
 
 /// Becomes the real program, which is brought if it was left in the engine.
-fn run_here<'a>(mut shim: Shim, unit: &Unit, session: impl FnOnce() -> Result<Session<'a>>) -> Result<ExitCode> {
+fn run_here<'a>(
+    mut shim: Shim,
+    unit: &Unit,
+    session: impl FnOnce() -> Result<Session<'a>>,
+) -> Result<ExitCode> {
     if let Some(key) = shim.maker() {
         session()?.fetch_for(unit, |left| *left == key)?;
         let brought = Shim::open(&shim.compiled)?;
-        shim =
-            brought.with_context(|| format!("failed to run `{}`: it is gone (hint: `cargo clean`)", shim.compiled))?;
+        shim = brought.with_context(|| {
+            format!("failed to run `{}`: it is gone (hint: `cargo clean`)", shim.compiled)
+        })?;
     }
     match shim.exec(vec![])? {}
 }

@@ -71,13 +71,17 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
 /// Tells the user that the local compiler takes over, or fails where that must not be.
 fn leave_container(reason: &str, env: &Env, config: &Config) -> Result<()> {
     if config.strict {
-        bail!("failed to compile in a container: {reason} (hint: RUSTCBUILDX_STRICT=0 compiles locally)");
+        bail!(
+            "failed to compile in a container: {reason} (hint: RUSTCBUILDX_STRICT=0 compiles \
+             locally)"
+        );
     }
     if Recorder::current(env)?.is_some() {
         // Its dependencies are empty files.
         bail!("{LOCAL}: {reason}");
     }
-    let also = "a build script that is compiled so also runs on this machine, outside of any sandbox";
+    let also =
+        "a build script that is compiled so also runs on this machine, outside of any sandbox";
     notice::say(env, reason, &format!("compiled locally: {reason}; {also}"));
     Ok(())
 }
@@ -88,13 +92,20 @@ fn fetch_deferred(programs: &[String], args: &[String], env: &Env, config: &Conf
     let folders = args.crate_folders(&env.current_dir()?);
     let target = folders.iter().find_map(|folder| target_root(folder, args.value(Flag::Target)));
     match target.filter(|target| left::may_be_in(target, env)) {
-        Some(target) => Session::open(env, config, compiler(programs))?.fetch(target, &folders, |_| true),
+        Some(target) => {
+            Session::open(env, config, compiler(programs))?.fetch(target, &folders, |_| true)
+        }
         None => Ok(()),
     }
 }
 
 /// What is to be compiled by these programs, or why only they can do it.
-fn unit_of(invocation: Invocation, programs: &[String], is_text: bool, env: &Env) -> Result<Unit, String> {
+fn unit_of(
+    invocation: Invocation,
+    programs: &[String],
+    is_text: bool,
+    env: &Env,
+) -> Result<Unit, String> {
     let mut unit = match invocation {
         Invocation::Compile(unit) => *unit,
         Invocation::Local(reason) => return Err(reason),
@@ -111,14 +122,19 @@ fn unit_of(invocation: Invocation, programs: &[String], is_text: bool, env: &Env
 
 /// The compiler that these programs come to, which a container has, too.
 fn tool_of(programs: &[String], env: &Env) -> Result<Tool, String> {
-    let known = |program: &String| Tool::named(file_name(program)).or_else(|| identity::tool(program, env));
+    let known =
+        |program: &String| Tool::named(file_name(program)).or_else(|| identity::tool(program, env));
     match programs {
-        [program] => known(program).ok_or(format!("`{program}` (RUSTC) is not rustc itself, and no container has it")),
+        [program] => known(program)
+            .ok_or(format!("`{program}` (RUSTC) is not rustc itself, and no container has it")),
         // Clippy's driver looks at the name, too.
-        [driver, rustc] if file_name(rustc) == "rustc" && known(driver) == Some(Tool::Clippy) => Ok(Tool::Clippy),
-        [wrapper, ..] => {
-            Err(format!("`{wrapper}` (RUSTC_WORKSPACE_WRAPPER) is a program of this machine, and no container has it"))
+        [driver, rustc] if file_name(rustc) == "rustc" && known(driver) == Some(Tool::Clippy) => {
+            Ok(Tool::Clippy)
         }
+        [wrapper, ..] => Err(format!(
+            "`{wrapper}` (RUSTC_WORKSPACE_WRAPPER) is a program of this machine, and no container \
+             has it"
+        )),
         [] => Err("no compiler is named".to_owned()),
     }
 }

@@ -36,7 +36,8 @@ pub fn is_rustcbuildx(wrapper: &str, env: &Env) -> bool {
     if is_script(&path) { ask() } else { remembered(&path, "wrapper", env, ask) }
 }
 
-/// The compiler that a program is: a file of the compiler's name, a link to one, or the same bytes as its toolchain's.
+/// The compiler that a program is: a file of the compiler's name, a link to one, or the same bytes
+/// as its toolchain's.
 ///
 /// What only calls a compiler, or is built upon one, is none: it may do more.
 pub fn tool(program: &str, env: &Env) -> Option<Tool> {
@@ -49,7 +50,10 @@ pub fn tool(program: &str, env: &Env) -> Option<Tool> {
     remembered(&path, "tool", env, || {
         let sysroot = answer(&path, &["--print", "sysroot"])?;
         let programs = Utf8Path::new(sysroot.trim()).join("bin");
-        Tool::NAMES.iter().find(|(name, _)| has_same_bytes(&path, &programs.join(name))).map(|(_, tool)| *tool)
+        Tool::NAMES
+            .iter()
+            .find(|(name, _)| has_same_bytes(&path, &programs.join(name)))
+            .map(|(_, tool)| *tool)
     })
 }
 
@@ -64,7 +68,8 @@ fn is_script(path: &Utf8Path) -> bool {
 
 /// What a program says on standard output, if it ends well and soon.
 fn answer(path: &Utf8Path, words: &[&str]) -> Option<String> {
-    let mut finished = process::run_within(&Cmd::new(path.as_str(), words.iter().copied()), PATIENCE).ok()?;
+    let mut finished =
+        process::run_within(&Cmd::new(path.as_str(), words.iter().copied()), PATIENCE).ok()?;
     let mut said = String::new();
     finished.stdout.read_to_string(&mut said).ok()?;
     finished.status.success().then_some(said)
@@ -93,7 +98,8 @@ fn remembered<T: Serialize + DeserializeOwned>(
 fn has_same_bytes(one: &Utf8Path, other: &Utf8Path) -> bool {
     let length = |path: &Utf8Path| fs::metadata(path).map(|data| data.len()).ok();
     let bytes = |path: &Utf8Path| fs::read(Path::new(path)).ok();
-    length(one) == length(other) && bytes(one).is_some_and(|bytes_of_one| bytes(other) == Some(bytes_of_one))
+    length(one) == length(other)
+        && bytes(one).is_some_and(|bytes_of_one| bytes(other) == Some(bytes_of_one))
 }
 
 #[cfg(test)]
@@ -141,9 +147,12 @@ mod tests {
         symlink("bin/rustc", dir.join("rustc-1")).unwrap();
         symlink("bin/clippy-driver", dir.join("lints")).unwrap();
         place(&dir, "my-rustc", "#!/bin/sh\nexec rustc \"$@\"\n");
-        for (name, expected) in
-            [("rustc-1", Some(Tool::Rustc)), ("lints", Some(Tool::Clippy)), ("my-rustc", None), ("none", None)]
-        {
+        for (name, expected) in [
+            ("rustc-1", Some(Tool::Rustc)),
+            ("lints", Some(Tool::Clippy)),
+            ("my-rustc", None),
+            ("none", None),
+        ] {
             assert_eq!(tool(dir.join(name).as_str(), &env), expected, "{name}");
         }
     }

@@ -22,7 +22,9 @@ impl Role {
             Some(shim::COMMAND) if args.len() == 2 && args[1].to_str().is_some() => {
                 Self::BuildScript(args[1].to_string_lossy().into_owned())
             }
-            Some(first) if is_compiler(first) || is_called(first, &args[1..]) => Self::Compiler(args),
+            Some(first) if is_compiler(first) || is_called(first, &args[1..]) => {
+                Self::Compiler(args)
+            }
             None if !args.is_empty() => Self::Compiler(args),
             _ => Self::Command(args),
         }
@@ -37,7 +39,8 @@ fn is_compiler(word: &str) -> bool {
         && (word.contains('/') || name.contains("rustc") || name.contains("driver"))
 }
 
-/// Whether a word of another name is called as cargo calls a compiler or, before a compiler, the user's own wrapper.
+/// Whether a word of another name is called as cargo calls a compiler or, before a compiler, the
+/// user's own wrapper.
 fn is_called(word: &str, args: &[OsString]) -> bool {
     let mut args = args.iter().map(|arg| arg.to_string_lossy());
     !word.starts_with('-')

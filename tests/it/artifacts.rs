@@ -1,4 +1,5 @@
-//! Artifact dependencies: programs and libraries that another package's units run, link and include.
+//! Artifact dependencies: programs and libraries that another package's units run, link and
+//! include.
 
 use std::fs;
 
@@ -34,7 +35,8 @@ fn by_the_wrapper() {
 #[test]
 fn by_a_plan() {
     for incremental in ["0", "1"] {
-        let project = with_their_option(planned::project("artifacts")).env("CARGO_INCREMENTAL", incremental);
+        let project =
+            with_their_option(planned::project("artifacts")).env("CARGO_INCREMENTAL", incremental);
         for expected in [ONE, TWO] {
             project.plain("run -p app").succeeds();
             assert_eq!(green(&project, "run -p app").succeeds().stdout, expected);

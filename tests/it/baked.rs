@@ -1,4 +1,5 @@
-//! Code that runs in a container and opens paths that were baked into it: of other packages, and of what their scripts made.
+//! Code that runs in a container and opens paths that were baked into it: of other packages, and of
+//! what their scripts made.
 
 use std::fs;
 
@@ -44,7 +45,10 @@ fn of_unknown_making() {
     for by in [By::Plain, By::PlainAfterOurs] {
         project.start(by, "run").finish().succeeds();
     }
-    let edits = [("build.rs", "fn main() {", "fn main() {\n"), ("src/main.rs", "fn main() {", "fn main() {\n")];
+    let edits = [
+        ("build.rs", "fn main() {", "fn main() {\n"),
+        ("src/main.rs", "fn main() {", "fn main() {\n"),
+    ];
     for (file, from, to) in edits {
         project.edit(&format!("app/{file}"), from, to);
     }
@@ -61,7 +65,10 @@ fn a_plan_learns_what_is_baked_in() {
     let project = in_git(planned::project("baked").with_own_cache());
     assert_eq!(green(&project, "run").succeeds().stdout, SAID);
     let calls = project.calls.take();
-    assert!(calls.iter().all(|call| !call.contains("--secret") || call.contains("rawjson")), "{calls:#?}");
+    assert!(
+        calls.iter().all(|call| !call.contains("--secret") || call.contains("rawjson")),
+        "{calls:#?}"
+    );
     project.plain("run").succeeds();
     project.assert_same_tree();
     project.same(&["run"]);

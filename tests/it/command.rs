@@ -30,11 +30,13 @@ pub struct Finished {
     pub shown: String,
 }
 
-/// Files rather than pipes: a grandchild that outlives its parent must not hold up the test. Files to append to, for what
-/// ours says beside cargo to be seen.
+/// Files rather than pipes: a grandchild that outlives its parent must not hold up the test. Files
+/// to append to, for what ours says beside cargo to be seen.
 pub fn start(mut command: Command, shown: &str) -> Running {
     let dir = tempfile::tempdir().unwrap();
-    let file = |name| OpenOptions::new().create_new(true).append(true).open(dir.path().join(name)).unwrap();
+    let file = |name| {
+        OpenOptions::new().create_new(true).append(true).open(dir.path().join(name)).unwrap()
+    };
     command.stdout(file("stdout")).stderr(file("stderr")).process_group(0);
     let child = command.spawn().unwrap_or_else(|error| panic!("`{shown}`: {error}"));
     Running { child, dir, shown: shown.to_owned() }
@@ -142,14 +144,16 @@ impl std::fmt::Display for Finished {
 
 /// What must be equal whoever compiled: sorted lines, because units finish in any order.
 pub fn comparable(text: &str, target: &Path) -> Vec<String> {
-    let text =
-        text.replace(&target.display().to_string(), "[TARGET]").replace(&format!("{} ", crate::engine::WRAPPER), "");
+    let text = text
+        .replace(&target.display().to_string(), "[TARGET]")
+        .replace(&format!("{} ", crate::engine::WRAPPER), "");
     let mut lines: Vec<_> = text.lines().filter(|line| !is_chance(line)).map(stable).collect();
     lines.sort_unstable();
     lines
 }
 
-/// Printed or not depending on what else runs at that moment, or has run: whoever is first downloads.
+/// Printed or not depending on what else runs at that moment, or has run: whoever is first
+/// downloads.
 fn is_chance(line: &str) -> bool {
     let chances = [
         "waiting for file lock",
@@ -194,7 +198,8 @@ fn is_minutes(word: &str) -> bool {
 fn stable_word(word: &str) -> &str {
     let bare = word.trim_end_matches([';', ')', '.', ',']);
     let number = |text: &str| {
-        text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(|c| c.is_ascii_digit() || c == '.')
+        text.starts_with(|c: char| c.is_ascii_digit())
+            && text.chars().all(|c| c.is_ascii_digit() || c == '.')
     };
     if bare.strip_suffix('s').is_some_and(number) {
         return "[TIME]";
@@ -218,6 +223,9 @@ fn only_what_varies_is_made_equal() {
     case("     Running `/t/debug/app`", "     Running `[TARGET]/debug/app`");
     case("\"/t/deps/rustcAbC123/symbols.o\"", "\"[TARGET]/deps/rustc/symbols.o\"");
     case("15 core only", "15 core only");
-    case("warning: `a` (lib) generated 1 warning (1 duplicate)", "warning: `a` (lib) generated 1 warning");
+    case(
+        "warning: `a` (lib) generated 1 warning (1 duplicate)",
+        "warning: `a` (lib) generated 1 warning",
+    );
     case("    Blocking waiting for file lock on package cache", "");
 }

@@ -25,13 +25,16 @@ fn help_names_the_commands() {
 #[test]
 fn green_speaks_of_itself() {
     let green = |args: &str| {
-        let mut green = command(Path::new(WRAPPER).with_file_name("cargo-green"), &Engine::docker().env);
+        let mut green =
+            command(Path::new(WRAPPER).with_file_name("cargo-green"), &Engine::docker().env);
         green.arg("green").args(args.split_whitespace());
         start(green, &format!("cargo green {args}")).finish().succeeds()
     };
     for args in ["", "--help", "-h", "help"] {
         let help = green(args);
-        for word in ["cargo green install", "without a network", "RUSTCBUILDX_RUNNER", "RUSTC_WRAPPER"] {
+        for word in
+            ["cargo green install", "without a network", "RUSTCBUILDX_RUNNER", "RUSTC_WRAPPER"]
+        {
             assert!(help.stdout.contains(word), "no `{word}` in {help}");
         }
     }
@@ -43,7 +46,10 @@ fn green_speaks_of_itself() {
 fn a_misspelt_setting_is_reported() {
     let misspelt = [("RUSTCBUILDX_STRCT", "1")];
     for args in ["env", "pull"] {
-        rustcbuildx(args, &misspelt).succeeds().says("RUSTCBUILDX_STRCT").says("is RUSTCBUILDX_STRICT meant?");
+        rustcbuildx(args, &misspelt)
+            .succeeds()
+            .says("RUSTCBUILDX_STRCT")
+            .says("is RUSTCBUILDX_STRICT meant?");
     }
     let project = Project::new("workspace").inside("ws").env("RUSTCBUILDX_STRCT", "1");
     let run = project.ours("build").succeeds();
@@ -119,9 +125,13 @@ fn an_output_is_explained() {
     };
     let program = project.target(By::Ours).join("debug/package");
     let program = program.to_str().unwrap();
-    let explained: serde_json::Value = serde_json::from_str(&explain(&[program]).succeeds().stdout).unwrap();
+    let explained: serde_json::Value =
+        serde_json::from_str(&explain(&[program]).succeeds().stdout).unwrap();
     assert_eq!(explained["is_stored"], true);
-    assert!(explained["process"].as_array().unwrap().iter().any(|word| word == "--crate-name"), "{explained:#}");
+    assert!(
+        explained["process"].as_array().unwrap().iter().any(|word| word == "--crate-name"),
+        "{explained:#}"
+    );
     assert_eq!(explain(&[program, program]).succeeds().stdout, "");
     explain(&["Cargo.toml"]).fails().says("no target folder");
     std::fs::write(program, "changed").unwrap();

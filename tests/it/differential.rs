@@ -56,18 +56,21 @@ fn member_of_a_workspace() {
 #[test]
 fn explicit_target() {
     let host = host_triple();
-    Project::new("workspace")
-        .inside("ws")
-        .same(&[&format!("build --workspace --target {host}"), &format!("test --workspace --target {host}")]);
+    Project::new("workspace").inside("ws").same(&[
+        &format!("build --workspace --target {host}"),
+        &format!("test --workspace --target {host}"),
+    ]);
 }
 
-/// A macro asks cargo where the workspace is, and reads a file there; the crate bakes cargo's own path in.
+/// A macro asks cargo where the workspace is, and reads a file there; the crate bakes cargo's own
+/// path in.
 #[test]
 fn macro_that_asks_cargo() {
     Project::new("queries").same(&["run", "clippy", "run --release"]);
 }
 
-/// A build script that asks git gets the answer that it gets locally, where git knows its package and where not.
+/// A build script that asks git gets the answer that it gets locally, where git knows its package
+/// and where not.
 #[test]
 fn build_script_that_asks_git() {
     const HERE: &str = "(build script) ran on this machine, outside of any sandbox: it asks about its git repository";
@@ -88,7 +91,8 @@ fn build_script_that_asks_git() {
     strict.ours("build").fails().says("asks about its git repository");
 }
 
-/// Cargo hides what a script says, and would write over what others write into its file: the next compile says it.
+/// Cargo hides what a script says, and would write over what others write into its file: the next
+/// compile says it.
 fn says_so_in_a_file(project: &Project, notice: &str) {
     project.ours("clean").succeeds();
     let said = project.dir().join("said");
@@ -135,8 +139,8 @@ fn colours() {
     project.same(&["clippy", "test -- --color=always"]);
 }
 
-/// Once all that may differ is set alike (one target folder, no incremental), the bytes are too: those of
-/// dependencies if they keep the host's paths.
+/// Once all that may differ is set alike (one target folder, no incremental), the bytes are too:
+/// those of dependencies if they keep the host's paths.
 #[test]
 fn bytes_are_equal() {
     assert_equal_bytes(Project::new("workspace").inside("ws"));

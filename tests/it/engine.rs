@@ -91,7 +91,9 @@ fn put_shims_in_front(env: &mut Env, dir: &Path) {
     fs::create_dir_all(&bin).unwrap();
     fs::create_dir_all(&plugins).unwrap();
     let path = env[OsStr::new("PATH")].clone();
-    let find = |program| std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file());
+    let find = |program| {
+        std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
+    };
     for program in ["docker", "podman", "buildah"] {
         if let Some(real) = find(program) {
             write_shim(&bin.join(program), &real);
@@ -125,8 +127,8 @@ impl Calls {
     }
 }
 
-/// The docker CLI starts its buildx plugin: a call within a call, told by the unset variable. It also asks each plugin what
-/// it is, which is no call of an engine.
+/// The docker CLI starts its buildx plugin: a call within a call, told by the unset variable. It
+/// also asks each plugin what it is, which is no call of an engine.
 fn write_shim(shim: &Path, real: &Path) {
     let name = shim.file_name().unwrap().display();
     let real = real.display();
@@ -162,19 +164,22 @@ fn callers_env() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
         let ours = ["CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"].contains(&&*name);
-        ours || !(name.starts_with("CARGO") || name.starts_with("RUST") || name == "LD_LIBRARY_PATH")
+        ours || !(name.starts_with("CARGO")
+            || name.starts_with("RUST")
+            || name == "LD_LIBRARY_PATH")
     })
 }
 
-/// Tells of a failure when it happens, and of the engines and the disk at the first: what fails all tests from there on may
-/// have passed when the harness tells of them.
+/// Tells of a failure when it happens, and of the engines and the disk at the first: what fails all
+/// tests from there on may have passed when the harness tells of them.
 fn tell_failures_at_once() {
     let (usual, first) = (panic::take_hook(), Once::new());
     panic::set_hook(Box::new(move |info| {
         // The harness keeps back what macros print, and only that.
         let told: String = info.to_string().chars().take(2000).collect();
         let thread = thread::current();
-        let _nobody_reads_it = writeln!(io::stderr(), "{} {told}", thread.name().unwrap_or("a thread"));
+        let _nobody_reads_it =
+            writeln!(io::stderr(), "{} {told}", thread.name().unwrap_or("a thread"));
         first.call_once(|| {
             let mut look = Command::new("sh");
             look.args(["-c", "exec >&2; hack/engine status; df -h . /tmp; free -m; uptime"]);

@@ -77,7 +77,8 @@ fn rustc_aborts() {
 
 #[test]
 fn rustc_is_killed() {
-    let kill = "std::process::Command::new(\"sh\").args([\"-c\", \"kill -9 $PPID\"]).status().unwrap();";
+    let kill =
+        "std::process::Command::new(\"sh\").args([\"-c\", \"kill -9 $PPID\"]).status().unwrap();";
     case("macros/src/lib.rs", kill, "SIGKILL");
 }
 
@@ -147,7 +148,10 @@ fn sources_of_dependencies() {
     let project = Project::new("workspace").inside("ws");
     for (file, text) in [
         ("ws/middle/src/lib.rs", "\n/// More.\npub fn shown<T: Copy>(_: T) {}\n"),
-        ("ws/app/src/lib.rs", "\n/// More.\npub fn show() {\n    renamed::shown(String::new());\n}\n"),
+        (
+            "ws/app/src/lib.rs",
+            "\n/// More.\npub fn show() {\n    renamed::shown(String::new());\n}\n",
+        ),
     ] {
         let path = project.root.join(file);
         std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + text).unwrap();
@@ -161,11 +165,11 @@ fn a_program_that_only_the_host_has() {
     let project = project();
     let host_only = project.dir().join("it-host-only");
     std::fs::write(&host_only, "#!/bin/sh\necho cargo:rustc-env=IT_RAN=here\n").unwrap();
-    std::fs::set_permissions(&host_only, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(&host_only, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
     let path = format!("{}:{}", project.dir().display(), std::env::var("PATH").unwrap());
     let project = project.env("PATH", &path);
-    let script =
-        "assert!(std::process::Command::new(\"sh\").args([\"-c\", \"it-host-only\"]).status().unwrap().success());";
+    let script = "assert!(std::process::Command::new(\"sh\").args([\"-c\", \"it-host-only\"]).status().unwrap().success());";
     project.edit("build.rs", "// HERE", script);
     project.edit("src/main.rs", "// HERE", "println!(\"{}\", env!(\"IT_RAN\"));");
     let ours = project.ours("run").fails().says("failed to find the program `it-host-only`");
@@ -178,12 +182,18 @@ fn a_program_that_only_the_host_has() {
 fn the_way_out_for_a_script_is_named() {
     let here = "RUSTCBUILDX_LOCAL_SCRIPTS=broken";
     for (code, expected) in [
-        ("std::process::Command::new(\"python3\").arg(\"-V\").output().unwrap();", "the program `python3`"),
+        (
+            "std::process::Command::new(\"python3\").arg(\"-V\").output().unwrap();",
+            "the program `python3`",
+        ),
         (
             "std::process::Command::new(\"python3\").output().expect(\"failed to run python3\");",
             "the program `python3`",
         ),
-        ("std::net::TcpStream::connect(\"example.org:80\").unwrap();", "failed to reach the network for broken"),
+        (
+            "std::net::TcpStream::connect(\"example.org:80\").unwrap();",
+            "failed to reach the network for broken",
+        ),
     ] {
         let project = project();
         project.edit("build.rs", "// HERE", code);

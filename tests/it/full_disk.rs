@@ -29,7 +29,10 @@ impl Drop for Disk {
 }
 
 fn mount(args: &[&str]) {
-    assert!(Command::new("mount").args(args).status().unwrap().success(), "mount {args:?} (hint: it takes root)");
+    assert!(
+        Command::new("mount").args(args).status().unwrap().success(),
+        "mount {args:?} (hint: it takes root)"
+    );
 }
 
 #[test]

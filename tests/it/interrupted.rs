@@ -30,13 +30,18 @@ impl Sleeper {
     }
 
     pub fn code(&self) -> String {
-        format!("std::process::Command::new(\"sleep\").arg(\"{}\").status().unwrap();", self.seconds)
+        format!(
+            "std::process::Command::new(\"sleep\").arg(\"{}\").status().unwrap();",
+            self.seconds
+        )
     }
 
     /// Seen from here because a container's processes are processes of this machine.
     pub fn is_running(&self) -> bool {
         let command = format!("sleep\0{}\0", self.seconds);
-        processes().any(|pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == command.as_bytes()))
+        processes().any(|pid| {
+            fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == command.as_bytes())
+        })
     }
 
     #[track_caller]
@@ -116,7 +121,8 @@ fn kill_wrappers(project: &Project) {
     }
 }
 
-/// What happens to `cargo green` while the unit of `file` sleeps; it ends as cargo would, and then it all works.
+/// What happens to `cargo green` while the unit of `file` sleeps; it ends as cargo would, and then
+/// it all works.
 #[track_caller]
 fn green_case(file: &str, signal: Signal, is_for_all: bool) {
     let (project, sleeper) = (planned::project("broken"), Sleeper::new());
@@ -167,7 +173,11 @@ fn a_program_under_cargo_green_ends_as_it_likes() {
     ] {
         fs::write(project.root.join("src/main.rs"), format!("fn main() {{ {ends}; }}\n")).unwrap();
         let ended = planned::green(&project, "run");
-        assert_eq!((ended.status.code(), ended.status.signal()), (code, signal.map(Signal::as_raw)), "{ends}: {ended}");
+        assert_eq!(
+            (ended.status.code(), ended.status.signal()),
+            (code, signal.map(Signal::as_raw)),
+            "{ends}: {ended}"
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! What engines keep from one build to the next: used while it is there, made up for when it is not.
+//! What engines keep from one build to the next: used while it is there, made up for when it is
+//! not.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -37,15 +38,22 @@ pub fn kept_by_now(project: &Project) -> Vec<String> {
     keys.map(|key| key.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// Does to what the engine keeps of each step, in folders of their own, what a shell command does. No other test may use
-/// the same steps.
+/// Does to what the engine keeps of each step, in folders of their own, what a shell command does.
+/// No other test may use the same steps.
 pub fn spoil(project: &Project, keys: &[String], command: &str) {
     let image = Engine::docker().env[OsStr::new("RUSTCBUILDX_BASE_IMAGE")].to_str().unwrap();
-    let mounts: String =
-        keys.iter().map(|key| format!("--mount=type=cache,id=rustcbuildx-{key},target=/kept/{key} ")).collect();
-    let file = format!("FROM {}\nRUN --network=none {mounts} {command}\n", image.trim_start_matches("docker-image://"));
+    let mounts: String = keys
+        .iter()
+        .map(|key| format!("--mount=type=cache,id=rustcbuildx-{key},target=/kept/{key} "))
+        .collect();
+    let file = format!(
+        "FROM {}\nRUN --network=none {mounts} {command}\n",
+        image.trim_start_matches("docker-image://")
+    );
     let mut docker = project.command("docker", By::Ours);
-    docker.args(["buildx", "build", "--quiet", "--output=type=cacheonly", "-"]).stdin(Stdio::piped());
+    docker
+        .args(["buildx", "build", "--quiet", "--output=type=cacheonly", "-"])
+        .stdin(Stdio::piped());
     let mut docker = docker.spawn().unwrap();
     docker.stdin.take().unwrap().write_all(file.as_bytes()).unwrap();
     assert!(docker.wait().unwrap().success());
@@ -78,30 +86,45 @@ fn what_the_engine_lost_makes_no_other_step() {
     let new = format!("// {:?}.", std::time::SystemTime::now());
     let [first, second] = [(); 2].map(|()| {
         let project = project("broken").env("RUSTCBUILDX_CANONICAL_PATHS", "all").logging("info");
-        ["macros/src/lib.rs", "build.rs"].iter().for_each(|file| project.edit(file, "// HERE", &new));
+        ["macros/src/lib.rs", "build.rs"]
+            .iter()
+            .for_each(|file| project.edit(file, "// HERE", &new));
         project
     });
     first.ours("build").succeeds();
     let keys = kept(&first);
     spoil(&first, &keys, "for kept in /kept/*; do mv $kept/files $kept/gone; done");
-    [&first, &second].iter().for_each(|project| project.edit("build.rs", &new, &format!("{new} Edited.")));
+    [&first, &second]
+        .iter()
+        .for_each(|project| project.edit("build.rs", &new, &format!("{new} Edited.")));
     first.ours("build").succeeds();
     // As if it had been out of sight for a moment.
-    spoil(&first, &keys, "for kept in /kept/*; do [ -e $kept/files ] || mv $kept/gone $kept/files; done");
+    spoil(
+        &first,
+        &keys,
+        "for kept in /kept/*; do [ -e $kept/files ] || mv $kept/gone $kept/files; done",
+    );
     second.ours("build").succeeds();
     let [first, second] = [first, second].map(|project| fs::read_to_string(project.log()).unwrap());
     assert!(first.contains("again without what was thought to be kept"), "{first}");
-    assert!(second.contains("taken from the engine's cache") && !second.contains("was run now"), "{first}\n{second}");
+    assert!(
+        second.contains("taken from the engine's cache") && !second.contains("was run now"),
+        "{first}\n{second}"
+    );
 }
 
-/// With `--target`, cargo tags two folders: one for this machine, where macros are, and one for the target.
+/// With `--target`, cargo tags two folders: one for this machine, where macros are, and one for the
+/// target.
 #[test]
 fn nothing_is_sent_for_a_named_target() {
     let project = project("broken");
     let args = format!("build --target {}-unknown-linux-gnu", std::env::consts::ARCH);
     project.ours(&args).succeeds();
     let calls = project.calls.take();
-    assert!(!calls.is_empty() && !calls.iter().any(|call| call.contains("/artifacts/")), "{calls:#?}");
+    assert!(
+        !calls.is_empty() && !calls.iter().any(|call| call.contains("/artifacts/")),
+        "{calls:#?}"
+    );
     project.plain(&args).succeeds();
     project.assert_same_tree();
 }
@@ -121,7 +144,8 @@ fn what_does_not_fit_is_sent() {
     project.same_in_the_end("run");
 }
 
-/// What came from the store was never made by this engine, or so it seems: it is given to it once, all in one call.
+/// What came from the store was never made by this engine, or so it seems: it is given to it once,
+/// all in one call.
 #[test]
 fn what_was_stored_serves_units_that_are_built() {
     let project = project("registry");
@@ -143,7 +167,8 @@ fn what_was_stored_serves_units_that_are_built() {
     project.same_in_the_end("run");
 }
 
-/// What is made from a crate differs with it, though nothing else does: the command, the sources, the files' names.
+/// What is made from a crate differs with it, though nothing else does: the command, the sources,
+/// the files' names.
 #[test]
 fn an_edit_reaches_what_is_made_from_it() {
     for incremental in ["0", "1"] {

@@ -1,5 +1,5 @@
-//! A package with a folder of a thousand files beside its sources: the engine is given that once, and each build has what is in
-//! it now.
+//! A package with a folder of a thousand files beside its sources: the engine is given that once,
+//! and each build has what is in it now.
 
 use std::fs;
 
@@ -20,7 +20,8 @@ fn with_a_heavy_folder(project: Project) -> Project {
     fs::write(project.root.join("src/main.rs"), main).unwrap();
     fill(&project.root.join("modules"));
     // That no engine has from an earlier test.
-    fs::write(project.root.join("modules/new"), format!("{:?}", std::time::SystemTime::now())).unwrap();
+    fs::write(project.root.join("modules/new"), format!("{:?}", std::time::SystemTime::now()))
+        .unwrap();
     project
 }
 
@@ -39,7 +40,8 @@ fn what_is_heavy_is_given_once() {
         assert_eq!(run(&project, mode).succeeds().stdout, "7 1\n");
         let given = kept(&project).iter().filter(|key| key.starts_with('s')).count();
         assert_eq!(given, 1, "the folder is not given");
-        let copies = || fs::read_dir(project.dir().join("cache/rustcbuildx/sources")).unwrap().count();
+        let copies =
+            || fs::read_dir(project.dir().join("cache/rustcbuildx/sources")).unwrap().count();
         let before = copies();
         project.calls.take();
         project.edit("src/main.rs", "// HERE", "// HERE 1");
@@ -79,7 +81,8 @@ fn what_is_heavy_is_given_again_once_the_engine_lost_it() {
     for mode in ["", "green "] {
         let project = project();
         run(&project, mode).succeeds();
-        let given: Vec<String> = kept(&project).into_iter().filter(|key| key.starts_with('s')).collect();
+        let given: Vec<String> =
+            kept(&project).into_iter().filter(|key| key.starts_with('s')).collect();
         spoil(&project, &given, "rm -r /kept/*/p");
         project.edit("src/main.rs", "// HERE", "// HERE 1");
         assert_eq!(run(&project, mode).succeeds().stdout, "7 1\n");

@@ -1,4 +1,5 @@
-//! What compilers alone read stays in the engine, and comes from there when something else needs it.
+//! What compilers alone read stays in the engine, and comes from there when something else needs
+//! it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,12 +17,19 @@ fn committed() -> Project {
     project
 }
 
-/// Installs what is committed of the project as a published program would be; gives what the program says.
+/// Installs what is committed of the project as a published program would be; gives what the
+/// program says.
 fn install(project: &Project, cargo: &str, more: &str) -> String {
     let (repository, root) = (project.root.display(), project.dir().join("installed"));
-    let args = format!("{cargo}install --git file://{repository} broken --force --root {}{more}", root.display());
+    let args = format!(
+        "{cargo}install --git file://{repository} broken --force --root {}{more}",
+        root.display()
+    );
     in_its_own_folder(project, &args).succeeds();
-    start(project.command(root.join("bin/broken").to_str().unwrap(), By::Ours), "broken").finish().succeeds().stdout
+    start(project.command(root.join("bin/broken").to_str().unwrap(), By::Ours), "broken")
+        .finish()
+        .succeeds()
+        .stdout
 }
 
 /// What the store has of crates whose artifacts are in the engine, and all else that it has.
@@ -52,7 +60,8 @@ fn libraries_stay_in_the_engine() {
 fn what_the_engine_lost_is_made_again() {
     let project = committed();
     install(&project, "green ", "");
-    for (cargo, from, to) in [("", "// HERE", "let _ = 1;"), ("green ", "let _ = 1;", "let _ = 2;")] {
+    for (cargo, from, to) in [("", "// HERE", "let _ = 1;"), ("green ", "let _ = 1;", "let _ = 2;")]
+    {
         spoil(&project, &kept(&project), "rm -rf /kept/*/files");
         project.edit("src/main.rs", from, to);
         commit(&project.root);
@@ -75,7 +84,8 @@ fn a_local_compile_has_the_bytes() {
     assert!(calls.last().is_some_and(|call| !call.contains("--build-context")), "{calls:#?}");
 }
 
-/// A project whose libraries are to be left in the engine, and stay there from one command to the next.
+/// A project whose libraries are to be left in the engine, and stay there from one command to the
+/// next.
 fn leaving() -> Project {
     project("registry").with_own_cache().env("RUSTCBUILDX_LEAVE", "1")
 }
@@ -98,13 +108,15 @@ fn files(folder: &Path) -> (Vec<String>, usize) {
     // Of a build script, after the wrapper and before its path.
     let stands_in = |path: &&String| {
         let bytes = fs::read(folder.join(path)).unwrap();
-        String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(512)..]).contains("left in the engine by")
+        String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(512)..])
+            .contains("left in the engine by")
     };
     let stand_ins = paths.iter().filter(stands_in).count();
     (paths, stand_ins)
 }
 
-/// A script that is to run on this machine has its program brought, by whatever name cargo starts it.
+/// A script that is to run on this machine has its program brought, by whatever name cargo starts
+/// it.
 #[test]
 fn a_build_script_that_runs_here_has_its_program() {
     let project = leaving();
@@ -155,13 +167,16 @@ fn what_rustdoc_reads_is_brought() {
     project.assert_same_tree();
 }
 
-/// With another engine, say, it is made again, and stays there; without a plan, and for the local compiler, it is brought.
+/// With another engine, say, it is made again, and stays there; without a plan, and for the local
+/// compiler, it is brought.
 #[test]
 fn stand_ins_serve_whoever_comes_upon_them() {
     // No other test uses these steps.
     let number = format!("{:?}", std::time::SystemTime::now());
     let project = leaving().env("RUSTCBUILDX_SET_ENVS", "IT_LEAVING").env("IT_LEAVING", &number);
-    let edit = |number: u32| project.edit("src/main.rs", &format!("end {number}"), &format!("end {}", number + 1));
+    let edit = |number: u32| {
+        project.edit("src/main.rs", &format!("end {number}"), &format!("end {}", number + 1))
+    };
     project.edit("src/main.rs", "the end", "end 1");
     green(&project, "build").succeeds();
     let stand_ins = files(&build_folder(&project)).1;
@@ -174,6 +189,8 @@ fn stand_ins_serve_whoever_comes_upon_them() {
     green(&project, "run").fails().says("end 3");
     edit(3);
     unplanned(&project, "run").fails().says("end 4");
-    unplanned(&project, "rustc --bin registry -- -Ctarget-cpu=native").succeeds().says("compiled locally");
+    unplanned(&project, "rustc --bin registry -- -Ctarget-cpu=native")
+        .succeeds()
+        .says("compiled locally");
     unplanned(&project, "run").fails().says("end 4");
 }

@@ -36,7 +36,9 @@ fn further_outputs() {
     let kept = [By::Plain, By::Ours].map(|by| {
         project.start(by, "rustc --bin broken -- -Csave-temps").finish().succeeds();
         let names = fs::read_dir(project.target(by).join("debug/deps")).unwrap();
-        names.filter(|name| name.as_ref().unwrap().path().to_string_lossy().contains(".rcgu.")).count()
+        names
+            .filter(|name| name.as_ref().unwrap().path().to_string_lossy().contains(".rcgu."))
+            .count()
     });
     assert!(kept[0] > 2 && kept[0] == kept[1], "{kept:?}");
 }
@@ -60,7 +62,12 @@ fn profiles_and_coverage() {
     let written = fs::read_dir(project.target(By::Ours).join("profile")).unwrap().count();
     assert!(written > 0);
     // No merged profile: rustc finds the file and says so.
-    let raw = fs::read_dir(project.target(By::Ours).join("profile")).unwrap().next().unwrap().unwrap().path();
+    let raw = fs::read_dir(project.target(By::Ours).join("profile"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     let given = project.dir().join("raw.profdata");
     fs::copy(raw, &given).unwrap();
     let use_it = format!("-Cprofile-use={}", given.display());
@@ -84,7 +91,14 @@ fn files_that_arguments_name() {
     fs::write(elsewhere.join("x.map"), "{ global: *; };\n").unwrap();
     for command in ["cc -c x.c -o x.o", "ar crs libit_extra.a x.o"] {
         let mut words = command.split(' ');
-        assert!(Command::new(words.next().unwrap()).args(words).current_dir(&elsewhere).status().unwrap().success());
+        assert!(
+            Command::new(words.next().unwrap())
+                .args(words)
+                .current_dir(&elsewhere)
+                .status()
+                .unwrap()
+                .success()
+        );
     }
     let dir = elsewhere.to_str().unwrap();
     let flags = [

@@ -34,9 +34,11 @@ fn a_build_folder_of_its_own() {
 #[test]
 fn a_lot_of_output() {
     let project = Project::new("broken");
-    let functions: String = (0..4000).map(|n| format!("pub fn f{n}() {{ let unused_{n} = {n}; }}\n")).collect();
+    let functions: String =
+        (0..4000).map(|n| format!("pub fn f{n}() {{ let unused_{n} = {n}; }}\n")).collect();
     project.edit("src/lib.rs", "pub fn one()", &format!("{functions}pub fn one()"));
-    let prints = "for n in 0..200_000 { println!(\"line {n} of the build script\"); eprintln!(\"{n}\"); }";
+    let prints =
+        "for n in 0..200_000 { println!(\"line {n} of the build script\"); eprintln!(\"{n}\"); }";
     project.edit("build.rs", "// HERE", prints);
     project.same(&["build"]);
 }
@@ -46,13 +48,15 @@ fn a_lot_of_output() {
 fn back_and_forth() {
     let project = Project::new("broken");
     for number in [1, 2, 1, 3] {
-        fs::write(project.root.join("src/lib.rs"), format!("pub fn one() -> u32 {{ {number} }}\n")).unwrap();
+        fs::write(project.root.join("src/lib.rs"), format!("pub fn one() -> u32 {{ {number} }}\n"))
+            .unwrap();
         project.same(&["run"]);
         assert_eq!(project.ours("run").stdout, format!("one is {number}\n"));
     }
 }
 
-/// Into an emptied target folder all comes from the store, without a call of the engine, to the same files.
+/// Into an emptied target folder all comes from the store, without a call of the engine, to the
+/// same files.
 #[test]
 fn a_second_target_folder() {
     let project = Project::new("broken").env("CARGO_INCREMENTAL", "0");
@@ -82,7 +86,8 @@ fn emptied_and_again(project: &Project) -> usize {
 /// What rustc kept of the last compile serves the next one, and nothing of it is stale.
 #[test]
 fn incremental() {
-    let project = Project::new("broken").env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zincremental-info");
+    let project =
+        Project::new("broken").env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zincremental-info");
     project.ours("run").succeeds();
     project.edit("src/lib.rs", "macros::one!()", "macros::one!() + 1");
     let again = project.ours("run").succeeds().says("hard-linked");

@@ -95,7 +95,8 @@ impl Ssh {
 fn with_ssh_watched(fixture: &str) -> (Project, Ssh) {
     let engine = Engine::ssh();
     let path = engine.env[OsStr::new("PATH")].to_str().unwrap();
-    let real = path.split(':').map(|dir| Path::new(dir).join("ssh")).find(|file| file.is_file()).unwrap();
+    let real =
+        path.split(':').map(|dir| Path::new(dir).join("ssh")).find(|file| file.is_file()).unwrap();
     let project = Project::on(engine, fixture);
     let [shims, log, away] = ["shims", "ssh.log", "away"].map(|name| project.dir().join(name));
     fs::create_dir(&shims).unwrap();
@@ -107,7 +108,9 @@ fn with_ssh_watched(fixture: &str) -> (Project, Ssh) {
     );
     fs::write(shims.join("ssh"), script).unwrap();
     fs::set_permissions(shims.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
-    let project =
-        project.env("PATH", &format!("{}:{path}", shims.display())).env("CARGO_BUILD_JOBS", "1").with_own_cache();
+    let project = project
+        .env("PATH", &format!("{}:{path}", shims.display()))
+        .env("CARGO_BUILD_JOBS", "1")
+        .with_own_cache();
     (project, Ssh { log, away })
 }

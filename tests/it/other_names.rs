@@ -1,5 +1,5 @@
-//! The wrapper and the compiler by other names, and programs of the user's beside them: what is of ours runs in
-//! containers all the same, and what is not runs here aloud, or not at all.
+//! The wrapper and the compiler by other names, and programs of the user's beside them: what is of
+//! ours runs in containers all the same, and what is not runs here aloud, or not at all.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -65,7 +65,8 @@ fn a_link() {
 #[test]
 fn a_script_that_calls_it() {
     let project = project();
-    let caller = script(&project.dir().join("caller"), &format!("IT_CALLER=1 exec '{WRAPPER}' \"$@\""));
+    let caller =
+        script(&project.dir().join("caller"), &format!("IT_CALLER=1 exec '{WRAPPER}' \"$@\""));
     is_in_force(&project, &caller);
 }
 
@@ -85,7 +86,8 @@ fn cargos_configuration() {
     let project = project();
     symlink(WRAPPER, project.root.join("wrap")).unwrap();
     fs::create_dir(project.root.join(".cargo")).unwrap();
-    fs::write(project.root.join(".cargo/config.toml"), "[build]\nrustc-wrapper = \"./wrap\"\n").unwrap();
+    fs::write(project.root.join(".cargo/config.toml"), "[build]\nrustc-wrapper = \"./wrap\"\n")
+        .unwrap();
     let run = start(project.cargo(By::PlainAfterOurs, "run"), "cargo run").finish().succeeds();
     assert_eq!(run.stdout, "in a container\none is 1\n", "{run}");
 }
@@ -98,7 +100,9 @@ fn another_tool() {
     // It runs in each build, and is compiled in the first.
     project.edit("build.rs", "cargo::rerun-if-changed=build.rs", "cargo::rerun-if-changed=none");
     project.ours("build").succeeds();
-    let run = |strict| cargo(&project, "run", &[("RUSTC_WRAPPER", &other), ("RUSTCBUILDX_STRICT", strict)]);
+    let run = |strict| {
+        cargo(&project, "run", &[("RUSTC_WRAPPER", &other), ("RUSTCBUILDX_STRICT", strict)])
+    };
     run("1").fails().says("RUSTC_WRAPPER is `").says("hint: ");
     let here = run("0").succeeds();
     assert_eq!(here.stdout, "here\none is 1\n", "{here}");
@@ -124,7 +128,8 @@ fn a_compiler_by_another_name() {
     for make in [&link as &dyn Fn(&Path, &Path), &copy] {
         let project = project().env("RUSTCBUILDX_STRICT", "1");
         let compiler = toolchain_with(&project, make);
-        let path = format!("{}:{}", compiler.parent().unwrap().display(), std::env::var("PATH").unwrap());
+        let path =
+            format!("{}:{}", compiler.parent().unwrap().display(), std::env::var("PATH").unwrap());
         let run = cargo(&project, "run", &[("RUSTC", "rustc-of-mine"), ("PATH", &path)]).succeeds();
         assert_eq!(run.stdout, "in a container\none is 1\n", "{run}");
         assert_eq!(lines(&run), 0, "{run}");
@@ -139,31 +144,45 @@ fn a_compiler_that_is_a_script() {
     script(&project.dir().join("mine"), "exec rustc \"$@\"");
     let run = cargo(&project, "run", &[("RUSTC", "mine"), ("PATH", &path)]).succeeds();
     assert_eq!((lines(&run), run.stdout.as_str()), (1, "here\none is 1\n"), "{run}");
-    run.says("rustcbuildx: compiled locally: `mine` (RUSTC)").says("a build script that is compiled so also runs on");
+    run.says("rustcbuildx: compiled locally: `mine` (RUSTC)")
+        .says("a build script that is compiled so also runs on");
     project.edit("src/lib.rs", "pub fn", "\npub fn");
     let strict = [("RUSTC", "mine"), ("PATH", &*path), ("RUSTCBUILDX_STRICT", "1")];
     cargo(&project, "build", &strict).fails().says("`mine` (RUSTC)").says("hint: ");
 }
 
-/// It is called for the workspace's own, as plain cargo calls it, and dependencies are compiled in containers.
+/// It is called for the workspace's own, as plain cargo calls it, and dependencies are compiled in
+/// containers.
 #[test]
 fn a_wrapper_for_the_workspace() {
     let project = project().env("RUSTCBUILDX_STRICT", "0");
     let notes = project.dir().join("notes");
-    let text =
-        format!("case \"$*\" in *'--crate-name ___'*) ;; *) echo \"$*\" >>'{}' ;; esac\nexec \"$@\"", notes.display());
+    let text = format!(
+        "case \"$*\" in *'--crate-name ___'*) ;; *) echo \"$*\" >>'{}' ;; esac\nexec \"$@\"",
+        notes.display()
+    );
     let wrapper = script(&project.dir().join("wrap.sh"), &text);
     let variable = ("RUSTC_WORKSPACE_WRAPPER", wrapper.as_str());
     let strict = cargo(&project, "build", &[variable, ("RUSTCBUILDX_STRICT", "1")]).fails();
-    strict.says(&format!("failed to compile in a container: `{wrapper}` (RUSTC_WORKSPACE_WRAPPER)")).says("hint: ");
+    strict
+        .says(&format!("failed to compile in a container: `{wrapper}` (RUSTC_WORKSPACE_WRAPPER)"))
+        .says("hint: ");
     let run = cargo(&project, "run", &[variable]).succeeds();
     assert_eq!((lines(&run), run.stdout.as_str()), (1, "here\none is 1\n"), "{run}");
     run.says(&format!("rustcbuildx: compiled locally: `{wrapper}` (RUSTC_WORKSPACE_WRAPPER)"));
     let called = fs::read_to_string(notes).unwrap();
-    assert!(called.contains("--crate-name broken") && called.contains("--crate-name macros"), "{called}");
+    assert!(
+        called.contains("--crate-name broken") && called.contains("--crate-name macros"),
+        "{called}"
+    );
     // The wrapper may stand in its own place, too.
     project.edit("src/lib.rs", "pub fn", "\npub fn");
-    let run = cargo(&project, "run", &[("RUSTC_WORKSPACE_WRAPPER", WRAPPER), ("RUSTCBUILDX_STRICT", "1")]).succeeds();
+    let run = cargo(
+        &project,
+        "run",
+        &[("RUSTC_WORKSPACE_WRAPPER", WRAPPER), ("RUSTCBUILDX_STRICT", "1")],
+    )
+    .succeeds();
     assert_eq!(lines(&run), 0, "{run}");
 }
 
@@ -171,6 +190,7 @@ fn a_wrapper_for_the_workspace() {
 #[test]
 fn what_is_compiled_here_is_said_once_in_a_build() {
     let project = Project::new("registry").env("RUSTFLAGS", "-Ctarget-cpu=native");
-    let run = project.ours("build").succeeds().says("rustcbuildx: compiled locally: target-cpu=native");
+    let run =
+        project.ours("build").succeeds().says("rustcbuildx: compiled locally: target-cpu=native");
     assert_eq!(lines(&run), 1, "{run}");
 }

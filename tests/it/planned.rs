@@ -26,7 +26,8 @@ pub fn start_green(project: &Project, args: &str) -> Running {
     start(cargo, &format!("cargo green {args}"))
 }
 
-/// Into the target folder that cargo chooses by itself; without the wrapper's name, where the command is `green`.
+/// Into the target folder that cargo chooses by itself; without the wrapper's name, where the
+/// command is `green`.
 pub fn in_its_own_folder(project: &Project, args: &str) -> Finished {
     let mut cargo = project.cargo(By::Ours, args);
     cargo.env_remove("CARGO_TARGET_DIR");
@@ -38,14 +39,18 @@ pub fn in_its_own_folder(project: &Project, args: &str) -> Finished {
 
 #[test]
 fn many_units_in_few_calls() {
-    let project = project("registry").env("RUSTCBUILDX_SET_ENVS", "IT_PLANNED").env("IT_PLANNED", "1");
+    let project =
+        project("registry").env("RUSTCBUILDX_SET_ENVS", "IT_PLANNED").env("IT_PLANNED", "1");
     let args = "build --message-format=json";
     let ours = green(&project, args).succeeds();
     let calls = project.calls.take();
     let units = ours.units_compiled() + ours.build_scripts();
     assert!(units > 20 && calls.len() <= 5, "{units} units: {calls:#?}");
     let plain = project.plain(args).succeeds();
-    assert_eq!(json_lines(&plain, &project.target(By::Plain)), json_lines(&ours, &project.target(By::Ours)));
+    assert_eq!(
+        json_lines(&plain, &project.target(By::Plain)),
+        json_lines(&ours, &project.target(By::Ours))
+    );
     project.assert_same_tree();
     // The wrapper alone finds all fresh, and goes on from there.
     project.same(&["run", "test"]);
@@ -66,7 +71,9 @@ fn a_target_folder_in_the_package() {
 #[test]
 fn a_mistake_is_reported_as_ever() {
     let project = project("broken").env("CARGO_BUILD_JOBS", "1");
-    for (file, wrong) in [("macros/src/lib.rs", "let _: u32 = \"\";"), ("build.rs", "panic!(\"wrong\");")] {
+    for (file, wrong) in
+        [("macros/src/lib.rs", "let _: u32 = \"\";"), ("build.rs", "panic!(\"wrong\");")]
+    {
         project.edit(file, "// HERE", wrong);
         let (plain, ours) = (project.plain("build").fails(), green(&project, "build").fails());
         assert_eq!(plain.status, ours.status);
@@ -91,7 +98,8 @@ fn no_store_no_plan() {
     project.assert_same_tree();
 }
 
-/// Members that are compiled incrementally, with build scripts, variables and files that are found out.
+/// Members that are compiled incrementally, with build scripts, variables and files that are found
+/// out.
 #[test]
 fn a_workspace() {
     let project = project("workspace").inside("ws").env("CARGO_INCREMENTAL", "1");
@@ -110,8 +118,12 @@ fn what_was_slow_is_said_once_at_the_end() {
     fs::write(cache.join("store"), "no folder").unwrap();
     let slow = "rustcbuildx: slower than it could be: ";
     let green = green(&project, "build").succeeds();
-    let lines: Vec<&str> = green.stderr.lines().filter(|line| line.starts_with("rustcbuildx: ")).collect();
-    assert!(lines.len() == 1 && lines[0].starts_with(slow) && lines[0].contains("not planned"), "{green}");
+    let lines: Vec<&str> =
+        green.stderr.lines().filter(|line| line.starts_with("rustcbuildx: ")).collect();
+    assert!(
+        lines.len() == 1 && lines[0].starts_with(slow) && lines[0].contains("not planned"),
+        "{green}"
+    );
     assert!(green.stderr.trim_end().ends_with(lines[0]), "{green}");
     project.edit("src/lib.rs", "pub fn", "\npub fn");
     fs::remove_dir_all(project.target(By::Ours)).unwrap();
@@ -130,7 +142,8 @@ fn a_path_in_use_is_learned_in_the_plan() {
     assert!(calls.len() > 1 && calls.iter().all(|call| call.contains("rawjson")), "{calls:#?}");
 }
 
-/// The program that a build script is here has a path of this checkout in it; what it makes in the engine has none.
+/// The program that a build script is here has a path of this checkout in it; what it makes in the
+/// engine has none.
 #[test]
 fn a_build_script_with_a_path_of_its_own() {
     let [first, second] = with_a_cache_of_their_own(|| {
@@ -166,7 +179,8 @@ fn number_before(line: &str, words: &str) -> Option<usize> {
     line.split_once(words)?.0.rsplit(' ').next()?.parse().ok()
 }
 
-/// On a new machine, say, whose store is empty: what others had the engine build comes in a few calls, and is not built.
+/// On a new machine, say, whose store is empty: what others had the engine build comes in a few
+/// calls, and is not built.
 #[test]
 fn what_the_engine_keeps_is_taken() {
     let project = project("registry").with_own_cache().logging("info");
@@ -182,7 +196,8 @@ fn what_the_engine_keeps_is_taken() {
     let [taken, asked] = taken(&log);
     // An engine may mislay what it keeps: that, and no more, is made again.
     assert!(taken * 2 > asked, "{log}");
-    let made: Vec<usize> = log.lines().filter_map(|line| number_before(line, " units in ")).collect();
+    let made: Vec<usize> =
+        log.lines().filter_map(|line| number_before(line, " units in ")).collect();
     assert!(made.iter().sum::<usize>() <= asked - taken, "{log}");
     let builds = calls.iter().filter(|call| call.contains("rawjson")).count();
     let takings = log.matches(TAKEN).count();
@@ -207,12 +222,17 @@ fn a_program_alone_is_not_planned() {
     assert!(!is_planned());
 }
 
-/// A failure for want of a variable or a file that is here ends no plan, nor does what was built from it in the same call.
+/// A failure for want of a variable or a file that is here ends no plan, nor does what was built
+/// from it in the same call.
 #[test]
 fn what_is_read_is_learned_in_the_plan() {
     let project = project("broken").env("IT_ASKED", "asked");
     project.edit("macros/src/lib.rs", "// HERE", "let _ = include_str!(\"../../Cargo.toml\");");
-    project.edit("src/lib.rs", "// HERE", "println!(\"{} {:?}\", env!(\"IT_ASKED\"), option_env!(\"IT_ASKED\"));");
+    project.edit(
+        "src/lib.rs",
+        "// HERE",
+        "println!(\"{} {:?}\", env!(\"IT_ASKED\"), option_env!(\"IT_ASKED\"));",
+    );
     project.plain("run").succeeds();
     let ours = green(&project, "run").succeeds();
     assert_eq!(ours.stdout, "asked Some(\"asked\")\none is 1\n");
@@ -243,7 +263,8 @@ fn a_library_in_a_folder_that_a_script_made() {
     project.assert_same_tree();
 }
 
-/// The package's script and library have other keys with an edit of its program, but cargo runs neither again.
+/// The package's script and library have other keys with an edit of its program, but cargo runs
+/// neither again.
 #[test]
 fn what_cargo_finds_fresh_is_not_planned() {
     let project = project("broken");
@@ -271,16 +292,23 @@ fn target_folders_from_everywhere() {
     named.assert_same_tree();
 }
 
-/// Cargo makes a folder that nobody knows before, and the program has its name in it. Of the compiler it may take no note there.
+/// Cargo makes a folder that nobody knows before, and the program has its name in it. Of the
+/// compiler it may take no note there.
 #[test]
 fn a_temporary_target_folder() {
     let project = project("broken").env("CARGO_CACHE_RUSTC_INFO", "0");
     project.edit("src/main.rs", "// HERE", "println!(\"{}\", env!(\"OUT_DIR\"));");
     commit(&project.root);
-    let args = format!("green install --git file://{} broken --root {{target}}/root", project.root.display());
+    let args = format!(
+        "green install --git file://{} broken --root {{target}}/root",
+        project.root.display()
+    );
     assert_planned(&project, in_its_own_folder(&project, &args));
     let program = project.target(By::Ours).join("root/bin/broken");
-    let told = start(project.command(program.to_str().unwrap(), By::Ours), "broken").finish().succeeds().stdout;
+    let told = start(project.command(program.to_str().unwrap(), By::Ours), "broken")
+        .finish()
+        .succeeds()
+        .stdout;
     assert!(!told.contains("cargo-target") && told.contains("/out\n"), "{told}");
 }
 
@@ -298,7 +326,10 @@ fn a_compiler_has_as_many_threads_as_were_asked_for() {
     green(&project, "run -j 3").succeeds().says("one is 3\n");
     let project = Project::new("broken");
     project.edit("macros/src/lib.rs", "// HERE", count);
-    project.ours("run").succeeds().says(&format!("one is {}\n", std::thread::available_parallelism().unwrap()));
+    project
+        .ours("run")
+        .succeeds()
+        .says(&format!("one is {}\n", std::thread::available_parallelism().unwrap()));
 }
 
 #[track_caller]
@@ -310,8 +341,11 @@ pub fn assert_planned(project: &Project, run: Finished) {
 
 /// Makes it one of the members that are added to it.
 pub fn as_workspace(project: &Project) {
-    fs::write(project.root.join("Cargo.toml"), "[workspace]\nresolver = \"2\"\nmembers = [\"m*\", \"below*\"]\n")
-        .unwrap();
+    fs::write(
+        project.root.join("Cargo.toml"),
+        "[workspace]\nresolver = \"2\"\nmembers = [\"m*\", \"below*\"]\n",
+    )
+    .unwrap();
     fs::remove_file(project.root.join("Cargo.lock")).unwrap();
     fs::remove_dir_all(project.root.join("macros")).unwrap();
 }
@@ -320,13 +354,15 @@ pub fn as_workspace(project: &Project) {
 pub fn member(project: &Project, name: &str, uses: &str) {
     let folder = project.root.join(name);
     fs::create_dir_all(folder.join("src")).unwrap();
-    let manifest =
-        format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\n{uses}");
+    let manifest = format!(
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\n{uses}"
+    );
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
     fs::write(folder.join("src/lib.rs"), "").unwrap();
 }
 
-/// Where a call waits for a slow unit, what it has made by then is told to the engine as what that keeps.
+/// Where a call waits for a slow unit, what it has made by then is told to the engine as what that
+/// keeps.
 #[test]
 fn what_a_running_call_has_made_is_told_as_kept() {
     let project = project("broken").logging("info").env("CARGO_BUILD_JOBS", "2");
@@ -336,14 +372,19 @@ fn what_a_running_call_has_made_is_told_as_kept() {
     let sleep = "fn main() { std::thread::sleep(std::time::Duration::from_secs(25)) }";
     fs::write(project.root.join("below-slow/build.rs"), sleep).unwrap();
     (0..30).for_each(|at| member(&project, &format!("below{at}"), ""));
-    let uses: String = (0..30).map(|at| format!("below{at} = {{ path = \"../below{at}\" }}\n")).collect();
-    // So many that five full calls come before the slow unit's library, however slow this machine is.
+    let uses: String =
+        (0..30).map(|at| format!("below{at} = {{ path = \"../below{at}\" }}\n")).collect();
+    // So many that five full calls come before the slow unit's library, however slow this machine
+    // is.
     (0..56).for_each(|at| member(&project, &format!("m{at}"), &uses));
     assert_planned(&project, green(&project, "build"));
     let log = fs::read_to_string(&log).unwrap();
-    let calls = log.lines().filter_map(|line| line.split_once("::together] ")?.1.split_once(" units in "));
+    let calls =
+        log.lines().filter_map(|line| line.split_once("::together] ")?.1.split_once(" units in "));
     let counts: Vec<(usize, usize)> = calls
-        .filter_map(|(units, rest)| Some((units.parse().unwrap(), rest.split_once(" steps")?.0.parse().unwrap())))
+        .filter_map(|(units, rest)| {
+            Some((units.parse().unwrap(), rest.split_once(" steps")?.0.parse().unwrap()))
+        })
         .collect();
     // What the engine does not find any more is made from its cache.
     let losses = log.matches("again without what was thought to be kept").count();
@@ -359,12 +400,15 @@ fn what_a_running_call_has_made_is_told_as_kept() {
 fn what_is_too_long_for_one_message() {
     let project = project("broken").env("CARGO_BUILD_JOBS", "1");
     as_workspace(&project);
-    let uses: String = (0..12).map(|at| format!("below{at} = {{ path = \"../below{at}\" }}\n")).collect();
+    let uses: String =
+        (0..12).map(|at| format!("below{at} = {{ path = \"../below{at}\" }}\n")).collect();
     (0..12).for_each(|at| member(&project, &format!("below{at}"), ""));
     (0..12).for_each(|at| member(&project, &format!("m{at}"), &uses));
-    let flags: String = (0..400).map(|at| format!("\"--cfg={:a<1000}\", ", format!("a{at}"))).collect();
+    let flags: String =
+        (0..400).map(|at| format!("\"--cfg={:a<1000}\", ", format!("a{at}"))).collect();
     fs::create_dir(project.root.join(".cargo")).unwrap();
-    fs::write(project.root.join(".cargo/config.toml"), format!("[build]\nrustflags = [{flags}]\n")).unwrap();
+    fs::write(project.root.join(".cargo/config.toml"), format!("[build]\nrustflags = [{flags}]\n"))
+        .unwrap();
     project.plain("build").succeeds();
     assert_planned(&project, green(&project, "build"));
     project.assert_same_tree();
@@ -374,7 +418,9 @@ fn what_is_too_long_for_one_message() {
 #[test]
 fn commands_other_than_build() {
     let project = project("broken");
-    for args in ["doc --no-deps", "rustc --lib -- --cfg extra", "install --path . --root {target}/root"] {
+    for args in
+        ["doc --no-deps", "rustc --lib -- --cfg extra", "install --path . --root {target}/root"]
+    {
         project.plain(args).succeeds();
         assert_planned(&project, green(&project, args));
         project.assert_same_tree();
@@ -394,14 +440,21 @@ fn timings_tell_where_the_time_went() {
     command.arg("timings").arg(&file);
     let page = start(command, "rustcbuildx timings").finish().succeeds().stdout;
     let page = fs::read_to_string(page.trim()).unwrap();
-    for phase in ["rehearsal", "finding inputs", "waiting for a slot", "engine", "transfer", "restored from the store"]
-    {
+    for phase in [
+        "rehearsal",
+        "finding inputs",
+        "waiting for a slot",
+        "engine",
+        "transfer",
+        "restored from the store",
+    ] {
         assert!(page.contains(&format!("</i>{phase}<")), "no {phase} in {page}");
     }
     assert!(page.contains("broken 0.1.0 (build script)"), "{page}");
 }
 
-/// After an edit, the first units go by themselves, as if they were the only ones; many that are left are built together.
+/// After an edit, the first units go by themselves, as if they were the only ones; many that are
+/// left are built together.
 #[test]
 fn what_an_edit_reaches_is_built_together() {
     let project = project("broken").env("CARGO_INCREMENTAL", "1").env("CARGO_BUILD_JOBS", "2");
@@ -413,15 +466,21 @@ fn what_an_edit_reaches_is_built_together() {
         let plain = project.plain("build");
         project.calls.take();
         let ours = green(&project, "build");
-        assert_eq!((plain.status, plain.units_compiled()), (ours.status, ours.units_compiled()), "{plain}{ours}");
+        assert_eq!(
+            (plain.status, plain.units_compiled()),
+            (ours.status, ours.units_compiled()),
+            "{plain}{ours}"
+        );
         project.assert_same_tree();
         let calls = project.calls.take();
-        let (together, alone): (Vec<String>, _) = calls.into_iter().partition(|call| call.contains("rawjson"));
+        let (together, alone): (Vec<String>, _) =
+            calls.into_iter().partition(|call| call.contains("rawjson"));
         (together.len(), alone.len())
     };
     // The last time as the first: what was made together is kept for one command.
     for number in ["1", "2", "1"] {
-        let (together, alone) = calls("below/src/lib.rs", &format!("pub fn below() -> u8 {{ {number} }}"));
+        let (together, alone) =
+            calls("below/src/lib.rs", &format!("pub fn below() -> u8 {{ {number} }}"));
         assert!(together == 1 && alone < 8, "{together} and {alone}");
     }
     assert_eq!(calls("m0/src/lib.rs", "pub use below::below;"), (0, 1));

@@ -20,10 +20,15 @@ fn what_is_stored_is_not_built_again_for_a_new_engine() {
     project.calls.take();
     green(&project, "run").succeeds();
     let calls = project.calls.take();
-    let is_given: Vec<bool> = calls.iter().map(|call| call.contains("--build-context=given=")).collect();
-    // The package's script, what is stored, and what comes of both; once more, if BuildKit loses a cache mount meanwhile.
+    let is_given: Vec<bool> =
+        calls.iter().map(|call| call.contains("--build-context=given=")).collect();
+    // The package's script, what is stored, and what comes of both; once more, if BuildKit loses a
+    // cache mount meanwhile.
     assert!(is_given.starts_with(&[false, true, false]) && is_given.len() <= 4, "{calls:#?}");
-    assert!(calls.iter().zip(is_given).all(|(call, given)| given || call.contains("rawjson")), "{calls:#?}");
+    assert!(
+        calls.iter().zip(is_given).all(|(call, given)| given || call.contains("rawjson")),
+        "{calls:#?}"
+    );
     // Of the macros' crate, nothing is sent.
     assert_eq!(calls[2].matches("--build-context").count(), 1, "{calls:#?}");
     project.plain("run").succeeds();
@@ -55,7 +60,8 @@ fn what_the_engine_lost_is_made_again() {
     project.assert_same_tree();
 }
 
-/// Calls that run at the same time all fail for want of one file: it is given to the engine, which keeps the rest.
+/// Calls that run at the same time all fail for want of one file: it is given to the engine, which
+/// keeps the rest.
 #[test]
 fn what_many_calls_miss_is_given_once() {
     let project = project("broken").with_own_cache().logging("debug").env("CARGO_BUILD_JOBS", "1");
@@ -67,7 +73,8 @@ fn what_many_calls_miss_is_given_once() {
     green(&project, "build -p below1").succeeds();
     let below1 = kept(&project);
     green(&project, "build -p below2").succeeds();
-    let below2: Vec<String> = kept(&project).into_iter().filter(|key| !below1.contains(key)).collect();
+    let below2: Vec<String> =
+        kept(&project).into_iter().filter(|key| !below1.contains(key)).collect();
     spoil(&project, &below1, "rm -r /kept/*/files");
     fs::remove_file(&log).unwrap();
     green(&project, "build").succeeds();
@@ -75,18 +82,25 @@ fn what_many_calls_miss_is_given_once() {
     let failures = log.matches("again without what was thought to be kept").count();
     assert!(failures > 1, "{log}");
     let makes = |keys: &[String]| keys.iter().any(|key| log.contains(&format!(" AS {key}\n")));
-    assert!(!makes(&below1) && !makes(&below2) && log.contains("outcomes of the store were given"), "{log}");
+    assert!(
+        !makes(&below1) && !makes(&below2) && log.contains("outcomes of the store were given"),
+        "{log}"
+    );
 }
 
-/// A crate that the plan itself had made a moment before: the engine's cache still has the step, so nothing is asked for nor
-/// given.
+/// A crate that the plan itself had made a moment before: the engine's cache still has the step, so
+/// nothing is asked for nor given.
 #[test]
 fn what_was_just_made_is_only_told_again() {
     let project = project("broken").with_own_cache().logging("debug").env("CARGO_BUILD_JOBS", "1");
     as_workspace(&project);
     ["below", "below-told"].iter().for_each(|name| member(&project, name, ""));
     fs::write(project.root.join("below-told/build.rs"), "fn main() {}").unwrap();
-    member(&project, "below-slow", "[build-dependencies]\nbelow-told = { path = \"../below-told\" }\n");
+    member(
+        &project,
+        "below-slow",
+        "[build-dependencies]\nbelow-told = { path = \"../below-told\" }\n",
+    );
     let sleep = "fn main() { std::thread::sleep(std::time::Duration::from_secs(10)) }";
     fs::write(project.root.join("below-slow/build.rs"), sleep).unwrap();
     let uses = "below = { path = \"../below\" }\nbelow-slow = { path = \"../below-slow\" }\n";

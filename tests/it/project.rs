@@ -156,8 +156,8 @@ impl Project {
         }
     }
 
-    /// After a build of ours that ended early: this one gives the same program and files as plain cargo,
-    /// though it compiles less.
+    /// After a build of ours that ended early: this one gives the same program and files as plain
+    /// cargo, though it compiles less.
     #[track_caller]
     pub fn same_in_the_end(&self, args: &str) {
         let (plain, ours) = (self.plain(args), self.ours(args));
@@ -178,7 +178,8 @@ impl Project {
             plain
         });
         let (plain_tree, ours_tree) = (tree(&self.target(By::Plain)), tree(&self.target(By::Ours)));
-        let extra: Vec<_> = ours_tree.keys().filter(|path| !plain_tree.contains_key(*path)).collect();
+        let extra: Vec<_> =
+            ours_tree.keys().filter(|path| !plain_tree.contains_key(*path)).collect();
         assert!(extra.is_empty(), "left behind: {extra:#?}");
         plain
     }
@@ -187,8 +188,11 @@ impl Project {
     fn assert_same_output(&self, plain: &Finished, ours: &Finished) {
         assert_eq!(plain.status, ours.status, "{plain}\n{ours}");
         let (mine, yours) = (self.target(By::Plain), self.target(By::Ours));
-        for (plain_text, ours_text) in [(&plain.stdout, &ours.stdout), (&plain.stderr, &ours.stderr)] {
-            let (mut gone, mut new) = (comparable(plain_text, &mine), comparable(ours_text, &yours));
+        for (plain_text, ours_text) in
+            [(&plain.stdout, &ours.stdout), (&plain.stderr, &ours.stderr)]
+        {
+            let (mut gone, mut new) =
+                (comparable(plain_text, &mine), comparable(ours_text, &yours));
             new.retain(|line| self.notice.as_ref().is_none_or(|notice| !line.contains(notice)));
             cancel_out(&mut gone, &mut new);
             let same = gone.is_empty() && new.is_empty();
@@ -198,7 +202,8 @@ impl Project {
 
     #[track_caller]
     pub fn assert_same_tree(&self) {
-        let differences = differences(&tree(&self.target(By::Plain)), &tree(&self.target(By::Ours)));
+        let differences =
+            differences(&tree(&self.target(By::Plain)), &tree(&self.target(By::Ours)));
         assert!(differences.is_empty(), "{}", differences.join("\n"));
     }
 
@@ -207,8 +212,8 @@ impl Project {
     fn assert_fresh(&self, args: &str) {
         let args = as_json(args);
         self.calls.take();
-        let runs =
-            [By::Plain, By::Ours, By::PlainAfterOurs].map(|by| (self.start(by, &args).finish(), self.target(by)));
+        let runs = [By::Plain, By::Ours, By::PlainAfterOurs]
+            .map(|by| (self.start(by, &args).finish(), self.target(by)));
         assert_eq!(self.calls.take(), [""; 0], "engine calls when nothing changed: {args}");
         for (run, _) in &runs {
             let verbs = ["Compiling ", "Checking ", "Documenting ", "Dirty "];

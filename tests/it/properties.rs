@@ -14,9 +14,13 @@ fn samples(strategy: impl Strategy<Value = String>, count: usize) -> Vec<String>
 /// Every value that an environment can hold, as far as it is text.
 fn assert_variables_arrive(engine: &Engine) {
     let special = "[\\PC\n\r\t\"'`$\\\\{}#!%&|;<>*?~ =,]{0,40}";
-    let mut values = samples(prop_oneof![special, "[^\\x00]{0,60}", "[$\\\\\"'\n]{1,12}"].boxed(), 60);
+    let mut values =
+        samples(prop_oneof![special, "[^\\x00]{0,60}", "[$\\\\\"'\n]{1,12}"].boxed(), 60);
     values.push("x'\"$y\\\n".repeat(12_500));
-    values.extend(["", " ", "\n", "#", "<<END\nEND", "$HOME ${HOME} $(id) `id`", "a\r\nb\\"].map(str::to_owned));
+    values.extend(
+        ["", " ", "\n", "#", "<<END\nEND", "$HOME ${HOME} $(id) `id`", "a\r\nb\\"]
+            .map(str::to_owned),
+    );
     let mut project = Project::on(engine, "broken").env("CARGO_INCREMENTAL", "0");
     let mut prints = String::new();
     for (at, value) in values.iter().enumerate() {
@@ -44,9 +48,12 @@ fn variables_arrive_through_podman() {
 /// A folder of any name that cargo itself can build in.
 #[test]
 fn any_path_works_or_is_refused() {
-    let mut names = samples("[^/\\x00]{1,12}".prop_filter("a name", |name| name != "." && name != ".."), 8);
-    names
-        .extend(["a b", "a'b", "a\"b", "a$b", "a,b", "a\\b", "a\nb", "a#b", "a=b", "-a", "ü", "%h"].map(str::to_owned));
+    let mut names =
+        samples("[^/\\x00]{1,12}".prop_filter("a name", |name| name != "." && name != ".."), 8);
+    names.extend(
+        ["a b", "a'b", "a\"b", "a$b", "a,b", "a\\b", "a\nb", "a#b", "a=b", "-a", "ü", "%h"]
+            .map(str::to_owned),
+    );
     let mut built = 0;
     for name in names {
         let project = Project::at(Engine::docker(), "broken", &name).env("CARGO_INCREMENTAL", "0");

@@ -40,7 +40,12 @@ fn no_files_of_another_tree() {
     std::fs::write(project.dir().join("elsewhere"), "").unwrap();
     project.edit("src/lib.rs", "// HERE", "let _ = include_str!(\"../../../elsewhere\");");
     project.plain("build").succeeds();
-    project.ours("build").fails().says("couldn't read").says("/elsewhere` to broken").says("hint: ");
+    project
+        .ours("build")
+        .fails()
+        .says("couldn't read")
+        .says("/elsewhere` to broken")
+        .says("hint: ");
 }
 
 /// Nor can it write where the next unit, or the user, would find it.
@@ -60,14 +65,19 @@ fn no_variables_but_those_declared() {
     assert_eq!(seen(project().env("RUSTCBUILDX_SET_ENVS", "IT_VARIABLE")), "true");
 
     let declares = project();
-    declares.edit("build.rs", "// HERE", "println!(\"cargo::rerun-if-env-changed=IT_VARIABLE\");\n    // HERE");
+    declares.edit(
+        "build.rs",
+        "// HERE",
+        "println!(\"cargo::rerun-if-env-changed=IT_VARIABLE\");\n    // HERE",
+    );
     assert_eq!(seen(declares), "true");
 }
 
 /// `env!` and `option_env!` declare what they read.
 #[test]
 fn variables_that_macros_read() {
-    let project = Project::new("broken").env("IT_ONE", "1 'quoted' $HOME").env("IT_TWO", "zwei\nzeilen");
+    let project =
+        Project::new("broken").env("IT_ONE", "1 'quoted' $HOME").env("IT_TWO", "zwei\nzeilen");
     let prints = "println!(\"{} {:?} {:?}\", env!(\"IT_ONE\"), option_env!(\"IT_TWO\"), option_env!(\"IT_THREE\"));";
     project.edit("src/main.rs", "// HERE", prints);
     project.same(&["run"]);
@@ -79,10 +89,12 @@ fn variables_that_macros_read() {
     assert_eq!(run(By::Plain), run(By::Ours));
 }
 
-/// A secret reaches who is meant to have it, whole, and leaves no trace; another value is another unit.
+/// A secret reaches who is meant to have it, whole, and leaves no trace; another value is another
+/// unit.
 #[test]
 fn secrets_that_are_asked_for() {
-    let project = Project::new("broken").env("RUSTCBUILDX_SET_ENVS", "broken:IT_TOKEN").logging("trace");
+    let project =
+        Project::new("broken").env("RUSTCBUILDX_SET_ENVS", "broken:IT_TOKEN").logging("trace");
     let log = project.log();
     project.edit("src/main.rs", "// HERE", "println!(\"[{}]\", env!(\"IT_TOKEN\"));");
     let script = "println!(\"cargo:rustc-env=IT_SCRIPT={}\", std::env::var(\"IT_TOKEN\").is_ok());";

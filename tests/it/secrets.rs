@@ -1,4 +1,5 @@
-//! Variables with names that look secret: a package has its own, and those of its user are missed aloud.
+//! Variables with names that look secret: a package has its own, and those of its user are missed
+//! aloud.
 
 use crate::{
     command::Finished,
@@ -10,7 +11,9 @@ const OWN: &str = "table one [\"1\", \"metadata\"]";
 const WITHHELD: [&str; 2] = ["MAPS_API_KEY", "SCRIPT_TOKEN"];
 
 fn with_secrets(project: Project) -> Project {
-    WITHHELD.iter().fold(project.env("TABLE_KEY", "the user's"), |project, name| project.env(name, "it-secret"))
+    WITHHELD.iter().fold(project.env("TABLE_KEY", "the user's"), |project, name| {
+        project.env(name, "it-secret")
+    })
 }
 
 /// Without what looks secret, and fresh; and with it once it is allowed.
@@ -19,7 +22,9 @@ fn is_missed_aloud(project: Project, run: impl Fn(&Project, &str) -> Finished) {
     let mut ours = run(&project, "run").succeeds();
     assert_eq!(ours.stdout, format!("{OWN} false\nNone None\n"));
     for name in WITHHELD {
-        ours = ours.says(&format!("`{name}` looks like a secret")).says(&format!("RUSTCBUILDX_SET_ENVS={name}"));
+        ours = ours
+            .says(&format!("`{name}` looks like a secret"))
+            .says(&format!("RUSTCBUILDX_SET_ENVS={name}"));
     }
     assert!(!ours.stderr.contains("TABLE_KEY") && !ours.stderr.contains("UNSET_API_KEY"), "{ours}");
     project.calls.take();
@@ -35,7 +40,9 @@ fn is_missed_aloud(project: Project, run: impl Fn(&Project, &str) -> Finished) {
 
 #[test]
 fn by_the_wrapper() {
-    is_missed_aloud(with_secrets(Project::new("secrets").with_own_cache()), |project, args| project.ours(args));
+    is_missed_aloud(with_secrets(Project::new("secrets").with_own_cache()), |project, args| {
+        project.ours(args)
+    });
 }
 
 /// What build scripts say is filled in, and found again by the command itself.
@@ -45,7 +52,10 @@ fn by_a_plan() {
     let project = planned::project("secrets").with_own_cache();
     green(&project, "run").succeeds();
     let calls = project.calls.take();
-    assert!(calls.iter().all(|call| !call.contains("--secret") || call.contains("rawjson")), "{calls:#?}");
+    assert!(
+        calls.iter().all(|call| !call.contains("--secret") || call.contains("rawjson")),
+        "{calls:#?}"
+    );
     project.plain("run").succeeds();
     project.assert_same_tree();
 }

@@ -5,14 +5,16 @@ use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command};
 use crate::project::{By, Project, json_lines};
 
 const BUILD: &str = "build --message-format=json";
-const LOOKS_FOR_ITS_PACKAGE: &str = "println!(\"{}\", std::path::Path::new(env!(\"CARGO_MANIFEST_DIR\")).exists());";
+const LOOKS_FOR_ITS_PACKAGE: &str =
+    "println!(\"{}\", std::path::Path::new(env!(\"CARGO_MANIFEST_DIR\")).exists());";
 
 /// Cargo's home and the toolchain at paths that no other project has, as for another user.
 fn with_own_home(project: Project) -> Project {
     let home = project.dir().join("cargo");
     fs::create_dir(&home).unwrap();
     let default = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cargo");
-    let registry = std::env::var_os("CARGO_HOME").map_or_else(default, PathBuf::from).join("registry");
+    let registry =
+        std::env::var_os("CARGO_HOME").map_or_else(default, PathBuf::from).join("registry");
     symlink(registry, home.join("registry")).unwrap();
 
     let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap().stdout;
@@ -20,9 +22,9 @@ fn with_own_home(project: Project) -> Project {
     let toolchain = project.dir().join("toolchain");
     fs::create_dir(&toolchain).unwrap();
     for folder in ["bin", "lib"].map(|name| sysroot.join(name)) {
-        let copied = ["-al", "-a"]
-            .iter()
-            .any(|how| Command::new("cp").arg(how).args([&folder, &toolchain]).status().unwrap().success());
+        let copied = ["-al", "-a"].iter().any(|how| {
+            Command::new("cp").arg(how).args([&folder, &toolchain]).status().unwrap().success()
+        });
         assert!(copied, "{}", folder.display());
     }
     let path = format!("{}:{}", toolchain.join("bin").display(), std::env::var("PATH").unwrap());
@@ -40,7 +42,8 @@ fn dependencies_are_built_once() {
     assert_eq!(calls.len(), 4, "{calls:#?}");
     // Cargo is told of the second's paths, and finds all fresh.
     let plain = second.plain(BUILD).succeeds();
-    let [plain, ours] = [(plain, By::Plain), (ours, By::Ours)].map(|(run, by)| json_lines(&run, &second.target(by)));
+    let [plain, ours] = [(plain, By::Plain), (ours, By::Ours)]
+        .map(|(run, by)| json_lines(&run, &second.target(by)));
     for (plain, ours) in plain.iter().zip(&ours) {
         assert_eq!(plain, ours);
     }
@@ -48,10 +51,12 @@ fn dependencies_are_built_once() {
     second.same(&["run", "test"]);
 }
 
-/// Members too, if asked for, but for packages outside of the workspace: cargo hashes where they are.
+/// Members too, if asked for, but for packages outside of the workspace: cargo hashes where they
+/// are.
 #[test]
 fn all_is_built_once() {
-    let project = || Project::new("workspace").inside("ws").env("RUSTCBUILDX_CANONICAL_PATHS", "all");
+    let project =
+        || Project::new("workspace").inside("ws").env("RUSTCBUILDX_CANONICAL_PATHS", "all");
     let [first, second] = [(); 2].map(|()| project().env("CARGO_INCREMENTAL", "0"));
     let args = "build -p native -p macros";
     first.ours(args).succeeds();
@@ -91,7 +96,8 @@ pub fn with_a_cache_of_their_own(project: impl Fn() -> Project) -> [Project; 2] 
 /// What it makes serves other checkouts: its program alone is made for each.
 #[test]
 fn a_build_script_with_a_path_of_its_own() {
-    let [first, second] = with_a_cache_of_their_own(|| with_a_path_in_its_script(Project::new("broken")));
+    let [first, second] =
+        with_a_cache_of_their_own(|| with_a_path_in_its_script(Project::new("broken")));
     first.same(&["run", "run --release"]);
     first.calls.take();
     let ours = second.ours("run").succeeds();
@@ -117,7 +123,8 @@ fn only_the_place_in_use_is_the_hosts() {
     assert!(ours.stdout.contains("true\n"), "{ours}");
 }
 
-/// Its program here holds a path of the host, and the cache that knew it, and had another one, may be gone.
+/// Its program here holds a path of the host, and the cache that knew it, and had another one, may
+/// be gone.
 #[test]
 fn a_build_script_that_nobody_remembers() {
     let project = with_a_path_in_its_script(Project::new("broken").with_own_cache());
@@ -128,7 +135,8 @@ fn a_build_script_that_nobody_remembers() {
     again.says("Compiling broken");
 }
 
-/// What holds such a path itself is made again with the host's, by the program that holds the host's.
+/// What holds such a path itself is made again with the host's, by the program that holds the
+/// host's.
 #[test]
 fn a_build_script_that_passes_its_path_on() {
     let project = with_a_path_in_its_script(Project::new("broken").with_own_cache());

@@ -1,5 +1,5 @@
-//! What is a source of a package, and what is none, wherever it lies: the same program as plain cargo's by the wrapper and by
-//! `cargo green`, before an edit and after it.
+//! What is a source of a package, and what is none, wherever it lies: the same program as plain
+//! cargo's by the wrapper and by `cargo green`, before an edit and after it.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -28,8 +28,8 @@ fn write(project: &Project, file: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// Into the target folder in the package or, if `is_outside`, one of its own; `by` plain cargo or ours, with `mode` in front of the
-/// arguments.
+/// Into the target folder in the package or, if `is_outside`, one of its own; `by` plain cargo or
+/// ours, with `mode` in front of the arguments.
 fn cargo(project: &Project, by: By, mode: &str, args: &str, is_outside: bool) -> Finished {
     let args = if by == By::Plain { args.to_owned() } else { format!("{mode}{args}") };
     let mut cargo = project.cargo(by, &args);
@@ -81,13 +81,18 @@ fn a_target_folder_without_a_tag_is_none() {
     }
 }
 
-/// Where trybuild and `cargo package` put theirs: what it lacks is beside it, in its checkout and in what another package made.
+/// Where trybuild and `cargo package` put theirs: what it lacks is beside it, in its checkout and
+/// in what another package made.
 #[test]
 fn a_package_below_a_target_folder() {
     for mode in MODES {
         let project = app("fn main() {}");
         let trial = project.root.join("target/tests/trial");
-        write(&project, "target/CACHEDIR.TAG", "# This file is a cache directory tag created by cargo.\n");
+        write(
+            &project,
+            "target/CACHEDIR.TAG",
+            "# This file is a cache directory tag created by cargo.\n",
+        );
         write(&project, "shared/text.txt", "shared");
         fs::create_dir_all(trial.parent().unwrap()).unwrap();
         fs::rename(project.root.join("macros"), project.root.join("moved")).unwrap();
@@ -122,18 +127,27 @@ fn a_fixture_with_a_tag_or_a_repository() {
         let project = app(
             "fn main() { println!(\"{} {}\", include_str!(\"../fixtures/cache/a\"), include_str!(\"../fixtures/repository/.git/HEAD\")) }",
         );
-        write(&project, "fixtures/cache/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n");
+        write(
+            &project,
+            "fixtures/cache/CACHEDIR.TAG",
+            "Signature: 8a477f597d28d172789f06886806bc55\n",
+        );
         write(&project, "fixtures/cache/a", "one");
         write(&project, "fixtures/repository/.git/HEAD", "ref: x");
         project
     };
-    says_the_same(make, &[("fixtures/cache/a", "two"), ("fixtures/repository/.git/HEAD", "ref: y")]);
+    says_the_same(
+        make,
+        &[("fixtures/cache/a", "two"), ("fixtures/repository/.git/HEAD", "ref: y")],
+    );
 }
 
 #[test]
 fn what_links_to_folders_lead_to() {
     let make = || {
-        let project = app("mod sub; fn main() { println!(\"{} {}\", include_str!(\"../shared/text.txt\"), sub::ONE) }");
+        let project = app(
+            "mod sub; fn main() { println!(\"{} {}\", include_str!(\"../shared/text.txt\"), sub::ONE) }",
+        );
         write(&project, "inner/Cargo.toml", "[package]\nname = \"inner\"\nedition = \"2021\"\n");
         write(&project, "outer/text.txt", "one");
         write(&project, "outer/sub/mod.rs", "pub const ONE: u32 = 1;");
@@ -141,7 +155,10 @@ fn what_links_to_folders_lead_to() {
         symlink("outer", project.root.join("shared")).unwrap();
         project
     };
-    says_the_same(make, &[("outer/text.txt", "two"), ("outer/sub/mod.rs", "pub const ONE: u32 = 11;")]);
+    says_the_same(
+        make,
+        &[("outer/text.txt", "two"), ("outer/sub/mod.rs", "pub const ONE: u32 = 11;")],
+    );
 }
 
 /// A member's links lead to folders of the workspace, beside its own.
@@ -160,7 +177,10 @@ fn what_links_out_of_a_member_lead_to() {
         symlink("../shared", project.root.join("macros/shared")).unwrap();
         for number in ["1", "2"] {
             write(&project, "shared/text.txt", number);
-            assert_eq!(cargo(&project, By::Ours, mode, "run -q", true).succeeds().stdout, format!("{number}\n"));
+            assert_eq!(
+                cargo(&project, By::Ours, mode, "run -q", true).succeeds().stdout,
+                format!("{number}\n")
+            );
         }
     }
 }
@@ -169,7 +189,9 @@ fn what_links_out_of_a_member_lead_to() {
 #[test]
 fn a_program_of_the_same_target_folder() {
     for mode in MODES {
-        let project = app("fn main() { println!(\"{}\", include_bytes!(\"../target/release/guest\").len() > 1000) }");
+        let project = app(
+            "fn main() { println!(\"{}\", include_bytes!(\"../target/release/guest\").len() > 1000) }",
+        );
         write(&project, "guest/Cargo.toml", "[package]\nname = \"guest\"\nedition = \"2021\"\n");
         write(&project, "guest/src/main.rs", "fn main() { println!(\"guest\") }");
         project.edit("Cargo.toml", "[workspace]", "[workspace]\nmembers = [\"guest\"]");
@@ -188,7 +210,11 @@ fn a_program_of_the_same_target_folder() {
 fn what_another_packages_script_made() {
     for mode in MODES {
         let project = app("fn main() { println!(\"{}\", include_str!(env!(\"SCHEMA\"))) }");
-        write(&project, "schema/Cargo.toml", "[package]\nname = \"schema\"\nedition = \"2021\"\nlinks = \"schema\"\n");
+        write(
+            &project,
+            "schema/Cargo.toml",
+            "[package]\nname = \"schema\"\nedition = \"2021\"\nlinks = \"schema\"\n",
+        );
         write(&project, "schema/src/lib.rs", "");
         write(
             &project,
@@ -197,10 +223,13 @@ fn what_another_packages_script_made() {
              std::fs::write(&file, std::fs::read_to_string(\"word\").unwrap()).unwrap();\n\
              println!(\"cargo::metadata=file={file}\\ncargo::rerun-if-changed=word\"); }",
         );
-        let script =
-            "fn main() { println!(\"cargo::rustc-env=SCHEMA={}\", std::env::var(\"DEP_SCHEMA_FILE\").unwrap()) }";
+        let script = "fn main() { println!(\"cargo::rustc-env=SCHEMA={}\", std::env::var(\"DEP_SCHEMA_FILE\").unwrap()) }";
         write(&project, "build.rs", script);
-        project.edit("Cargo.toml", "[dependencies]", "[dependencies]\nschema = { path = \"schema\" }");
+        project.edit(
+            "Cargo.toml",
+            "[dependencies]",
+            "[dependencies]\nschema = { path = \"schema\" }",
+        );
         for is_outside in [true, false] {
             for word in ["one", "two"] {
                 write(&project, "schema/word", word);
@@ -215,12 +244,18 @@ fn what_another_packages_script_made() {
 #[test]
 fn a_source_that_cargo_makes() {
     for mode in MODES {
-        let project = app("fn main() { println!(\"{}\", env!(\"META\")) }").env("RUSTC_BOOTSTRAP", "1");
+        let project =
+            app("fn main() { println!(\"{}\", env!(\"META\")) }").env("RUSTC_BOOTSTRAP", "1");
         fs::remove_file(project.root.join("build.rs")).unwrap();
         write(&project, "meta/Cargo.toml", "[package]\nname = \"meta\"\nedition = \"2021\"\n");
-        write(&project, "meta/src/lib.rs", "pub fn metabuild() { println!(\"cargo::rustc-env=META=made\") }");
+        write(
+            &project,
+            "meta/src/lib.rs",
+            "pub fn metabuild() { println!(\"cargo::rustc-env=META=made\") }",
+        );
         let manifest = fs::read_to_string(project.root.join("Cargo.toml")).unwrap();
-        let manifest = manifest.replace("edition = \"2021\"", "edition = \"2021\"\nmetabuild = [\"meta\"]");
+        let manifest =
+            manifest.replace("edition = \"2021\"", "edition = \"2021\"\nmetabuild = [\"meta\"]");
         let manifest = format!(
             "cargo-features = [\"metabuild\"]\n{manifest}\n[build-dependencies]\nmeta = {{ path = \"meta\" }}\n"
         );
@@ -279,9 +314,18 @@ fn modules_beside_the_package() {
     for mode in MODES {
         let project = app("fn main() {}");
         for (name, next) in [("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"), ("e", "")] {
-            let below = if next.is_empty() { String::new() } else { format!("#[path = \"{next}.rs\"] mod {next};") };
-            let depth = if next.is_empty() { "1".to_owned() } else { format!("1 + {next}::depth()") };
-            write(&project, &format!("common/{name}.rs"), &format!("{below}\npub fn depth() -> u32 {{ {depth} }}"));
+            let below = if next.is_empty() {
+                String::new()
+            } else {
+                format!("#[path = \"{next}.rs\"] mod {next};")
+            };
+            let depth =
+                if next.is_empty() { "1".to_owned() } else { format!("1 + {next}::depth()") };
+            write(
+                &project,
+                &format!("common/{name}.rs"),
+                &format!("{below}\npub fn depth() -> u32 {{ {depth} }}"),
+            );
         }
         write(&project, "inner/Cargo.toml", "[package]\nname = \"inner\"\nedition = \"2021\"\n");
         write(
@@ -300,5 +344,7 @@ fn modules_beside_the_package() {
 /// A folder with so much in it that the engine keeps it; see `large`.
 pub fn fill(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
-    (0..1200).for_each(|number| fs::write(folder.join(format!("{number}.js")), number.to_string()).unwrap());
+    (0..1200).for_each(|number| {
+        fs::write(folder.join(format!("{number}.js")), number.to_string()).unwrap()
+    });
 }

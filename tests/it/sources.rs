@@ -8,7 +8,8 @@ use std::process::Command;
 use crate::command::start;
 use crate::project::{By, Project};
 
-/// A package that is not at the root of its repository, and reads a file from outside of its own folder.
+/// A package that is not at the root of its repository, and reads a file from outside of its own
+/// folder.
 #[test]
 fn git_dependency() {
     let project = Project::new("git");
@@ -17,11 +18,17 @@ fn git_dependency() {
     project.edit("app/Cargo.toml", "@DEPENDENCY@", dependency.to_str().unwrap());
     let project = project.inside("app");
     project.plain("generate-lockfile").succeeds();
-    project.same(&["run", "test", "clippy", "doc", "install --locked --path . --root {target}/root"]);
+    project.same(&[
+        "run",
+        "test",
+        "clippy",
+        "doc",
+        "install --locked --path . --root {target}/root",
+    ]);
 }
 
-/// Published, in another registry, in git with a submodule, in a folder outside, behind a link, patched; and all of
-/// those that are not folders, vendored.
+/// Published, in another registry, in git with a submodule, in a folder outside, behind a link,
+/// patched; and all of those that are not folders, vendored.
 #[test]
 fn every_kind() {
     let project = Project::new("kinds");
@@ -32,7 +39,8 @@ fn every_kind() {
     symlink("../elsewhere", project.root.join("app/linked")).unwrap();
     commit(&project.root.join("words"));
     git(&project.root.join("stored"), "init --quiet");
-    let submodule = format!("-c protocol.file.allow=always submodule --quiet add file://{root}/words words");
+    let submodule =
+        format!("-c protocol.file.allow=always submodule --quiet add file://{root}/words words");
     git(&project.root.join("stored"), &submodule);
     commit(&project.root.join("stored"));
     publish(&project);

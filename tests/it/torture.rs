@@ -1,5 +1,5 @@
-//! Sources that change while they are built: whatever is edited, reverted, renamed or touched when, a build that begins after
-//! the last edit has it, and no outcome is kept as that of other sources.
+//! Sources that change while they are built: whatever is edited, reverted, renamed or touched when,
+//! a build that begins after the last edit has it, and no outcome is kept as that of other sources.
 //!
 //! `RUSTCBUILDX_IT_ROUNDS` says how many rounds of each kind there are.
 
@@ -13,7 +13,8 @@ use crate::command::start;
 use crate::planned;
 use crate::project::{By, Project};
 
-/// What a build reads: a module, an included file, one that the build script reads, and one of a dependency.
+/// What a build reads: a module, an included file, one that the build script reads, and one of a
+/// dependency.
 const FILES: [&str; 4] = ["src/word.rs", "data/text.txt", "seed.txt", "macros/src/number.txt"];
 /// Few, so that each state of a file comes again and again.
 const VALUES: u64 = 3;
@@ -44,7 +45,9 @@ fn project(incremental: &str) -> Project {
     // On both sides in the alphabet, so that taking in the package takes a while.
     for folder in ["assets", "web"] {
         fs::create_dir(root.join(folder)).unwrap();
-        (0..150).for_each(|number| fs::write(root.join(format!("{folder}/{number}")), number.to_string()).unwrap());
+        (0..150).for_each(|number| {
+            fs::write(root.join(format!("{folder}/{number}")), number.to_string()).unwrap()
+        });
     }
     fs::create_dir(root.join("data")).unwrap();
     fs::write(
@@ -72,10 +75,16 @@ fn torture(project: &Project, args: &str) {
     for round in 0..rounds {
         FILES.iter().for_each(|file| random.change(&project.root, file));
         disturbed(project, args, &mut random);
-        let expected = FILES.map(|file| random.settle(&project.root, file)).map(|value| value.to_string()).join(" ");
+        let expected = FILES
+            .map(|file| random.settle(&project.root, file))
+            .map(|value| value.to_string())
+            .join(" ");
         let run = start(command(project, args), args).finish().succeeds();
         if run.stdout.trim() != expected {
-            stale.push(format!("round {round}: the sources say {expected}, the program {}", run.stdout.trim()));
+            stale.push(format!(
+                "round {round}: the sources say {expected}, the program {}",
+                run.stdout.trim()
+            ));
         }
     }
     assert!(stale.is_empty(), "{} of {rounds} are stale:\n{}", stale.len(), stale.join("\n"));
@@ -131,9 +140,12 @@ impl Random {
                 thread::sleep(Duration::from_millis(self.below(20)));
                 fs::rename(&aside, &path).unwrap();
             }
-            _ if path.exists() => {
-                File::options().append(true).open(&path).unwrap().set_modified(SystemTime::now()).unwrap()
-            }
+            _ if path.exists() => File::options()
+                .append(true)
+                .open(&path)
+                .unwrap()
+                .set_modified(SystemTime::now())
+                .unwrap(),
             _ => write(&path, file, value),
         }
     }
@@ -152,7 +164,11 @@ impl Random {
 }
 
 fn write(path: &Path, file: &str, value: u64) {
-    let text = if file.ends_with(".rs") { format!("pub const WORD: u32 = {value};\n") } else { format!("{value}\n") };
+    let text = if file.ends_with(".rs") {
+        format!("pub const WORD: u32 = {value};\n")
+    } else {
+        format!("{value}\n")
+    };
     fs::write(path, text).unwrap();
 }
 

@@ -79,13 +79,27 @@ pub fn differences(plain: &Tree, ours: &Tree) -> Vec<String> {
 #[test]
 fn every_kind_of_difference_is_told() {
     let tree = |entries: &[(&str, u32, &str)]| -> Tree {
-        entries.iter().map(|(path, mode, text)| (path.to_string(), (*mode, vec![text.to_string()]))).collect()
+        entries
+            .iter()
+            .map(|(path, mode, text)| (path.to_string(), (*mode, vec![text.to_string()])))
+            .collect()
     };
-    let plain = tree(&[("both", 0o644, ""), ("gone", 0o644, ""), ("mode", 0o755, ""), ("text.d", 0o644, "a")]);
-    let ours = tree(&[("both", 0o644, ""), ("mode", 0o700, ""), ("new", 0o644, ""), ("text.d", 0o644, "b")]);
+    let plain = tree(&[
+        ("both", 0o644, ""),
+        ("gone", 0o644, ""),
+        ("mode", 0o755, ""),
+        ("text.d", 0o644, "a"),
+    ]);
+    let ours = tree(&[
+        ("both", 0o644, ""),
+        ("mode", 0o700, ""),
+        ("new", 0o644, ""),
+        ("text.d", 0o644, "b"),
+    ]);
     let told = differences(&plain, &ours);
     assert_eq!(told.len(), 4, "{told:#?}");
-    for (line, expected) in told.iter().zip(["only plain has gone", "only ours has new", "mode has mode 755", "text.d"])
+    for (line, expected) in
+        told.iter().zip(["only plain has gone", "only ours has new", "mode has mode 755", "text.d"])
     {
         assert!(line.starts_with(expected), "{line}");
     }

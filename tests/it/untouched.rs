@@ -21,7 +21,9 @@ fn git_sees_the_target_folder_only() {
     git(&["commit", "--quiet", "-m", "it"]);
     let files = || {
         let mut files = project.snapshot();
-        files.retain(|path, _| !path.starts_with(".git") && !Path::new(path).starts_with("ws/target"));
+        files.retain(|path, _| {
+            !path.starts_with(".git") && !Path::new(path).starts_with("ws/target")
+        });
         files
     };
     let before = files();
@@ -45,7 +47,10 @@ fn read_only_source_tree() {
     let mut unshare = project.command("unshare", By::Ours);
     unshare.args(["--mount", "--map-root-user", "sh", "-c", script, "sh"]);
     unshare.arg(&project.root).arg(project.root.join("ws"));
-    start(unshare, "cargo test # on a read-only source tree").finish().succeeds().says("test result: ok");
+    start(unshare, "cargo test # on a read-only source tree")
+        .finish()
+        .succeeds()
+        .says("test result: ok");
     project.plain("test -p middle").succeeds();
     project.assert_same_tree();
 }
@@ -60,7 +65,8 @@ fn temporary_folder_is_left_empty() {
     project.ours("run").succeeds();
     project.edit("src/main.rs", "// HERE", "let _: u32 = \"\";");
     project.ours("build").fails().says("E0308");
-    let left: Vec<_> = std::fs::read_dir(&temp).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(&temp).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 

@@ -7,7 +7,8 @@ use std::{
 
 use walkdir::WalkDir;
 
-/// A file of `src` and the code in it that ships: without comments, unit tests and `#[cfg(test)]` items.
+/// A file of `src` and the code in it that ships: without comments, unit tests and `#[cfg(test)]`
+/// items.
 pub struct Source {
     /// Below `src`, without its ending: `rustc/args`, `engine/mod`.
     pub name: String,
@@ -43,9 +44,11 @@ impl Source {
 
     /// The names of the file, its functions and its types.
     pub fn names(&self) -> Vec<String> {
-        let words: Vec<&str> = self.code.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
+        let words: Vec<&str> =
+            self.code.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
         let introduces = |word: &str| ["enum", "fn", "struct", "trait", "type"].contains(&word);
-        let named = words.windows(2).filter(|pair| introduces(pair[0])).map(|pair| pair[1].to_owned());
+        let named =
+            words.windows(2).filter(|pair| introduces(pair[0])).map(|pair| pair[1].to_owned());
         let own = self.module.last().cloned();
         named.chain(own).filter(|name| !name.is_empty()).collect()
     }
@@ -57,8 +60,10 @@ impl Source {
     #[track_caller]
     pub fn names_none_of(&self, forbidden: &[&str]) {
         for path in &self.paths {
-            let is_below =
-                |name: &&&str| path.strip_prefix(**name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+            let is_below = |name: &&&str| {
+                path.strip_prefix(**name)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+            };
             if let Some(name) = forbidden.iter().find(is_below) {
                 panic!("{} names `{path}`, but `{name}` is not for it", self.shown());
             }
@@ -77,18 +82,24 @@ pub fn shown(path: &Path) -> String {
 
 pub fn files(below: &[&str]) -> Vec<PathBuf> {
     let entries = below.iter().flat_map(|name| WalkDir::new(root().join(name)).sort_by_file_name());
-    entries.map(Result::unwrap).filter(|entry| entry.file_type().is_file()).map(|entry| entry.into_path()).collect()
+    entries
+        .map(Result::unwrap)
+        .filter(|entry| entry.file_type().is_file())
+        .map(|entry| entry.into_path())
+        .collect()
 }
 
-/// The lines that are neither comments nor below a `#[cfg(test)]`, whose item ends at a line that closes
-/// it or, for one without a body, ends it: rustfmt puts both at the item's own indentation.
+/// The lines that are neither comments nor below a `#[cfg(test)]`, whose item ends at a line that
+/// closes it or, for one without a body, ends it: rustfmt puts both at the item's own indentation.
 pub fn shipped(text: &str) -> String {
     let mut code = String::new();
     let mut test: Option<&str> = None;
     for line in text.lines() {
         let (indent, bare) = line.split_at(line.len() - line.trim_start().len());
         match test {
-            Some(own) if indent == own && (bare.starts_with('}') || bare.ends_with(';')) => test = None,
+            Some(own) if indent == own && (bare.starts_with('}') || bare.ends_with(';')) => {
+                test = None
+            }
             None if bare.starts_with("#[cfg(test)]") => test = Some(indent),
             None if !bare.starts_with("//") => code.extend([line, "\n"]),
             _ => {}
@@ -122,7 +133,9 @@ impl Paths {
         }
         beside += rest;
         let words = beside.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
-        found.all.extend(words.filter(|word| word.contains("::") && !word.ends_with("::")).map(str::to_owned));
+        found.all.extend(
+            words.filter(|word| word.contains("::") && !word.ends_with("::")).map(str::to_owned),
+        );
         found
     }
 }

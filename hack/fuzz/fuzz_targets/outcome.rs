@@ -11,6 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     let target = root.join("target");
     let _ = Archive::new(bytes).receive(&target.join("deps"));
     let _ = Archive::new(bytes).outcome();
-    let entries: Vec<_> = root.read_dir_utf8().unwrap().map(|entry| entry.unwrap().into_path()).collect();
+    let entries: Vec<_> =
+        root.read_dir_utf8().unwrap().map(|entry| entry.unwrap().into_path()).collect();
     assert!(entries.iter().all(|path| *path == target), "{entries:?}");
 });

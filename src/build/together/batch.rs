@@ -11,7 +11,10 @@ use anyhow::{Context, Result};
 use camino::Utf8Path;
 
 use crate::{
-    build::{Prepared, Session, embedded_paths, is_success, millis_since, restore_output},
+    build::{
+        Prepared, Session, embedded_paths, millis_since,
+        outcome::{is_success, restore_output},
+    },
     engine::client::Event,
     inputs::{baked, canonical_program, discovered::Discovered},
     report::timings::Phase,
@@ -71,7 +74,9 @@ impl Batch {
 impl Session<'_> {
     fn run(&self, batch: &Batch, mut on_event: impl FnMut(Event)) -> Result<Vec<(Key, End)>> {
         let Batch { units, is_taken, cmd, .. } = batch;
-        let mut steps = self.timings.steps(units.iter().map(|(key, known)| (key.clone(), known.prepared.unit.name())));
+        let mut steps = self
+            .timings
+            .steps(units.iter().map(|(key, known)| (key.clone(), known.prepared.unit.name())));
         log::debug!("{} units together\n{cmd}", units.len());
         let (begun, mut watch) = (SystemTime::now(), self.engine.watch());
         let mut missed = Vec::new();
@@ -90,7 +95,12 @@ impl Session<'_> {
                 let Some(known) = units.get(key) else { return Ok(()) };
                 let came = SystemTime::now();
                 ends.push((key.to_owned(), self.end_of(key, known, archive)?));
-                self.timings.add(&known.prepared.unit.name(), Phase::Transfer, came, SystemTime::now());
+                self.timings.add(
+                    &known.prepared.unit.name(),
+                    Phase::Transfer,
+                    came,
+                    SystemTime::now(),
+                );
                 Ok(())
             });
             // The engine's client would complain of what is no longer read.
@@ -109,17 +119,25 @@ impl Session<'_> {
         log::info!("the engine took {} ms for {} units", millis_since(begun), units.len());
         log::debug!("engine done\n{}", finished.stderr);
         let checked = self.engine.check(&finished, &format!("build {} units", units.len()));
-        checked.map_err(|error| if missed.is_empty() { error } else { error.context(missed.join("\n")) })?;
+        checked.map_err(|error| {
+            if missed.is_empty() { error } else { error.context(missed.join("\n")) }
+        })?;
         finished.stdout?;
         self.sweep();
         if *is_taken {
-            ends.iter().for_each(|(key, _)| on_event(Event::Done { stage: key.clone(), cached: true }));
+            ends.iter()
+                .for_each(|(key, _)| on_event(Event::Done { stage: key.clone(), cached: true }));
         }
         Ok(ends)
     }
 
     /// How a unit ended whose outcome has come; a success is stored.
-    fn end_of(&self, key: &str, Known { prepared, step }: &Known, mut archive: File) -> Result<End> {
+    fn end_of(
+        &self,
+        key: &str,
+        Known { prepared, step }: &Known,
+        mut archive: File,
+    ) -> Result<End> {
         let unit = &prepared.unit;
         let (mut outcome, dep_info) = Archive::new(&mut archive).outcome_and_dep_info()?;
         if outcome.status == 0 && step.keeps() {
@@ -131,7 +149,8 @@ impl Session<'_> {
             // By itself, it is given all in its place.
             return Ok(End::Failed);
         }
-        let embedded = if has_succeeded { self.embedded(&mut archive, unit, key)? } else { BTreeSet::new() };
+        let embedded =
+            if has_succeeded { self.embedded(&mut archive, unit, key)? } else { BTreeSet::new() };
         if let Some(more) = self.read_beyond(unit, &outcome, &dep_info, &embedded) {
             return Ok(End::ReadsMore(more));
         }
@@ -140,7 +159,11 @@ impl Session<'_> {
             self.store().put(&name, &mut archive)?;
             let baked = baked::variables(unit, &dep_info, &self.homes.cargo);
             let is_known = unit.is_build_script() || baked.is_subset(&prepared.discovered.baked);
-            return Ok(if is_known { End::Stored } else { End::Bakes(Discovered { baked, ..Discovered::default() }) });
+            return Ok(if is_known {
+                End::Stored
+            } else {
+                End::Bakes(Discovered { baked, ..Discovered::default() })
+            });
         }
         let said = String::from_utf8_lossy(&outcome.stderr);
         log::info!("{} ended with {} in a plan: {said}", unit.name(), outcome.status);
@@ -156,7 +179,8 @@ impl Session<'_> {
         }
         archive.rewind()?;
         let dir = self.cache.temp_dir()?;
-        let dir = Utf8Path::from_path(dir.path()).context("the cache folder's name is not UTF-8")?;
+        let dir =
+            Utf8Path::from_path(dir.path()).context("the cache folder's name is not UTF-8")?;
         let received = Archive::new(archive).receive(&dir.join("outcome"))?;
         let embedded = embedded_paths::find(&received.files.root, &sentinels)?;
         if !embedded.is_empty() && unit.makes_build_script() {

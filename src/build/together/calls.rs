@@ -10,7 +10,8 @@ pub(super) struct Taking {
     pub(super) asked: HashSet<Key>,
     /// How many calls run.
     pub(super) running: usize,
-    /// Whether something came of each call that ended, if any did: else the engine is as new as these units are.
+    /// Whether something came of each call that ended, if any did: else the engine is as new as
+    /// these units are.
     pub(super) is_fruitful: Option<bool>,
 }
 
@@ -20,8 +21,8 @@ impl Taking {
     }
 }
 
-/// The longest Dockerfile of a call of several units, in bytes: BuildKit tells itself up to four times as much (all but what is
-/// in variables), in one message of 16 MiB at most.
+/// The longest Dockerfile of a call of several units, in bytes: BuildKit tells itself up to four
+/// times as much (all but what is in variables), in one message of 16 MiB at most.
 const MAX_DOCKERFILE: usize = 7 << 19;
 
 /// What the engine was thought to keep of a step, and calls failed for want of.

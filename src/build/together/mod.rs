@@ -38,8 +38,8 @@ use crate::{
     util::disk::OnDisk,
 };
 
-/// How many units can be compiled at the same time at least, as long as there are more than those of a call: there, a compiler's
-/// second thread would be in the way of another one's first.
+/// How many units can be compiled at the same time at least, as long as there are more than those
+/// of a call: there, a compiler's second thread would be in the way of another one's first.
 const WIDTH: usize = 4;
 
 /// The units of a rehearsal.
@@ -67,7 +67,12 @@ pub struct Together<'a> {
 }
 
 impl<'a> Together<'a> {
-    pub fn new(session: &'a Session<'a>, recorder: &'a Recorder, target: Utf8PathBuf, jobs: Jobs) -> Result<Self> {
+    pub fn new(
+        session: &'a Session<'a>,
+        recorder: &'a Recorder,
+        target: Utf8PathBuf,
+        jobs: Jobs,
+    ) -> Result<Self> {
         let dry_run_target = recorder.target();
         let records = ProvenanceRecords::new(&recorder.cache, dry_run_target.clone());
         let finder = Finder { cache: &session.cache, records, reader: session.reader() };
@@ -92,20 +97,23 @@ impl<'a> Together<'a> {
         })
     }
 
-    /// Whether a plan is of use to the unit that writes to `output` in the real run: not where cargo takes for fresh what
-    /// the plan would make anew, unless that was left in an engine which does not have it.
+    /// Whether a plan is of use to the unit that writes to `output` in the real run: not where
+    /// cargo takes for fresh what the plan would make anew, unless that was left in an engine which
+    /// does not have it.
     pub fn is_of_use(&self, output: &Utf8Path) -> bool {
         let Ok(output) = output.strip_prefix(&self.target) else { return true };
         let output = self.dry_run_target.join(output);
-        let Some(number) = self.units.iter().position(|unit| unit.output_paths().contains(&output)) else {
+        let Some(number) = self.units.iter().position(|unit| unit.output_paths().contains(&output))
+        else {
             return true;
         };
         let lacking = self.schedule.lacking_below(number);
-        lacking.is_empty() || lacking.iter().any(|unit| self.session.may_leave(&self.units[*unit], &self.target))
+        lacking.is_empty()
+            || lacking.iter().any(|unit| self.session.may_leave(&self.units[*unit], &self.target))
     }
 
-    /// Finds the keys of all units that can be told now, and what the store has of them. Returns what people call those
-    /// that it lacks, by the stages that make them.
+    /// Finds the keys of all units that can be told now, and what the store has of them. Returns
+    /// what people call those that it lacks, by the stages that make them.
     pub fn tell(&mut self) -> Vec<(Key, String)> {
         let mut missing = Vec::new();
         while let Some(number) = self.schedule.tellable() {
@@ -135,7 +143,8 @@ impl<'a> Together<'a> {
             self.session.add_discovered(&mut prepared)?;
         }
         let path_map = std::mem::take(&mut prepared.unit.path_map);
-        prepared.unit.path_map = path_map.with_dry_run_target(self.dry_run_target.clone(), &self.target);
+        prepared.unit.path_map =
+            path_map.with_dry_run_target(self.dry_run_target.clone(), &self.target);
         let mut found = self.session.find(&mut self.finder, &prepared, None)?;
         if !is_storable(&found.step) {
             return Ok(State::Apart);
@@ -158,7 +167,8 @@ impl<'a> Together<'a> {
         let key = step.key.clone();
         let is_done = is_stored
             || self.session.has_left(&unit, &self.target, &key)
-            || is_incremental && (self.session.store().has(&key) || self.is_in_place(&key, &unit, &outputs));
+            || is_incremental
+                && (self.session.store().has(&key) || self.is_in_place(&key, &unit, &outputs));
         self.finder.records.save(Provenance::of_step(&step, outputs))?;
         let prepared = Prepared { unit, ..prepared };
         self.known.insert(number, Known { prepared, step });
@@ -169,28 +179,32 @@ impl<'a> Together<'a> {
         }
     }
 
-    /// Whether the real run's outputs of a unit are those of this step. Of what is compiled incrementally, only the target folder has
-    /// any for longer than a command.
+    /// Whether the real run's outputs of a unit are those of this step. Of what is compiled
+    /// incrementally, only the target folder has any for longer than a command.
     fn is_in_place(&self, key: &str, unit: &Unit, outputs: &[Output]) -> bool {
         let mut records = ProvenanceRecords::new(&self.session.cache, self.target.clone());
-        let mut made_by = |path: &Utf8Path| records.of_path(path).is_some_and(|provenance| provenance.key == key);
+        let mut made_by =
+            |path: &Utf8Path| records.of_path(path).is_some_and(|provenance| provenance.key == key);
         outputs.iter().all(|output| made_by(&unit.path_map.real_path(&output.host)))
     }
 
-    /// The state of a unit whose outcome the store has: what a script said is heard. `None` if the store does not
-    /// have it after all.
+    /// The state of a unit whose outcome the store has: what a script said is heard. `None` if the
+    /// store does not have it after all.
     fn stored(&mut self, number: usize, key: Key) -> Result<Option<State>> {
         if let Some(discovered) = self.discovered.get(&number) {
             self.session.cache.write(&self.known[&number].prepared.discovered_name, discovered)?;
         }
-        let Work::BuildScript { out_dir, .. } = &self.units[number].work else { return Ok(Some(State::Done(key))) };
+        let Work::BuildScript { out_dir, .. } = &self.units[number].work else {
+            return Ok(Some(State::Done(key)));
+        };
         let Some(outcome) = self.session.store().outcome(&key) else { return Ok(None) };
         if version_control::is_missed(&self.units[number], &outcome, &self.session.homes) {
             return Ok(Some(State::Apart));
         }
         let stdout = self.known[&number].prepared.unit.path_map.to_host(&outcome.stdout);
         let Some(said) = BuildOutput::of(&stdout, out_dir) else { return Ok(Some(State::Apart)) };
-        // A unit that searches them finds the folder that its inputs are in, which is no longer the one it was.
+        // A unit that searches them finds the folder that its inputs are in, which is no longer the
+        // one it was.
         said.own_folders()
             .try_for_each(fs::create_dir_all)
             .on_disk(out_dir, || format!("failed to make folders in `{out_dir}`"))?;
@@ -221,14 +235,16 @@ impl<'a> Together<'a> {
         if self.give_heavy(&numbers) {
             return self.next(count);
         }
-        let keys: Vec<Key> = numbers.iter().map(|number| self.known[number].step.key.clone()).collect();
+        let keys: Vec<Key> =
+            numbers.iter().map(|number| self.known[number].step.key.clone()).collect();
         let all: Vec<&str> = keys.iter().map(String::as_str).collect();
         let steps = plan::in_order(&all, |key| self.told_step(key))?;
         let session = self.session;
         let [wanted, left] = self.parted(&numbers);
         let plan = plan::units(&steps, &wanted, &left, session.style());
         if session.shares_steps() && calls::is_too_long(&plan) {
-            // What running calls make will be kept by the engine, and the units be told in fewer words.
+            // What running calls make will be kept by the engine, and the units be told in fewer
+            // words.
             for key in &keys {
                 self.told.remove(key);
             }
@@ -239,7 +255,12 @@ impl<'a> Together<'a> {
                 return self.next(numbers.len() / 2);
             }
         }
-        log::info!("{} units in {} steps, {} kB", numbers.len(), steps.len(), plan.dockerfile.len() / 1000);
+        log::info!(
+            "{} units in {} steps, {} kB",
+            numbers.len(),
+            steps.len(),
+            plan.dockerfile.len() / 1000
+        );
         let units = self.in_call(numbers);
         let jobs = self.jobs.number(session.processors());
         let threads = if self.schedule.is_more_to_come() { jobs.div_ceil(WIDTH) } else { jobs };
@@ -250,24 +271,30 @@ impl<'a> Together<'a> {
         Ok(Some(Batch { units, kept, begun: Instant::now(), is_taken: false, cmd }))
     }
 
-    /// Gives the engine what is heavy and units read. Returns whether some are to be built by themselves: what the engine was thought to
-    /// have, and lost, has to be copied anew.
+    /// Gives the engine what is heavy and units read. Returns whether some are to be built by
+    /// themselves: what the engine was thought to have, and lost, has to be copied anew.
     fn give_heavy(&mut self, numbers: &[usize]) -> bool {
         let steps = || numbers.iter().map(|number| (*number, &self.known[number].step));
         let heavy = steps().flat_map(|(_, step)| step.heavy());
         self.session.given(heavy.filter(|(name, _)| !self.is_distrusted(name)));
-        let is_gone = |(name, folder): (&Key, &Utf8PathBuf)| !self.session.kept.has(name) && !folder.exists();
-        let fallback: Vec<usize> =
-            steps().filter(|(_, step)| step.heavy().any(is_gone)).map(|(number, _)| number).collect();
+        let is_gone =
+            |(name, folder): (&Key, &Utf8PathBuf)| !self.session.kept.has(name) && !folder.exists();
+        let fallback: Vec<usize> = steps()
+            .filter(|(_, step)| step.heavy().any(is_gone))
+            .map(|(number, _)| number)
+            .collect();
         fallback.iter().for_each(|number| self.schedule.set(*number, State::Apart));
         !fallback.is_empty()
     }
 
-    /// The keys of units: of those whose outcomes are to come whole, and of those whose outcomes are left in the engine.
+    /// The keys of units: of those whose outcomes are to come whole, and of those whose outcomes
+    /// are left in the engine.
     fn parted(&self, numbers: &[usize]) -> [Vec<&str>; 2] {
         let is_left = |number: &&usize| self.session.may_leave(&self.units[**number], &self.target);
         let (left, wanted): (Vec<&usize>, Vec<&usize>) = numbers.iter().partition(is_left);
-        [wanted, left].map(|numbers| numbers.into_iter().map(|number| self.known[number].step.key.as_str()).collect())
+        [wanted, left].map(|numbers| {
+            numbers.into_iter().map(|number| self.known[number].step.key.as_str()).collect()
+        })
     }
 
     /// Marks missing units as those of a call.
@@ -306,8 +333,10 @@ impl<'a> Together<'a> {
             }
             Err(error) => return Err(error),
         };
-        // Dependencies first: what was built from a unit that is to be built again is forgotten with it.
-        let numbered = ends.into_iter().filter_map(|(key, end)| Some((self.schedule.find(&key)?, key, end)));
+        // Dependencies first: what was built from a unit that is to be built again is forgotten
+        // with it.
+        let numbered =
+            ends.into_iter().filter_map(|(key, end)| Some((self.schedule.find(&key)?, key, end)));
         let mut ends: Vec<(usize, Key, End)> = numbered.collect();
         ends.sort_by_key(|(number, ..)| *number);
         let mut goes_on = true;
@@ -335,7 +364,8 @@ impl<'a> Together<'a> {
                     }
                 }
                 End::Failed if self.schedule.lacking_below(number).is_empty() => goes_on = false,
-                // A unit below it, in another call that still runs, may be to blame, and will be built again.
+                // A unit below it, in another call that still runs, may be to blame, and will be
+                // built again.
                 End::Failed => self.schedule.set(number, State::Apart),
             }
         }
@@ -356,7 +386,8 @@ impl Together<'_> {
 
     /// Whether a unit's code may run in the making of another one.
     fn runs_code_of(&self, number: usize) -> bool {
-        let runs = |unit: &usize| self.units[*unit].is_proc_macro() || self.units[*unit].is_build_script();
+        let runs =
+            |unit: &usize| self.units[*unit].is_proc_macro() || self.units[*unit].is_build_script();
         self.schedule.with_dependents(number).iter().any(runs)
     }
 }
@@ -378,9 +409,11 @@ fn schedule(units: &[Unit]) -> Result<Schedule> {
         let inputs = inputs.iter().map(Utf8PathBuf::as_path).chain(artifacts.iter().copied());
         let made_from = inputs.filter_map(|path| makers.get(path).copied()).collect();
         let hears = directives::scripts(unit);
-        let heard: Vec<usize> = hears.iter().filter_map(|script| makers.get(Utf8Path::new(script)).copied()).collect();
+        let heard: Vec<usize> =
+            hears.iter().filter_map(|script| makers.get(Utf8Path::new(script)).copied()).collect();
         // What is in the place of an artifact is empty.
-        let is_whole = heard.len() == hears.len() && artifacts.iter().all(|path| makers.contains_key(*path));
+        let is_whole =
+            heard.len() == hears.len() && artifacts.iter().all(|path| makers.contains_key(*path));
         let number = schedule.add(made_from, heard, unit.is_build_script());
         if !is_whole {
             schedule.set(number, State::Apart);

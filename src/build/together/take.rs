@@ -1,8 +1,9 @@
-//! What the engine keeps of units that the store lacks, taken and not made again: another user may have built all of it there,
-//! or this one, whose store is gone.
+//! What the engine keeps of units that the store lacks, taken and not made again: another user may
+//! have built all of it there, or this one, whose store is gone.
 //!
-//! The engine's own cache would answer for the same steps, but looks at each, and a plan tells it the same unit otherwise
-//! from time to time: made from another one's stage, or from what is kept of that.
+//! The engine's own cache would answer for the same steps, but looks at each, and a plan tells it
+//! the same unit otherwise from time to time: made from another one's stage, or from what is kept
+//! of that.
 
 use std::time::Instant;
 
@@ -34,14 +35,18 @@ impl Together<'_> {
         let units = self.in_call(numbers.clone());
         let [wanted, left] = self.parted(&numbers);
         let plan = plan::take(&session.image.pinned, &wanted, &left, &build_id(), session.style());
-        let cmd = session.engine.build_watched(&plan, session.route(), self.jobs.number(session.processors()));
+        let cmd = session.engine.build_watched(
+            &plan,
+            session.route(),
+            self.jobs.number(session.processors()),
+        );
         self.taking.asked.extend(units.keys().cloned());
         self.taking.running += 1;
         Some(Batch { units, kept: vec![], begun: Instant::now(), is_taken: true, cmd })
     }
 
-    /// The missing units that were not asked for: runs of build scripts first, and by themselves, for others wait for what
-    /// they say. The first call is a short one, for it may be in vain.
+    /// The missing units that were not asked for: runs of build scripts first, and by themselves,
+    /// for others wait for what they say. The first call is a short one, for it may be in vain.
     fn next_to_take(&self) -> Vec<usize> {
         let is_new = |key: &Key| !self.taking.asked.contains(key);
         let is_kept = |number: &usize| {

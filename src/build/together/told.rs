@@ -1,5 +1,5 @@
-//! How the engine is told of steps: which of the stages below them it is to make, which it keeps, and which it only was
-//! thought to keep.
+//! How the engine is told of steps: which of the stages below them it is to make, which it keeps,
+//! and which it only was thought to keep.
 
 use std::{collections::HashSet, time::Instant};
 
@@ -19,26 +19,32 @@ impl Together<'_> {
     /// A step as the engine is told of it.
     pub(super) fn told_step(&mut self, key: &str) -> Result<Step> {
         if !self.told.contains_key(key) {
-            let number = self.schedule.find(key).with_context(|| format!("no unit has the key {key}"))?;
-            let is_running = |key: &str| matches!(self.schedule.state_of(key), Some(State::InCall(_)));
+            let number =
+                self.schedule.find(key).with_context(|| format!("no unit has the key {key}"))?;
+            let is_running =
+                |key: &str| matches!(self.schedule.state_of(key), Some(State::InCall(_)));
             let kept = &self.session.kept;
-            let is_there = |key: &str| if is_running(key) { kept.is_made(key) } else { kept.has(key) };
+            let is_there =
+                |key: &str| if is_running(key) { kept.is_made(key) } else { kept.has(key) };
             let is_kept = |key: &str| is_there(key) && !self.is_distrusted(key);
-            self.told.insert(key.to_owned(), self.known[&number].step.clone().with_kept(is_kept, true));
+            self.told
+                .insert(key.to_owned(), self.known[&number].step.clone().with_kept(is_kept, true));
         }
         Ok(self.told[key].clone())
     }
 
     /// The stages that units are made from, stored before, which the engine does not keep.
     pub(super) fn lacking(&self, units: &[usize]) -> Vec<Key> {
-        let stages: HashSet<&Key> = units.iter().flat_map(|number| &self.known[number].step.stages).collect();
+        let stages: HashSet<&Key> =
+            units.iter().flat_map(|number| &self.known[number].step.stages).collect();
         let is_stored = |key: &str| matches!(self.schedule.state_of(key), Some(State::Done(_)));
-        let is_lacking = |key: &&Key| !self.session.kept.has(key) && !self.is_distrusted(key) && is_stored(key);
+        let is_lacking =
+            |key: &&Key| !self.session.kept.has(key) && !self.is_distrusted(key) && is_stored(key);
         stages.into_iter().filter(is_lacking).cloned().collect()
     }
 
-    /// Whether a call failed for want of what the engine was thought to keep: it is taken note of. What is stored is given to
-    /// the engine anew, the rest is made.
+    /// Whether a call failed for want of what the engine was thought to keep: it is taken note of.
+    /// What is stored is given to the engine anew, the rest is made.
     pub(super) fn has_lost(&mut self, batch: &Batch, error: &anyhow::Error) -> bool {
         let (complaint, mut stages) = (format!("{error:#}"), kept::stages(&batch.kept));
         stages.sort();
@@ -65,7 +71,8 @@ impl Together<'_> {
             self.session.slow(ANEW, error);
         }
         let told = Instant::now();
-        self.told.retain(|_, step| kept::stages(&step.run.mounts).iter().all(|key| !lost.contains(key)));
+        self.told
+            .retain(|_, step| kept::stages(&step.run.mounts).iter().all(|key| !lost.contains(key)));
         for key in lost {
             if !self.is_told_since(&key, batch) {
                 self.session.kept.remove(&key);
@@ -76,11 +83,13 @@ impl Together<'_> {
         true
     }
 
-    /// Whether a call named all that it did not find: the engine has it all the same, and no less of the rest.
+    /// Whether a call named all that it did not find: the engine has it all the same, and no less
+    /// of the rest.
     ///
-    /// To see the size of what was just made, as Docker does once a minute, BuildKit has it locked for a moment
-    /// (`cache/manager.go`), and a step that is to mount it then gets a new and empty folder of the same name
-    /// (`solver/llbsolver/mounts`), as all later ones may. But of a stage that was just made, all is in the engine's cache.
+    /// To see the size of what was just made, as Docker does once a minute, BuildKit has it locked
+    /// for a moment (`cache/manager.go`), and a step that is to mount it then gets a new and empty
+    /// folder of the same name (`solver/llbsolver/mounts`), as all later ones may. But of a stage
+    /// that was just made, all is in the engine's cache.
     fn is_only_out_of_sight(&self, named: &[Key], batch: &Batch) -> bool {
         let is_new = |key: &Key| self.session.kept.is_made(key) || self.is_told_since(key, batch);
         !named.is_empty() && named.iter().all(is_new) && self.losses.len() < FEW

@@ -50,7 +50,8 @@ pub struct Part {
 impl Part {
     /// Whether it is one file.
     fn is_file(&self) -> bool {
-        let is_its = |path: &Utf8Path| self.is_heavy && self.place.file_name() == Some(path.as_str());
+        let is_its =
+            |path: &Utf8Path| self.is_heavy && self.place.file_name() == Some(path.as_str());
         matches!(&self.found[..], [Entry { path, kind: Kind::File { .. } }] if is_its(path))
     }
 }
@@ -74,8 +75,14 @@ impl Sources {
         let copy = part.context.join(INSIDE);
         let is_copied = copy.exists();
         let folder = if is_copied { copy } else { self.root.join(&part.place) };
-        let is_rust = |entry: &&Entry| entry.path.extension() == Some("rs") && !matches!(entry.kind, Kind::Folder);
-        let found = part.found.iter().filter(is_rust).any(|entry| mentions_macros(&folder.join(&entry.path)));
+        let is_rust = |entry: &&Entry| {
+            entry.path.extension() == Some("rs") && !matches!(entry.kind, Kind::Folder)
+        };
+        let found = part
+            .found
+            .iter()
+            .filter(is_rust)
+            .any(|entry| mentions_macros(&folder.join(&entry.path)));
         // Of another state of the sources, it would not be true for good.
         if is_copied {
             cache.write(&record, &found)?;
@@ -83,8 +90,8 @@ impl Sources {
         Ok(found)
     }
 
-    /// Mounts that show the files at their place and leave `holes` to others: a folder with a hole in it
-    /// is mounted entry by entry, for nothing can be put into a mounted one.
+    /// Mounts that show the files at their place and leave `holes` to others: a folder with a hole
+    /// in it is mounted entry by entry, for nothing can be put into a mounted one.
     pub fn mounts(&self, holes: &[Utf8PathBuf], writable: bool) -> Result<Vec<Mount>> {
         let mut mounts = Vec::new();
         for part in &self.parts {
@@ -101,21 +108,36 @@ impl Sources {
         writable: bool,
         mounts: &mut Vec<Mount>,
     ) -> Result<()> {
-        let join = |path: &Utf8Path, below: &Utf8Path| if below == "" { path.to_owned() } else { path.join(below) };
+        let join = |path: &Utf8Path, below: &Utf8Path| {
+            if below == "" { path.to_owned() } else { path.join(below) }
+        };
         let here = join(&join(&self.root, &part.place), relative);
         if here.as_str().contains(char::is_control) {
-            bail!("failed to send `{}`: its name holds a control character", here.as_str().escape_debug());
+            bail!(
+                "failed to send `{}`: its name holds a control character",
+                here.as_str().escape_debug()
+            );
         }
         if !holes.iter().any(|hole| hole.starts_with(&here)) {
-            let inside =
-                if part.is_file() { Utf8Path::new(part.place.file_name().unwrap_or_default()) } else { relative };
+            let inside = if part.is_file() {
+                Utf8Path::new(part.place.file_name().unwrap_or_default())
+            } else {
+                relative
+            };
             let source = join(&Utf8Path::new("/").join(INSIDE), inside).into_string();
-            mounts.push(Mount::Bind { from: part.name.clone(), source, target: here.into_string(), writable });
+            mounts.push(Mount::Bind {
+                from: part.name.clone(),
+                source,
+                target: here.into_string(),
+                writable,
+            });
             return Ok(());
         }
         if !holes.contains(&here) {
             let children = part.found.iter().filter(|entry| entry.path.parent() == Some(relative));
-            children.map(|entry| &entry.path).try_for_each(|path| self.cover(part, path, holes, writable, mounts))?;
+            children
+                .map(|entry| &entry.path)
+                .try_for_each(|path| self.cover(part, path, holes, writable, mounts))?;
         }
         Ok(())
     }
@@ -124,7 +146,9 @@ impl Sources {
 /// Whether a Rust file, which may be gone, says that it offers a macro.
 fn mentions_macros(file: &Utf8Path) -> bool {
     let text = fs::read(file).unwrap_or_default();
-    ["macro_export", "pub macro"].iter().any(|word| memchr::memmem::find(&text, word.as_bytes()).is_some())
+    ["macro_export", "pub macro"]
+        .iter()
+        .any(|word| memchr::memmem::find(&text, word.as_bytes()).is_some())
 }
 
 /// Whether a path is among the files that a unit is given of its package and beyond.
@@ -132,7 +156,11 @@ pub fn are_given(unit: &Unit, path: &Utf8Path) -> bool {
     let target = target_folder(unit);
     let nothing = Utf8Path::new("");
     let is_in = |root: &Utf8PathBuf| {
-        let rules = Rules { target: target.as_deref(), extent: Extent::Sources, ..Rules::everything(root, nothing) };
+        let rules = Rules {
+            target: target.as_deref(),
+            extent: Extent::Sources,
+            ..Rules::everything(root, nothing)
+        };
         path == root || path.starts_with(root) && !scan::is_excluded(root, path, &rules)
     };
     [&unit.package].into_iter().chain(&unit.paths).any(is_in)
@@ -140,16 +168,26 @@ pub fn are_given(unit: &Unit, path: &Utf8Path) -> bool {
 
 /// Why something in a unit's package could not be given to it all the same, if so.
 pub fn why_withheld(unit: &Unit, path: &Utf8Path) -> Option<String> {
-    let inside = path.ancestors().take_while(|place| *place != unit.package && place.starts_with(&unit.package));
+    let inside = path
+        .ancestors()
+        .take_while(|place| *place != unit.package && place.starts_with(&unit.package));
     inside.into_iter().find_map(|place| {
         let data = fs::symlink_metadata(place).ok()?;
         if data.is_symlink() {
-            let target = place.canonicalize_utf8().ok().filter(|target| !target.starts_with(&unit.package))?;
+            let target = place
+                .canonicalize_utf8()
+                .ok()
+                .filter(|target| !target.starts_with(&unit.package))?;
             return Some(format!(
-                "the link `{place}` leads to `{target}`, out of the tree that its package belongs to"
+                "the link `{place}` leads to `{target}`, out of the tree that its package belongs \
+                 to"
             ));
         }
-        let read = if data.is_dir() { fs::read_dir(place).map(drop) } else { fs::File::open(place).map(drop) };
+        let read = if data.is_dir() {
+            fs::read_dir(place).map(drop)
+        } else {
+            fs::File::open(place).map(drop)
+        };
         read.err().map(|error| format!("`{place}` cannot be read: {error}"))
     })
 }
@@ -185,7 +223,10 @@ mod tests {
             let around = Utf8PathBuf::from_path_buf(dir.path().canonicalize().unwrap()).unwrap();
             let (root, cache) = (around.join("w/p"), Cache::open(around.join("cache")).unwrap());
             let tree = Self { _dir: dir, around, root, cache };
-            ["Cargo.toml", "src/lib.rs", "../Cargo.toml"].iter().chain(files).for_each(|path| tree.write(path, path));
+            ["Cargo.toml", "src/lib.rs", "../Cargo.toml"]
+                .iter()
+                .chain(files)
+                .for_each(|path| tree.write(path, path));
             tree
         }
 
@@ -197,7 +238,11 @@ mod tests {
 
         fn unit(&self) -> Unit {
             let (args, out_dir) = (RustcArgs::parse(vec![]), self.around.join("elsewhere"));
-            Unit::new(Work::Compile { tool: Tool::Rustc, args, out_dir }, self.root.clone(), self.root.clone())
+            Unit::new(
+                Work::Compile { tool: Tool::Rustc, args, out_dir },
+                self.root.clone(),
+                self.root.clone(),
+            )
         }
 
         fn read(&self, root: &Utf8Path, wanted: &[Utf8PathBuf], copies: bool) -> Rc<Sources> {
@@ -216,23 +261,36 @@ mod tests {
             let sources = self.read(root, wanted, true);
             let inside = sources.parts[0].context.join(INSIDE);
             let files = WalkDir::new(&inside).sort_by_file_name().into_iter().map(Result::unwrap);
-            let files = files.filter(|entry| !entry.file_type().is_dir()).map(|entry| entry.into_path());
-            let names = files.map(|path| path.strip_prefix(&inside).unwrap().to_str().unwrap().to_owned());
-            names.filter(|name| !name.ends_with("Cargo.toml") && !name.ends_with("src/lib.rs")).collect()
+            let files =
+                files.filter(|entry| !entry.file_type().is_dir()).map(|entry| entry.into_path());
+            let names =
+                files.map(|path| path.strip_prefix(&inside).unwrap().to_str().unwrap().to_owned());
+            names
+                .filter(|name| !name.ends_with("Cargo.toml") && !name.ends_with("src/lib.rs"))
+                .collect()
         }
     }
 
     #[test]
     fn what_cargo_builds_from_is_copied() {
-        let tree = Tree::new(&[".dockerignore", ".git/HEAD", "target/.rustc_info.json", "target/debug/deps/a"]);
+        let tree = Tree::new(&[
+            ".dockerignore",
+            ".git/HEAD",
+            "target/.rustc_info.json",
+            "target/debug/deps/a",
+        ]);
         assert_eq!(tree.copied(), [".dockerignore"]);
         assert!(!tree.read(&tree.root, &[], true).parts[0].context.join(".dockerignore").exists());
     }
 
     #[test]
     fn target_folders_need_no_tag_and_a_tag_makes_none() {
-        let tree =
-            Tree::new(&["a/debug/.cargo-lock", "a/debug/deps/x", "b/release/.fingerprint/x", "b/release/build/x"]);
+        let tree = Tree::new(&[
+            "a/debug/.cargo-lock",
+            "a/debug/deps/x",
+            "b/release/.fingerprint/x",
+            "b/release/build/x",
+        ]);
         tree.write("fixture/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n");
         tree.write("fixture/repository/.git/HEAD", "");
         assert_eq!(tree.copied(), ["fixture/CACHEDIR.TAG", "fixture/repository/.git/HEAD"]);
@@ -241,10 +299,15 @@ mod tests {
     #[test]
     fn what_is_wanted_counts_wherever_it_lies() {
         let made = "target/tests/trial/src/main.rs";
-        let tree = Tree::new(&["target/.rustc_info.json", made, "target/tests/trial/target/debug/.cargo-lock"]);
+        let tree = Tree::new(&[
+            "target/.rustc_info.json",
+            made,
+            "target/tests/trial/target/debug/.cargo-lock",
+        ]);
         tree.write("target/tests/trial/target/debug/deps/x", "");
         tree.write("target/release/x", "");
-        let wanted = ["target/tests/trial", "target/release/x", ".git/HEAD"].map(|path| tree.root.join(path));
+        let wanted = ["target/tests/trial", "target/release/x", ".git/HEAD"]
+            .map(|path| tree.root.join(path));
         tree.write(".git/HEAD", "");
         tree.write(".git/config", "");
         assert_eq!(tree.copied_of(&tree.root, &wanted), [".git/HEAD", "target/release/x", made]);
@@ -252,18 +315,26 @@ mod tests {
 
     #[test]
     fn what_is_given_is_known() {
-        let tree = Tree::new(&["target/.rustc_info.json", "target/release/x", ".git/HEAD", "fixture/.git/HEAD"]);
+        let tree = Tree::new(&[
+            "target/.rustc_info.json",
+            "target/release/x",
+            ".git/HEAD",
+            "fixture/.git/HEAD",
+        ]);
         let mut unit = tree.unit();
         let case = |unit: &Unit, path: &str, expected: bool| {
             assert_eq!(are_given(unit, &tree.root.join(path)), expected, "{path}");
         };
-        for (path, expected) in [("src/lib.rs", true), ("fixture/.git/HEAD", true), ("target/release/x", false)] {
+        for (path, expected) in
+            [("src/lib.rs", true), ("fixture/.git/HEAD", true), ("target/release/x", false)]
+        {
             case(&unit, path, expected);
         }
         case(&unit, ".git/HEAD", false);
         let around = tree.root.parent().unwrap().join("Cargo.toml");
         assert!(!are_given(&unit, &around));
-        unit.paths = vec![tree.root.join("target/release/x"), tree.root.parent().unwrap().to_owned()];
+        unit.paths =
+            vec![tree.root.join("target/release/x"), tree.root.parent().unwrap().to_owned()];
         case(&unit, "target/release/x", true);
         case(&unit, "target/release/y", false);
         assert!(are_given(&unit, &around));
@@ -299,7 +370,9 @@ mod tests {
             let holes: Vec<Utf8PathBuf> = holes.iter().map(|hole| tree.root.join(hole)).collect();
             let mounts = sources.mounts(&holes, false).unwrap().into_iter();
             let target = |mount| match mount {
-                Mount::Bind { target, .. } => target.strip_prefix(tree.root.as_str()).unwrap().to_owned(),
+                Mount::Bind { target, .. } => {
+                    target.strip_prefix(tree.root.as_str()).unwrap().to_owned()
+                }
                 other => panic!("{other:?}"),
             };
             mounts.map(target).collect()
@@ -317,10 +390,15 @@ mod tests {
         let sources = tree.read(&tree.root, &[], true);
         let mounts = sources.mounts(&[], false).unwrap();
         let shown = mounts.iter().map(|mount| match mount {
-            Mount::Bind { source, target, .. } => (source.as_str(), target.strip_prefix(tree.root.as_str()).unwrap()),
+            Mount::Bind { source, target, .. } => {
+                (source.as_str(), target.strip_prefix(tree.root.as_str()).unwrap())
+            }
             other => panic!("{other:?}"),
         });
-        assert_eq!(shown.collect::<Vec<_>>(), [("/p", ""), ("/p/data.bin", "/data.bin"), ("/p", "/modules")]);
+        assert_eq!(
+            shown.collect::<Vec<_>>(),
+            [("/p", ""), ("/p/data.bin", "/data.bin"), ("/p", "/modules")]
+        );
         let rest = sources.parts[0].context.join(INSIDE);
         assert_eq!(fs::metadata(rest.join("data.bin")).unwrap().len(), 0);
         assert_eq!(fs::read_dir(rest.join("modules")).unwrap().count(), 0);

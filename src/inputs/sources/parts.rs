@@ -7,7 +7,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::snapshot::scan::{Entry, Kind};
 
-/// What makes a folder heavy: to send as much with each call would take an engine some tenths of a second.
+/// What makes a folder heavy: to send as much with each call would take an engine some tenths of a
+/// second.
 const FILES: u64 = 1000;
 const BYTES: u64 = 8 << 20;
 
@@ -28,7 +29,8 @@ impl Weight {
     }
 }
 
-/// The files and folders that are heavy by themselves, without what is heavy below them, each with all that is in it.
+/// The files and folders that are heavy by themselves, without what is heavy below them, each with
+/// all that is in it.
 pub fn heavy(entries: &[Entry]) -> Vec<Utf8PathBuf> {
     let mut weights: HashMap<&Utf8Path, Weight> = HashMap::new();
     let mut heavy = Vec::new();
@@ -50,16 +52,22 @@ pub fn heavy(entries: &[Entry]) -> Vec<Utf8PathBuf> {
     heavy
 }
 
-/// The entries without what is in heavy places, and then what is in each of these, by paths below it.
+/// The entries without what is in heavy places, and then what is in each of these, by paths below
+/// it.
 pub fn split(entries: Vec<Entry>, heavy: &[Utf8PathBuf]) -> Vec<Vec<Entry>> {
     let mut parts = vec![Vec::new(); heavy.len() + 1];
     for mut entry in entries {
         // Of those that sort before it, it can only be in the last.
         let number = heavy.partition_point(|place| *place <= entry.path);
-        let place = number.checked_sub(1).map(|at| &heavy[at]).filter(|place| entry.path.starts_with(place));
+        let place = number
+            .checked_sub(1)
+            .map(|at| &heavy[at])
+            .filter(|place| entry.path.starts_with(place));
         match place {
             None => parts[0].push(entry),
-            Some(place) if entry.path == *place && matches!(entry.kind, Kind::Folder) => parts[0].push(entry),
+            Some(place) if entry.path == *place && matches!(entry.kind, Kind::Folder) => {
+                parts[0].push(entry)
+            }
             Some(place) if entry.path == *place => {
                 parts[0].push(Entry { path: entry.path.clone(), kind: Kind::PlanRequest });
                 entry.path = entry.path.file_name().unwrap_or_default().into();
@@ -82,7 +90,8 @@ mod tests {
     fn tree(files: &[(&str, u64)]) -> Vec<Entry> {
         let mut entries: Vec<Entry> = Vec::new();
         for (path, size) in files {
-            let folders = Utf8Path::new(path).ancestors().skip(1).filter(|dir| !dir.as_str().is_empty());
+            let folders =
+                Utf8Path::new(path).ancestors().skip(1).filter(|dir| !dir.as_str().is_empty());
             for dir in folders.collect::<Vec<_>>().into_iter().rev() {
                 if entries.iter().all(|entry| entry.path != *dir) {
                     entries.push(Entry { path: dir.to_owned(), kind: Kind::Folder });
@@ -111,8 +120,12 @@ mod tests {
 
     #[test]
     fn all_is_in_one_part() {
-        let parts = split(tree(&[("a/b/c", 1), ("a/b/d/e", 1), ("a/b.x", 1), ("f", 1)]), &["a/b".into(), "f".into()]);
-        let paths = |part: &Vec<Entry>| part.iter().map(|entry| entry.path.to_string()).collect::<Vec<_>>();
+        let parts = split(
+            tree(&[("a/b/c", 1), ("a/b/d/e", 1), ("a/b.x", 1), ("f", 1)]),
+            &["a/b".into(), "f".into()],
+        );
+        let paths =
+            |part: &Vec<Entry>| part.iter().map(|entry| entry.path.to_string()).collect::<Vec<_>>();
         let paths: Vec<_> = parts.iter().map(paths).collect();
         assert_eq!(paths, [vec!["a", "a/b", "a/b.x", "f"], vec!["c", "d", "d/e"], vec!["f"]]);
         assert!(matches!(parts[0][3].kind, Kind::PlanRequest));

@@ -19,18 +19,22 @@ impl Homes {
         Ok(Self { user: env.get("HOME").map(Utf8PathBuf::from), cargo: env.cargo_home()? })
     }
 
-    /// The folder under version control that a package is in; never the home folder, which some keep so.
+    /// The folder under version control that a package is in; never the home folder, which some
+    /// keep so.
     pub fn version_control_of<'a>(&self, package: &'a Utf8Path) -> Option<&'a Utf8Path> {
         self.folders_around(package).find(|dir| dir.join(".git").exists())
     }
 
-    /// A package's folder and those that it is in, up to the home folder or the root, which do not count.
+    /// A package's folder and those that it is in, up to the home folder or the root, which do not
+    /// count.
     fn folders_around<'a>(&self, package: &'a Utf8Path) -> impl Iterator<Item = &'a Utf8Path> {
-        package.ancestors().take_while(|dir| dir.parent().is_some() && Some(*dir) != self.user.as_deref())
+        package
+            .ancestors()
+            .take_while(|dir| dir.parent().is_some() && Some(*dir) != self.user.as_deref())
     }
 
-    /// The tree a package belongs to: a repository or that of the topmost manifest, but of what cargo downloaded or vendored no more
-    /// than that.
+    /// The tree a package belongs to: a repository or that of the topmost manifest, but of what
+    /// cargo downloaded or vendored no more than that.
     pub fn tree_of(&self, package: &Utf8Path) -> Utf8PathBuf {
         let checkouts = self.cargo.join("git/checkouts");
         if let Ok(below) = package.strip_prefix(&checkouts) {
@@ -40,7 +44,8 @@ impl Homes {
         if self.is_from_elsewhere(package) {
             return package.to_owned();
         }
-        let topmost = || self.folders_around(package).filter(|dir| dir.join("Cargo.toml").exists()).last();
+        let topmost =
+            || self.folders_around(package).filter(|dir| dir.join("Cargo.toml").exists()).last();
         self.version_control_of(package).or_else(topmost).unwrap_or(package).to_owned()
     }
 
@@ -49,7 +54,8 @@ impl Homes {
         package.starts_with(&self.cargo) || package.join(".cargo-checksum.json").exists()
     }
 
-    /// Where a file may be that a package names: in its tree or, if it belongs to none, in the folder that it is in.
+    /// Where a file may be that a package names: in its tree or, if it belongs to none, in the
+    /// folder that it is in.
     pub fn reach_of(&self, package: &Utf8Path) -> Utf8PathBuf {
         let tree = self.tree_of(package);
         let is_alone = tree == package && !self.is_from_elsewhere(package);
@@ -67,8 +73,17 @@ mod tests {
     fn tree() -> (tempfile::TempDir, Utf8PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let root = Utf8PathBuf::from_path_buf(dir.path().canonicalize().unwrap()).unwrap();
-        let files = ["w/Cargo.toml", "w/member/Cargo.toml", "w/vendor/a/Cargo.toml", "w/vendor/a/.cargo-checksum.json"];
-        for path in files.into_iter().chain(["repository/.git/HEAD", "repository/a/Cargo.toml", "lonely/Cargo.toml"]) {
+        let files = [
+            "w/Cargo.toml",
+            "w/member/Cargo.toml",
+            "w/vendor/a/Cargo.toml",
+            "w/vendor/a/.cargo-checksum.json",
+        ];
+        for path in files.into_iter().chain([
+            "repository/.git/HEAD",
+            "repository/a/Cargo.toml",
+            "lonely/Cargo.toml",
+        ]) {
             fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
             fs::write(root.join(path), "").unwrap();
         }
@@ -78,16 +93,30 @@ mod tests {
     #[test]
     fn a_package_belongs_to_a_tree() {
         let (_dir, root) = tree();
-        let homes = |home: &str| Homes { user: Some(root.join(home)), cargo: root.join("w/.cargo") };
+        let homes =
+            |home: &str| Homes { user: Some(root.join(home)), cargo: root.join("w/.cargo") };
         let case = |home: &str, package: &str, tree: &str, reach: &str| {
             let (homes, package) = (homes(home), root.join(package));
-            assert_eq!((homes.tree_of(&package), homes.reach_of(&package)), (root.join(tree), root.join(reach)));
+            assert_eq!(
+                (homes.tree_of(&package), homes.reach_of(&package)),
+                (root.join(tree), root.join(reach))
+            );
         };
         case("none", "w/member", "w", "w");
         case("none", "repository/a", "repository", "repository");
         case("none", "w/vendor/a", "w/vendor/a", "w/vendor/a");
-        case("none", "w/.cargo/registry/src/i/a-1", "w/.cargo/registry/src/i/a-1", "w/.cargo/registry/src/i/a-1");
-        case("none", "w/.cargo/git/checkouts/r/1a/b/c", "w/.cargo/git/checkouts/r/1a", "w/.cargo/git/checkouts/r/1a");
+        case(
+            "none",
+            "w/.cargo/registry/src/i/a-1",
+            "w/.cargo/registry/src/i/a-1",
+            "w/.cargo/registry/src/i/a-1",
+        );
+        case(
+            "none",
+            "w/.cargo/git/checkouts/r/1a/b/c",
+            "w/.cargo/git/checkouts/r/1a",
+            "w/.cargo/git/checkouts/r/1a",
+        );
         // The home folder is no tree, even where it is under version control or has a manifest.
         case("w", "w/member", "w/member", "w/member");
         case("repository", "repository/a", "repository/a", "repository/a");
@@ -107,7 +136,10 @@ mod tests {
         let (_dir, root) = tree();
         let package = root.join("repository/a");
         let homes = |home: &str| Homes { user: Some(root.join(home)), cargo: root.join("cargo") };
-        assert_eq!(homes("none").version_control_of(&package), Some(root.join("repository").as_path()));
+        assert_eq!(
+            homes("none").version_control_of(&package),
+            Some(root.join("repository").as_path())
+        );
         assert_eq!(homes("repository").version_control_of(&package), None);
     }
 

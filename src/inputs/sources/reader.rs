@@ -37,8 +37,14 @@ impl<'a> Reader<'a> {
     }
 
     /// What is below a folder that a unit reads, of which `wanted` counts wherever it lies.
-    pub fn sources(&mut self, root: &Utf8Path, unit: &Unit, wanted: &[Utf8PathBuf]) -> Result<Rc<Sources>> {
-        let (target, reach, cache) = (target_folder(unit), self.homes.reach_of(root), self.cache.path(""));
+    pub fn sources(
+        &mut self,
+        root: &Utf8Path,
+        unit: &Unit,
+        wanted: &[Utf8PathBuf],
+    ) -> Result<Rc<Sources>> {
+        let (target, reach, cache) =
+            (target_folder(unit), self.homes.reach_of(root), self.cache.path(""));
         let reach = reach.canonicalize_utf8().unwrap_or(reach);
         let rules = Rules {
             extent: Extent::Sources,
@@ -58,15 +64,22 @@ impl<'a> Reader<'a> {
     }
 
     fn read(&mut self, root: &Utf8Path, rules: &Rules<'_>) -> Result<Rc<Sources>> {
-        let wanted = rules.wanted.iter().filter(|wanted| wanted.starts_with(root)).map(|wanted| wanted.as_str());
+        let wanted = rules
+            .wanted
+            .iter()
+            .filter(|wanted| wanted.starts_with(root))
+            .map(|wanted| wanted.as_str());
         let id = digest([root.as_str(), &format!("{:?}", rules.extent)].into_iter().chain(wanted));
         let known = self.read.get(&id).cloned();
         let sources = match known {
             Some((sources, is_copied)) if is_copied || !self.copies => return Ok(sources),
             Some((sources, _)) => self.copied(&sources),
-            None => self.found(root, rules).and_then(|found| if self.copies { self.copied(&found) } else { Ok(found) }),
+            None => self
+                .found(root, rules)
+                .and_then(|found| if self.copies { self.copied(&found) } else { Ok(found) }),
         };
-        let sources = Rc::new(sources.with_context(|| format!("failed to read the sources in `{root}`"))?);
+        let sources =
+            Rc::new(sources.with_context(|| format!("failed to read the sources in `{root}`"))?);
         self.read.insert(id, (sources.clone(), self.copies));
         Ok(sources)
     }
@@ -83,7 +96,13 @@ impl<'a> Reader<'a> {
         Ok(Sources { root: root.to_owned(), parts: parts.collect::<Result<_>>()? })
     }
 
-    fn part(&self, root: &Utf8Path, place: Utf8PathBuf, found: Vec<Entry>, began: i64) -> Result<Part> {
+    fn part(
+        &self,
+        root: &Utf8Path,
+        place: Utf8PathBuf,
+        found: Vec<Entry>,
+        began: i64,
+    ) -> Result<Part> {
         let (at, is_heavy) = (root.join(&place), !place.as_str().is_empty());
         let known = if is_heavy { Whole::of(&at, &found, self.cache) } else { None };
         let name = match known {
@@ -112,7 +131,8 @@ impl<'a> Reader<'a> {
     }
 
     fn is_there(&self, part: &Part) -> bool {
-        part.is_heavy && (self.is_given)(&part.name) || self.cache.used(&format!("sources/{}", part.name)).is_some()
+        part.is_heavy && (self.is_given)(&part.name)
+            || self.cache.used(&format!("sources/{}", part.name)).is_some()
     }
 
     fn copy(&self, root: &Utf8Path, part: &Part) -> Result<Part> {
@@ -124,7 +144,8 @@ impl<'a> Reader<'a> {
         let mut found = part.found.clone();
         if name != part.name {
             log::info!("`{root}` changed while it was read");
-            let copied: HashSet<&Utf8Path> = listing.iter().map(|(path, _)| path.as_path()).collect();
+            let copied: HashSet<&Utf8Path> =
+                listing.iter().map(|(path, _)| path.as_path()).collect();
             found.retain(|entry| copied.contains(entry.path.as_path()));
         }
         let (place, is_heavy) = (part.place.clone(), part.is_heavy);

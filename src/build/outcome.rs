@@ -1,0 +1,64 @@
+//! What came back of a unit, read and put into the host's words.
+
+use std::{borrow::Cow, fs};
+
+use anyhow::{Context, Result};
+use camino::Utf8PathBuf;
+
+use crate::{
+    rustc::dep_info,
+    store::{
+        archive::{Outcome, Received},
+        staging::Unpacked,
+    },
+    unit::work::{Unit, Work},
+    util::disk::OnDisk,
+};
+
+/// The text of the dep-info files a unit wrote.
+pub fn dep_info_of(files: &Unpacked) -> Result<String> {
+    let mut text = String::new();
+    for path in dep_infos(files)? {
+        text += &fs::read_to_string(&path).with_context(|| format!("failed to read `{path}`"))?;
+    }
+    Ok(text)
+}
+
+pub fn dep_infos(files: &Unpacked) -> Result<Vec<Utf8PathBuf>> {
+    Ok(files
+        .names()?
+        .iter()
+        .filter(|name| name.ends_with(".d"))
+        .map(|name| files.root.join(name))
+        .collect())
+}
+
+/// What came back, with the host's paths in what a unit said and in the dep-info it wrote.
+pub fn with_host_paths(unit: &Unit, mut received: Received) -> Result<Received> {
+    restore_output(unit, &mut received.outcome);
+    if unit.path_map.are_common() && matches!(unit.work, Work::Compile { .. }) {
+        for path in dep_infos(&received.files)? {
+            fs::read(&path)
+                .and_then(|text| fs::write(&path, unit.path_map.to_host(&text)))
+                .on_disk(&path, || format!("failed to write `{path}`"))?;
+        }
+    }
+    Ok(received)
+}
+
+/// Puts the host's paths into what a unit said.
+pub fn restore_output(unit: &Unit, outcome: &mut Outcome) {
+    for text in [&mut outcome.stdout, &mut outcome.stderr] {
+        if let Cow::Owned(restored) = unit.path_map.to_host(text) {
+            *text = restored;
+        }
+    }
+}
+
+/// Whether cargo takes an outcome for a success: a build script may end well and still report an
+/// error.
+pub fn is_success(is_build_script: bool, outcome: &Outcome) -> bool {
+    let reports_error =
+        || !dep_info::directives(&String::from_utf8_lossy(&outcome.stdout), "error").is_empty();
+    outcome.status == 0 && !(is_build_script && reports_error())
+}
