@@ -7,9 +7,9 @@ use crate::{
     inputs::discovered::normalised, rustc::dep_info, store::archive::Outcome, unit::work::Unit,
 };
 
-/// Whether a later attempt tells no less than the first, which failed: it may fail, too, but not
-/// for want of a file that is there and that the first had, nor with more complaints on top of the
-/// same. With the same ones it may quote more sources.
+/// Whether the user can read a later attempt's messages instead of the first one's, which failed.
+/// The later one may fail, too, but not because it misses a file that the first one had, and not
+/// with further errors on top of the same ones. With the same errors it may quote more sources.
 pub(super) fn is_as_good(later: &Outcome, first: &Outcome, unit: &Unit) -> bool {
     if later.status == 0 {
         return true;
@@ -24,7 +24,7 @@ fn unreadable(outcome: &Outcome) -> BTreeSet<String> {
     dep_info::unreadable_files(&String::from_utf8_lossy(&outcome.stderr)).into_iter().collect()
 }
 
-/// What went wrong, without numbers: those of threads, say, are others each time.
+/// The errors without their numbers: those of threads, for example, differ each time.
 fn complaints(outcome: &Outcome) -> BTreeSet<String> {
     let said = [&outcome.stdout[..], &outcome.stderr[..]].concat();
     let errors = dep_info::errors(&String::from_utf8_lossy(&said));

@@ -68,9 +68,10 @@ use crate::{
     util::{digest::digest, state_dir::Cache},
 };
 
-/// How often a unit is built again with what it was seen to lack.
+/// How often a unit is built again with the inputs that it was seen to miss.
 const ROUNDS: usize = 6;
-/// From which round on a file stands for all of its folder: one module leads to the next.
+/// From this round on, the whole folder of a missing file is added, because one module leads to the
+/// next.
 const WIDER: usize = 3;
 
 /// What all units of one process share.
@@ -94,21 +95,21 @@ struct Prepared {
     discovered: Discovered,
 }
 
-/// A unit's outcome, its files still to be put in their place.
+/// A unit's outcome. Its files are still to be installed.
 pub struct Built {
     pub outcome: Outcome,
     pub files: Unpacked,
     /// How it was made.
     pub step: Step,
-    /// Whether it ran in this very build, and not in one the engine remembers.
+    /// Whether it ran in this very build, and was not remembered by the engine.
     is_fresh: bool,
     /// The sentinels that its files embed: of paths that only its container had.
     embedded: BTreeSet<String>,
-    /// The stages whose outcomes it took from what the engine kept.
+    /// The stages whose outcomes were mounted from the engine's cache.
     stages: Vec<Key>,
-    /// The heavy contexts that it took from there.
+    /// The heavy contexts that were mounted from there.
     heavy: Vec<Key>,
-    /// Why it failed although the local compiler might not.
+    /// A message of ours: why it failed in the container although it might work locally.
     pub complaint: Option<String>,
 }
 
@@ -163,8 +164,8 @@ impl<'a> Session<'a> {
         Ok(Self { env, config, cache, homes: Homes::of(env)?, engine, kept, image, timings })
     }
 
-    /// Does a unit's work. Fails only if the engine does: how the unit's process ended is in the
-    /// outcome.
+    /// Builds a unit. Fails only if the engine does; how the unit's own process ended is part of
+    /// the outcome.
     pub fn build(&self, unit: Unit) -> Result<Built> {
         let begun = SystemTime::now();
         let mut prepared = self.prepare(unit)?;
@@ -218,14 +219,14 @@ impl<'a> Session<'a> {
         Ok(prepared)
     }
 
-    /// Adds what is remembered of a unit by now.
+    /// Adds the inputs that were discovered by now.
     fn recall(&self, prepared: &mut Prepared) -> Result<()> {
         prepared.discovered = self.cache.read(&prepared.discovered_name).unwrap_or_default();
         self.add_discovered(prepared)
     }
 
-    /// What a unit read, or would have, that it was not given, and the sentinels that its output
-    /// embeds (`embedded`).
+    /// Discovers what a unit looked for and was not given, and adds the sentinels that its output
+    /// embeds (`embedded`). `None` if there is nothing new.
     fn read_beyond(
         &self,
         unit: &Unit,
@@ -244,7 +245,7 @@ impl<'a> Session<'a> {
         Some(more)
     }
 
-    /// Whether the engine runs a step once that two builds at the same time have in common.
+    /// Whether the engine runs a step only once if two builds at the same time contain it.
     pub fn shares_steps(&self) -> bool {
         self.engine.shares_steps()
     }
@@ -268,7 +269,7 @@ impl<'a> Session<'a> {
         Ok(Some(received))
     }
 
-    /// Tells the user, once in a build, of a failure that makes it slower, and the log each time.
+    /// Tells the user once in a build of a failure that makes it slower. The log gets it each time.
     fn slow(&self, kind: &str, why: &Error) {
         match kind {
             ANEW => log::warn!("{why:#}: again without what was thought to be kept"),
@@ -291,9 +292,9 @@ impl<'a> Session<'a> {
         Reader::new(&self.cache, self.homes.clone(), |part| self.kept.has(part))
     }
 
-    /// For the engine's command: the secrets of a build of this number, and how it gets to the
-    /// engine. Where it is of more than one unit, so many `jobs` run at once, and each of their
-    /// compilers has so many threads.
+    /// The variables for the engine's command: the secrets of the build with this number, and how
+    /// to reach the engine. For a call of several units, `bounds` are how many of them run at once
+    /// and how many threads each compiler has.
     fn variables(&self, number: &str, bounds: Option<(Jobs, usize)>) -> Vec<(String, String)> {
         let processors = self.processors();
         let (jobs, bound, threads) = match bounds {
@@ -319,7 +320,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Sees that what is kept stays within its bound.
+    /// Keeps the cache folder within its limit.
     fn sweep(&self) {
         // The build is right without it.
         retention::sweep(&self.cache, self.config.store_size)
@@ -330,7 +331,7 @@ impl<'a> Session<'a> {
         LocalStore::new(&self.cache, self.config.store_size)
     }
 
-    /// How a unit is made of these inputs.
+    /// The step that makes a unit of these inputs.
     fn step(&self, unit: &Unit, inputs: &Inputs, cache_buster: Option<&str>) -> Step {
         let run = stage::run(unit, &self.image, umask(), &inputs.mounts, cache_buster);
         let base = self.image.pinned.clone();
@@ -359,9 +360,8 @@ impl<'a> Session<'a> {
         .called(key)
     }
 
-    /// A folder of the engine's for what rustc keeps from one compile of a unit to the next. What
-    /// is made with it depends on what was compiled before: it is stored for the rest of a command
-    /// at most.
+    /// A folder in the engine for rustc's incremental state. What is made with it depends on
+    /// earlier compiles, so it is stored for the rest of a command at most.
     fn incremental_state(&self, unit: &Unit) -> Option<Mount> {
         let Work::Compile { args, .. } = &unit.work else { return None };
         let dir = args.codegen("incremental").filter(|_| self.config.incremental)?;
@@ -370,7 +370,7 @@ impl<'a> Session<'a> {
         Some(Mount::Cache { id, source: "/".to_owned(), target, writable: true })
     }
 
-    /// Adds the variables asked for, and what the unit was seen to read.
+    /// Gives the unit the variables of the settings, and its discovered inputs.
     fn add_discovered(&self, Prepared { unit, discovered, .. }: &mut Prepared) -> Result<()> {
         for name in discovered.variables.iter().filter(|name| may_be_given(name, &unit.work)) {
             unit.env.extend(self.env.get(name).map(|value| (name.clone(), value.to_owned())));
@@ -392,14 +392,14 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Ways to go that are slower than the usual one, for [`notice::say_slow`].
+/// What makes a build slower, for [`notice::say_slow`].
 const CONNECTS_OFTEN: &str = "the engine's command opens many ssh connections";
 const ANEW: &str = "what the engine was thought to keep is given to it or made again";
 const SENT: &str = "what the engine lacks is sent or made in each call";
 const FALLBACK: &str = "some units were built by themselves";
 const NOT_STORED: &str = "outcomes were not stored";
 
-/// The target folder that a unit writes to; no path at all, if cargo left none of its notes there.
+/// The target folder that a unit writes to. An empty path if cargo wrote none of its notes there.
 fn target_folder(unit: &Unit) -> Utf8PathBuf {
     target_dir::target_folder(unit).unwrap_or_default()
 }
@@ -415,8 +415,8 @@ fn plan_request(unit: &Unit, is_incremental: bool, env: &Env) -> PlanRequest {
     PlanRequest { target, output, is_worth_a_plan, is_incremental }
 }
 
-/// Whether a step says all that its outcome depends on: a base without a digest may change under
-/// its name, and a cache mount holds what earlier builds left.
+/// Whether a step contains all that its outcome depends on. It does not if its image has no digest,
+/// which may change under its name, or if it mounts a cache with what earlier builds left.
 fn is_storable(step: &Step) -> bool {
     step.base.contains("@sha256:")
         && !step
@@ -448,7 +448,7 @@ pub fn build_id() -> String {
     format!("{}-{}", now.as_nanos(), std::process::id())
 }
 
-/// The mode bits this process takes from new files.
+/// The mode bits that this process removes from new files.
 fn umask() -> u32 {
     let mask = rustix::process::umask(rustix::fs::Mode::empty());
     rustix::process::umask(mask);

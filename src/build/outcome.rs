@@ -33,7 +33,7 @@ pub fn dep_infos(files: &Unpacked) -> Result<Vec<Utf8PathBuf>> {
         .collect())
 }
 
-/// What came back, with the host's paths in what a unit said and in the dep-info it wrote.
+/// The outcome with the host's paths: in what the unit printed, and in its dep-info.
 pub fn with_host_paths(unit: &Unit, mut received: Received) -> Result<Received> {
     restore_output(unit, &mut received.outcome);
     if unit.path_map.are_common() && matches!(unit.work, Work::Compile { .. }) {
@@ -46,7 +46,7 @@ pub fn with_host_paths(unit: &Unit, mut received: Received) -> Result<Received> 
     Ok(received)
 }
 
-/// Puts the host's paths into what a unit said.
+/// Puts the host's paths into what a unit printed.
 pub fn restore_output(unit: &Unit, outcome: &mut Outcome) {
     for text in [&mut outcome.stdout, &mut outcome.stderr] {
         if let Cow::Owned(restored) = unit.path_map.to_host(text) {

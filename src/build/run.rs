@@ -24,8 +24,7 @@ use crate::{
 };
 
 impl Session<'_> {
-    /// Builds, and again if the engine remembers a failure: it may be one that would not happen
-    /// now.
+    /// Builds, and builds again if the engine remembered a failure, which may not happen now.
     pub(super) fn build_trusted(&self, prepared: &mut Prepared) -> Result<Built> {
         let built = self.build_somehow(prepared, None)?;
         if is_success(prepared.unit.is_build_script(), &built.outcome) || built.is_fresh {
@@ -87,14 +86,14 @@ impl Session<'_> {
         }
     }
 
-    /// Has the next attempt be sent what the engine was thought to keep, and be given a copy of it.
+    /// Makes the next attempt send these files instead of mounting them from the engine's cache.
     fn distrust(&self, keys: Vec<Key>, given: &mut Given) {
         keys.iter().for_each(|key| self.kept.remove(key));
         given.lost.extend(keys);
     }
 
-    /// Looks into the store, and if need be calls the engine once. `cache_buster` makes the step
-    /// one that no cache holds.
+    /// Looks the unit up in the store, and calls the engine once if it is not there. A
+    /// `cache_buster` makes its step one that no cache holds.
     fn build_once(
         &self,
         prepared: &mut Prepared,
@@ -199,7 +198,7 @@ impl Session<'_> {
         Ok(Built { is_fresh, embedded, stages, heavy, ..Built::from_store(received, step) })
     }
 
-    /// Finds what decides a unit, and what is stored of it.
+    /// Resolves a unit and looks it up in the store.
     fn look_up(
         &self,
         finder: &mut Finder<'_>,
@@ -230,24 +229,24 @@ enum Look {
 /// A unit that is to be built.
 struct Missing {
     found: Found,
-    /// Its key where nothing is left of its last compile.
+    /// Its key without incremental state.
     key: Key,
     is_incremental: bool,
 }
 
-/// What an attempt is given in what way.
+/// How an attempt gets its inputs.
 struct Given {
-    /// What the engine is not to take from what it keeps: it is sent.
+    /// These are sent, and not mounted from the engine's cache.
     lost: Vec<Key>,
     may_be_links: bool,
 }
 
-/// Why an attempt came to nothing.
+/// Why an attempt failed.
 enum Failure {
-    /// Another attempt would end no better.
+    /// Another attempt would fail, too.
     Final(anyhow::Error),
-    /// The engine's, which was to take these stages' outcomes from what it keeps, and seems not to
-    /// have some of them.
+    /// The engine failed, perhaps because its cache lacks some of the stages that were mounted from
+    /// it.
     WithKept { error: anyhow::Error, stages: Vec<Key>, blamed: Vec<Key> },
 }
 

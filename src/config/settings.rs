@@ -54,7 +54,7 @@ pub struct Config {
     pub strict: bool,
     /// In bytes.
     pub store_size: u64,
-    /// Whether libraries and build scripts of dependencies are left in the engine; see
+    /// Whether libraries and build scripts of dependencies stay in the engine; see
     /// [`crate::target::left`].
     pub leave: bool,
     /// A file for what each unit's time went to.

@@ -26,7 +26,7 @@ pub enum Kind {
     Podman,
 }
 
-/// What an engine tells of a stage's step.
+/// What an engine reports of the step of a stage.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
     /// It runs, or is looked up.

@@ -104,8 +104,8 @@ struct Log {
 }
 
 impl Watch {
-    /// What a line tells of the stages' steps. A step that says something is at work, if it does
-    /// not miss a file.
+    /// The events in a line of progress. A step that prints something is at work, unless it misses
+    /// a file.
     pub fn events(&mut self, line: &str) -> Vec<Event> {
         let Ok(status) = serde_json::from_str::<Status>(line) else { return vec![] };
         let mut events = Vec::new();

@@ -29,16 +29,16 @@ use crate::{
     },
 };
 
-/// An engine that was seen to be there.
+/// An engine that was found on this machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Engine {
     #[serde(flatten)]
     client: Client,
     /// What the environment says of where the engine is.
     address: String,
-    /// A shorter way there than the command's own.
+    /// A tunnel to it, which is faster than the connections that the command makes.
     tunnel: Option<Tunnel>,
-    /// How many processors the machine has that builds, as docker told.
+    /// How many processors its machine has, as `docker info` says.
     processors: Option<usize>,
 }
 
@@ -57,8 +57,8 @@ const ADDRESS: &[&str] = &[
 ];
 
 impl Engine {
-    /// The engine of the settings, or the first that works; what was found is remembered for as
-    /// long as the environment that led there is the same.
+    /// Finds the engine of the settings, or the first that works. The result is remembered for as
+    /// long as the environment that led to it is the same.
     pub fn choose(config: &Config, env: &Env, cache: &Cache) -> Result<Self> {
         let variable = |name: &&str| env.get(name).map(|value| format!("{name}={value}"));
         let address = ADDRESS.iter().filter_map(variable).collect::<Vec<_>>().join(" ");
@@ -85,7 +85,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// The same with what docker tells of itself, and a tunnel, if one leads to it and is of use.
+    /// The same with what `docker info` says, and with a tunnel, if there is one and it helps.
     fn met(mut self, env: &Env, cache: &Cache) -> Self {
         if self.client.kind == Kind::Docker {
             self.tunnel = env.get("DOCKER_HOST").and_then(Tunnel::of);
@@ -112,8 +112,8 @@ impl Engine {
             .filter(|count| *count > 0 && finished.status.success())
     }
 
-    /// The variable that leads a command through the engine's tunnel, which is opened if need be;
-    /// `None` if there is none. Fails if it cannot be opened: the command finds its own way.
+    /// The variable that makes a command use the tunnel, which is opened if need be. `None` if
+    /// there is no tunnel. Fails if it cannot be opened; the command then finds its own way.
     pub fn route(&self, cache: &Cache) -> Result<Option<(String, String)>> {
         let host = self
             .tunnel
@@ -124,7 +124,7 @@ impl Engine {
         Ok(host.map(|host| ("DOCKER_HOST".to_owned(), host)))
     }
 
-    /// Whether its commands connect anew for each thing that they ask of a machine elsewhere.
+    /// Whether its command opens a new connection for each request to a remote machine.
     pub fn connects_often(&self) -> bool {
         self.client.kind == Kind::Docker
             && self.tunnel.is_none()
@@ -135,13 +135,13 @@ impl Engine {
         self.client.name()
     }
 
-    /// Whether two builds at the same time run a step once that they have in common.
+    /// Whether two builds at the same time run a step only once if both contain it.
     pub fn shares_steps(&self) -> bool {
         self.client.kind == Kind::Docker
     }
 
-    /// Whether it says the words of a step again and again: in what it calls the step, and in all
-    /// that it notes of what the step left.
+    /// Whether it repeats the words of a step: in the step's name, and in each record of what the
+    /// step left.
     pub fn repeats_words(&self) -> bool {
         self.client.kind == Kind::Docker
     }
@@ -156,20 +156,21 @@ impl Engine {
         &self.address
     }
 
-    /// Builds a plan and writes its result to standard output as a tar file. Its secrets are
-    /// variables of the command's environment; those in `env` are added to it. What it says is for
-    /// people.
+    /// The command that builds a plan and writes its result to standard output as a tar file. The
+    /// plan's secrets are variables of the command's environment, and `env` is added to that. What
+    /// it prints is for people.
     pub fn build(&self, plan: &Plan, env: Vec<(String, String)>) -> Cmd {
         self.build_command(plan, env, None)
     }
 
-    /// The same for a plan of many stages, of which `jobs` are to be built at once if the engine
-    /// needs to be told; [`Engine::watch`] reads what it says.
+    /// The same for a plan of many stages. `jobs` is how many of them are built at once, where the
+    /// engine has to know. [`Engine::watch`] reads what it prints.
     pub fn build_watched(&self, plan: &Plan, env: Vec<(String, String)>, jobs: usize) -> Cmd {
         self.build_command(plan, env, Some(jobs))
     }
 
-    /// Returns what each line that a watched build says tells of its steps; podman tells nothing.
+    /// Reads the lines that a watched build prints, and returns the events in each. Podman prints
+    /// none.
     pub fn watch(&self) -> impl FnMut(&str) -> Vec<Event> + use<> {
         let mut watch = match self.client.kind {
             Kind::Docker => Some(docker::Watch::default()),
@@ -197,7 +198,7 @@ impl Engine {
         Cmd { program: self.client.build[0].clone(), args, env, stdin: plan.dockerfile.clone() }
     }
 
-    /// Pulls an image, showing the engine's own progress; the engine's answer is the error.
+    /// Pulls an image and shows the engine's own progress. Its answer is the error.
     pub fn pull(&self, image: &str) -> Result<()> {
         let cmd = Cmd::new(&self.client.cli, ["pull", image]);
         log::debug!("{cmd}");
@@ -212,8 +213,8 @@ impl Engine {
         }
     }
 
-    /// The digest a registry gives an image, or that of the image the engine holds; `None` if it
-    /// was made there and has none.
+    /// The digest of an image in its registry, or of the image that the engine has. `None` if the
+    /// image was built there and has no digest.
     pub fn digest(&self, image: &str) -> Result<Option<String>> {
         match self.client.kind {
             Kind::Docker => docker::digest(&self.client, image),
@@ -221,7 +222,7 @@ impl Engine {
         }
     }
 
-    /// The error of a call that was to do `task` and did not.
+    /// Fails if a call that was to do `task` did not succeed.
     pub fn check<T>(&self, finished: &Finished<T>, task: &str) -> Result<()> {
         self.client.check(finished, task)
     }

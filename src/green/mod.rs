@@ -123,7 +123,7 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     Ok(process::end_as(status))
 }
 
-/// What is said to who asks about this program; about a command of cargo's, cargo answers.
+/// The answer to a question about this program. About its own commands, cargo answers.
 fn answer(args: &[OsString]) -> Option<String> {
     let words: Vec<&str> = args.iter().map(|arg| arg.to_str()).collect::<Option<_>>()?;
     let mut help = help::green(help::width());
@@ -164,7 +164,7 @@ struct Planner<'a> {
     dry_run: &'a DryRun,
 }
 
-/// The units of a command as cargo told them.
+/// A finished dry run.
 struct Recorded<'a> {
     session: Session<'a>,
     recorder: Recorder,

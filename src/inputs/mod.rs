@@ -63,8 +63,8 @@ impl Finder<'_> {
         self.find(unit).with_context(|| format!("failed to find the inputs of {}", unit.name()))
     }
 
-    /// The same inputs for a call that names no other stage than those of which the engine has
-    /// `kept` the outcomes: the rest as files.
+    /// The same inputs for a call that contains no other stage. What the engine has of the stages
+    /// in `kept` is mounted from there; the rest is sent as files.
     pub fn without_stages(&mut self, inputs: &Inputs, kept: &[Key]) -> Result<Inputs> {
         let (contexts, heavy) = (inputs.contexts.clone(), inputs.heavy.clone());
         let mut alone = Inputs { contexts, heavy, stages: kept.to_vec(), ..Inputs::default() };
@@ -153,7 +153,8 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// Shows a unit what code that it runs has baked in: a macro, or a build script.
+    /// Shows a unit the paths that are baked into the code that it runs: a macro, or a build
+    /// script.
     fn baked(&mut self, unit: &mut Unit, below: &[Provenance], inputs: &mut Inputs) -> Result<()> {
         inputs.baked = below.iter().flat_map(|provenance| provenance.baked.code.clone()).collect();
         let mut run: BTreeSet<Utf8PathBuf> = match &unit.work {
@@ -207,8 +208,8 @@ impl Finder<'_> {
         }
     }
 
-    /// What an artifact of unknown making needs is not known either: everything beside it, but for
-    /// what this very unit wrote before.
+    /// Nobody knows what an artifact of unknown making needs, so it gets all crates beside it,
+    /// except those that this very unit wrote before.
     fn all_crates_nearby(
         &mut self,
         unit: &Unit,

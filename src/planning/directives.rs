@@ -17,7 +17,7 @@ use crate::{
     unit::work::{Unit, Work},
 };
 
-/// In every placeholder, next to the script's output folder, which tells the script.
+/// Is in every placeholder, next to the output folder of the script that printed it.
 const NAME: &str = "rustcbuildx-said";
 const VARIABLE: &str = "RUSTCBUILDX_SAID";
 
@@ -32,7 +32,7 @@ pub fn words(out_dir: &Utf8Path) -> String {
     words + &format!("cargo:rustc-env={VARIABLE}={out_dir}\ncargo:{NAME}={out_dir}\n")
 }
 
-/// What a build script said to cargo, as far as it changes units.
+/// The directives of a build script, as far as they change units.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct BuildOutput {
     /// Values of `-L`: folders below the script's output folder, which cargo puts first, and
@@ -49,8 +49,8 @@ pub struct BuildOutput {
 }
 
 impl BuildOutput {
-    /// Reads the standard output of a script; `None` if it says anything that no placeholder stands
-    /// for.
+    /// Reads the standard output of a script. `None` if it contains a directive that no placeholder
+    /// stands for.
     pub fn of(stdout: &[u8], out_dir: &Utf8Path) -> Option<Self> {
         let mut output = Self::default();
         let lines =
@@ -112,7 +112,7 @@ impl BuildOutput {
     }
 }
 
-/// The output folders of the scripts whose words are to be filled into a unit.
+/// The output folders of the scripts whose directives a unit depends on.
 pub fn scripts(unit: &Unit) -> Vec<String> {
     let words = match &unit.work {
         Work::Compile { args, .. } => args.words(),
@@ -134,7 +134,8 @@ pub fn scripts(unit: &Unit) -> Vec<String> {
     scripts
 }
 
-/// Fills in what scripts, told by their output folders, said.
+/// Replaces the placeholders in a unit by directives. `output` returns those of a script by its
+/// output folder.
 pub fn fill<'a>(unit: &mut Unit, output: impl Fn(&str) -> Option<&'a BuildOutput>) {
     match &mut unit.work {
         Work::Compile { args, .. } => *args = RustcArgs::parse(filled(args.words(), &output)),
@@ -164,8 +165,8 @@ pub fn fill<'a>(unit: &mut Unit, output: impl Fn(&str) -> Option<&'a BuildOutput
     unit.env = env;
 }
 
-/// A command line in which each placeholder, and the option before it, has made way for what was
-/// said.
+/// The command line in which each placeholder, together with the option before it, is replaced by
+/// the directives.
 fn filled<'a>(words: &[String], output: &impl Fn(&str) -> Option<&'a BuildOutput>) -> Vec<String> {
     let mut filled: Vec<String> = Vec::with_capacity(words.len());
     for word in words {
@@ -195,7 +196,7 @@ fn script_of(word: &str) -> Option<&str> {
     Some(if after.is_empty() { before.trim_end_matches('/') } else { after })
 }
 
-/// A value of `-L` without what it is to be used for.
+/// A value of `-L` without the kind in front of it.
 fn without_kind(value: &str) -> &str {
     match value.split_once('=') {
         Some(("dependency" | "crate" | "native" | "framework" | "all", path)) => path,

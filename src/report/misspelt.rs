@@ -14,7 +14,7 @@ const OTHERS_BEGIN: &[&str] = &["RUSTCBUILDX_ENGINE_", "RUSTCBUILDX_IT_"];
 /// So many letters are wrong, missing or one too many at most where a name was meant.
 const FAR: usize = 3;
 
-/// What to tell the user of such variables, each with its name.
+/// The complaint about each such variable, with its name.
 pub fn complaints(env: &Env) -> Vec<(String, String)> {
     let is_set = |(name, value): &(&str, &str)| !value.is_empty() && !is_recognized(name);
     let mut complaints: Vec<(String, String)> = Vec::new();

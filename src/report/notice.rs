@@ -25,8 +25,8 @@ pub fn say(env: &Env, kind: &str, text: &str) {
     Notices::of(env).say(kind, text);
 }
 
-/// The same of a failure that makes a build slower and no different: `cargo green` says it at the
-/// end.
+/// Tells the user of a failure that makes the build slower but does not change its result. `cargo
+/// green` prints it at its end.
 pub fn say_slow(env: &Env, kind: &str, why: &Error) {
     let why = format!("{why:#}");
     let why = why.lines().next().unwrap_or_default();
@@ -42,15 +42,14 @@ fn slower(why: &str) -> String {
     format!("slower than it could be: {why} (hint: RUSTCBUILDX_LOG=warn says more)")
 }
 
-/// The same as [`say`] by the process that becomes cargo or, if it gives the build a name, starts
-/// cargo.
+/// Like [`say`], for the process that becomes cargo or, if it gives the build a name, starts cargo.
 pub fn say_for(env: &Env, name: Option<&str>, kind: &str, text: &str) {
     let own = || process(std::process::id()).as_ref().map(id).unwrap_or_default();
     let build = name.map_or_else(own, str::to_owned);
     Notices { build, cargo: None, is_hidden: false, ..Notices::of(env) }.say(kind, text);
 }
 
-/// Says what build scripts' runs left to the next compile.
+/// Prints the notices that runs of build scripts deferred to the next compile.
 pub fn say_deferred(env: &Env) {
     // Most builds have no such folder.
     if env.cache_dir().is_ok_and(|dir| dir.join(DEFERRED).exists()) {
@@ -61,7 +60,8 @@ pub fn say_deferred(env: &Env) {
     }
 }
 
-/// Says what is left at the end of a build that has a name; what was slow in one line.
+/// At the end of a build that has a name: prints its deferred notices, and in one line what made it
+/// slow.
 pub fn say_at_end(env: &Env, name: &str) {
     let notices =
         Notices { build: name.to_owned(), cargo: None, is_hidden: false, ..Notices::of(env) };
@@ -77,16 +77,17 @@ fn to_stderr(text: &str) {
     let _ = writeln!(std::io::stderr(), "rustcbuildx: {text}");
 }
 
-/// Whose turn it is to say what was left.
+/// By whom a deferred notice is printed.
 const NEXT: &str = "next";
 const END: &str = "end";
-/// The folders of what was said and of what is still to be said, both in the cache folder.
+/// The folders of the notices that were printed and of those that are still to be printed. Both are
+/// in the cache folder.
 const ISSUED: &str = "notices";
 const DEFERRED: &str = "notices-left";
 
 /// The notices of one build, for one of its processes.
 struct Notices {
-    /// Without one, each process says its own.
+    /// Without it, each process prints its own notices.
     cache: Option<Cache>,
     /// A name that no other build has.
     build: String,
@@ -94,7 +95,7 @@ struct Notices {
     cargo: Option<u32>,
     /// Whether nobody sees this process's standard error unless it fails.
     is_hidden: bool,
-    /// Whether somebody says at the end what was left.
+    /// Whether `cargo green` prints deferred notices at the end.
     has_end: bool,
     /// Nobody sees the output of a dry run, and the command itself will print the same.
     is_dry_run: bool,
@@ -139,7 +140,7 @@ impl Notices {
         to_stderr(text);
     }
 
-    /// Whether this process is the first one of the build that has something of a kind to say.
+    /// Whether this process is the first of the build with a notice of this kind.
     fn is_first(&self, kind: &str) -> bool {
         let Some(cache) = &self.cache else { return true };
         let path = cache.path(ISSUED).join(digest([self.build.as_str(), kind]));
@@ -147,7 +148,7 @@ impl Notices {
         made.map_or_else(|error| error.kind() != ErrorKind::AlreadyExists, |_| true)
     }
 
-    /// Leaves it to `whom` to say.
+    /// Defers a notice to `whom`.
     fn leave(&self, whom: &str, kind: &str, text: &str) {
         let Some(cache) = self.cache.as_ref().filter(|_| !self.is_dry_run) else { return };
         let name = format!("{DEFERRED}/{}{}", self.prefix(whom), digest([kind]));
@@ -162,7 +163,8 @@ impl Notices {
         self.claim(whom).iter().for_each(|text| to_stderr(text));
     }
 
-    /// What is left for `whom`: whoever takes it says it, and nobody else finds it.
+    /// The notices that were deferred to `whom`. Whoever takes one prints it, and nobody else finds
+    /// it.
     fn claim(&self, whom: &str) -> Vec<String> {
         let Some(cache) = &self.cache else { return vec![] };
         let Ok(entries) = cache.path(DEFERRED).read_dir_utf8() else { return vec![] };
@@ -203,7 +205,7 @@ fn write_for(process: u32, line: &str) -> Option<()> {
     file.write_all(format!("{begin}{line}").as_bytes()).ok()
 }
 
-/// What the system tells of a process.
+/// What the system knows of a process.
 #[derive(Clone, Debug, PartialEq)]
 struct Process {
     id: u32,
@@ -213,7 +215,7 @@ struct Process {
     start: String,
 }
 
-/// What no other process has ever had.
+/// An identity that no other process ever has.
 fn id(process: &Process) -> String {
     format!("{} {}", process.id, process.start)
 }

@@ -37,7 +37,7 @@ pub enum Item {
 }
 
 impl Item {
-    /// A place for a file that is given apart.
+    /// An empty file, over which the real one is mounted separately.
     pub fn empty() -> Self {
         Self::File { mode: 0o644, digest: String::new() }
     }
@@ -46,14 +46,14 @@ impl Item {
 /// What is in a copy, by path.
 pub type Listing = Vec<(Utf8PathBuf, Item)>;
 
-/// Where in its folder a copy is: out of reach of a `.dockerignore`, which an engine would obey at
-/// the root of what it is sent.
+/// The name of the copy within its folder. It is not at the root of what is sent, because an engine
+/// would obey a `.dockerignore` there.
 pub const INSIDE: &str = "p";
-/// From so many files on, a copy's listing is remembered, for the next copy to share with it what
-/// is the same.
+/// If a copy has more files than this, its listing is stored, so that the next copy can share
+/// unchanged files with it.
 const LARGE: usize = 100;
 
-/// What a copy of this is called.
+/// The name of a copy with these items.
 fn name_of<'a>(items: impl Iterator<Item = (&'a Utf8PathBuf, &'a Item)>) -> String {
     let parts = items.map(|(path, item)| match item {
         Item::Folder => format!("d\0{path}"),
@@ -71,8 +71,8 @@ pub fn folder_of(name: &str, cache: &Cache) -> Utf8PathBuf {
     cache.path(&format!("sources/{name}"))
 }
 
-/// Copies sources, which may be others by now, and returns what they have become. What is as it was
-/// in the copy called `last` is shared with that.
+/// Copies sources, which may have changed since they were listed, and returns what is in the copy.
+/// Files that did not change since the copy `last` are shared with it.
 pub fn copy(sources: &[Source], last: Option<&str>, cache: &Cache) -> Result<(String, Listing)> {
     let last = last.map(|last| Last::of(last, cache)).unwrap_or_default();
     let mut listing = Listing::new();
@@ -99,7 +99,7 @@ fn listing_of(name: &str) -> String {
     format!("listings/{name}")
 }
 
-/// `None` if it is not there any more, or cannot be read.
+/// `None` if the source is gone, or cannot be read.
 fn copy_one(source: &Source, to: &Utf8Path, last: &Last) -> io::Result<Option<Item>> {
     match &source.item {
         Item::Folder => fs::create_dir(to)?,
@@ -123,8 +123,8 @@ fn copy_file(source: &Source, to: &Utf8Path) -> io::Result<Option<Item>> {
     }
 }
 
-/// Whether an error of reading tells that there is nothing to be given, and not that something is
-/// wrong with the machine.
+/// Whether an error means that there is no such file to send, and not that something is wrong with
+/// this machine.
 pub fn is_no_file(error: &io::Error) -> bool {
     let kinds = [ErrorKind::NotFound, ErrorKind::PermissionDenied, ErrorKind::IsADirectory];
     kinds.contains(&error.kind()) && !error.get_ref().is_some_and(|error| error.is::<Unwritten>())
@@ -148,7 +148,8 @@ impl Last {
         Self { inside: folder_of(name, cache).join(INSIDE), items: listing.into_iter().collect() }
     }
 
-    /// Puts a file of this copy into another one, if it is the same: nobody writes to either.
+    /// Hard-links a file of this copy into another copy, if it is the same file. Nobody writes to
+    /// either.
     fn share(&self, path: &Utf8Path, item: &Item, to: &Utf8Path) -> bool {
         self.items.get(path) == Some(item) && fs::hard_link(self.inside.join(path), to).is_ok()
     }

@@ -21,16 +21,16 @@ use crate::{
     util::{digest::digest, state_dir::Cache},
 };
 
-/// Two changes within this time, in nanoseconds, may have the same time on some file systems: what
-/// was that new when it was read may have changed once more without a sign. The coarsest, FAT's, is
-/// two seconds.
+/// In nanoseconds. Two changes within this time may leave a file with the same time on some file
+/// systems, so a file that was this new when it was read may have changed again without a sign. The
+/// coarsest file system, FAT, counts in two seconds.
 const TICK: i64 = 2_000_000_000;
 
-/// What is remembered of the files in a part of a folder, and of its last copy.
+/// The remembered digests of the files in a part of a folder, and the name of its last copy.
 #[derive(Default, Serialize, Deserialize)]
 pub struct Memory {
     files: HashMap<Utf8PathBuf, Remembered>,
-    /// What that is called.
+    /// The name of the last copy.
     pub copy: Option<String>,
     #[serde(skip)]
     name: String,
@@ -45,13 +45,13 @@ struct Remembered {
 }
 
 impl Memory {
-    /// That of the folder or file `place`.
+    /// What is remembered of the folder or file `place`.
     pub fn of(place: &Utf8Path, cache: &Cache) -> Self {
         let name = format!("digests/{}", digest([place.as_str()]));
         Self { name: name.clone(), ..cache.read(&name).unwrap_or_default() }
     }
 
-    /// Remembers what was not known.
+    /// Stores what is new.
     pub fn save(&self, cache: &Cache) -> Result<()> {
         if self.is_new { cache.write(&self.name, self) } else { Ok(()) }
     }
@@ -61,8 +61,8 @@ impl Memory {
         self.copy = Some(name.to_owned());
     }
 
-    /// What was found, with the digests of files: of those that changed since they were last read,
-    /// by reading them. What cannot be read is left out.
+    /// The entries with the digests of files. Only files that changed since they were last read are
+    /// read. Those that cannot be read are omitted.
     pub fn sources(&mut self, found: &[Entry]) -> Result<Vec<Source>> {
         let began = now();
         let mut sources = Vec::with_capacity(found.len());
@@ -104,7 +104,7 @@ impl Memory {
         Ok(digest)
     }
 
-    /// Not what may change again without a sign.
+    /// Remembers a digest, unless the file may change again without a sign.
     fn remember(&mut self, path: &Utf8Path, stamp: &Stamp, digest: &str, read: i64) {
         if is_settled(stamp.latest(), read) {
             self.files.insert(
@@ -116,13 +116,13 @@ impl Memory {
     }
 }
 
-/// What is known of a part as a whole, for as long as it looks the same.
+/// What is remembered of a part as a whole. It holds for as long as the part looks the same.
 #[derive(Serialize, Deserialize)]
 pub struct Whole {
     stamp: String,
     /// When it was read.
     began: i64,
-    /// What a copy of it is called.
+    /// The name of its copy.
     pub name: String,
 }
 
@@ -131,14 +131,14 @@ impl Whole {
         format!("digests/{}-whole", digest([place.as_str()]))
     }
 
-    /// What is known of the part at `place`, if that looks as it did.
+    /// What is remembered of the part at `place`, if that looks as it did.
     pub fn of(place: &Utf8Path, found: &[Entry], cache: &Cache) -> Option<Self> {
         let (stamp, latest) = scan::fingerprint(found);
         let known: Self = cache.read(&Self::record(place))?;
         (known.stamp == stamp && is_settled(latest, known.began)).then_some(known)
     }
 
-    /// Remembers what a copy of the part is called of which this was found, before it was read.
+    /// Remembers the name of the copy of a part. `found` is how the part looked before it was read.
     pub fn save(
         place: &Utf8Path,
         found: &[Entry],
@@ -151,8 +151,8 @@ impl Whole {
     }
 }
 
-/// Whether what was last changed at one time could not change again without a sign when it was read
-/// at another.
+/// Whether a file that was last changed at the time `latest` could not change again without a sign
+/// after it was read at the time `read`.
 fn is_settled(latest: i64, read: i64) -> bool {
     latest < read - TICK
 }

@@ -20,8 +20,8 @@ use crate::{snapshot::cargo_target, util::digest::digest};
 pub enum Extent {
     /// All but target folders, the repository's own version control and this tool's cache.
     Sources,
-    /// What a unit made. Links in it stay links: where they lead is for the unit's container to
-    /// say, not for this machine.
+    /// What a unit made. Links in it stay links: where they lead is decided in the unit's
+    /// container.
     Everything,
 }
 
@@ -36,8 +36,8 @@ pub struct Rules<'a> {
     pub wanted: &'a [Utf8PathBuf],
     /// The tree around the root in which links are followed.
     pub reach: &'a Utf8Path,
-    /// Whether links to files are followed anywhere: those in a package of the user's are the
-    /// user's word.
+    /// Whether links to files are followed wherever they lead: the user put them into a package of
+    /// their own.
     pub is_own: bool,
 }
 
@@ -58,7 +58,7 @@ pub enum Kind {
     },
     /// A link and its text.
     Link(String),
-    /// A place for a file that is given apart.
+    /// A place for a file that is mounted separately.
     PlanRequest,
 }
 
@@ -102,9 +102,9 @@ impl Stamp {
     }
 }
 
-/// Looks at all below a folder: each folder comes before what is in it. What cannot be read, and
-/// what has a name that cannot be sent, is left out: it matters only if a unit needs it. Fails only
-/// if the folder itself cannot be listed.
+/// Lists everything below a folder: each folder comes before what is in it. What cannot be read, or
+/// has a name that cannot be sent, is omitted, because it only matters if a unit needs it. Fails
+/// only if the folder itself cannot be listed.
 pub fn scan(root: &Utf8Path, rules: &Rules<'_>) -> Result<Vec<Entry>> {
     let real_root =
         root.canonicalize().with_context(|| format!("failed to find the folder `{root}`"))?;
@@ -116,7 +116,7 @@ pub fn scan(root: &Utf8Path, rules: &Rules<'_>) -> Result<Vec<Entry>> {
     Ok(walk.entries)
 }
 
-/// A digest of entries, with all that tells of a change, and when the last of them was changed.
+/// A digest of the entries and their stamps, and the time of the latest change among them.
 pub fn fingerprint(entries: &[Entry]) -> (String, i64) {
     let mut latest = i64::MIN;
     let parts = entries.iter().map(|Entry { path, kind }| match kind {
@@ -132,7 +132,7 @@ pub fn fingerprint(entries: &[Entry]) -> (String, i64) {
     (digest(parts), latest)
 }
 
-/// Whether something below a root is no source there, unless it is wanted by itself.
+/// Whether something below a root does not count as source, unless it is wanted by itself.
 pub fn is_excluded(root: &Utf8Path, path: &Utf8Path, rules: &Rules<'_>) -> bool {
     let below = path.ancestors().take_while(|dir| *dir != root && dir.starts_with(root));
     below.into_iter().any(|dir| {
@@ -147,7 +147,7 @@ fn is_own_version_control(relative: &Utf8Path) -> bool {
     relative == ".git"
 }
 
-/// How many links to folders are followed one inside of the other.
+/// How many links to folders are followed within each other.
 const DEEPEST: usize = 8;
 
 type Names = Vec<(OsString, DirEntry)>;
@@ -161,7 +161,7 @@ fn list(dir: &Path) -> io::Result<Names> {
 }
 
 impl<'a> Rules<'a> {
-    /// By which all below a root counts.
+    /// Rules by which everything below a root counts.
     pub fn everything(root: &'a Utf8Path, cache: &'a Utf8Path) -> Self {
         Self {
             extent: Extent::Everything,
@@ -202,7 +202,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Adds what is in a folder. In one that `is_left_out`, only what is wanted by itself counts.
+    /// Adds the entries of a folder. In a folder that does not count (`is_left_out`), only what is
+    /// wanted by itself does.
     fn all_in(&mut self, dir: &Path, relative: &Utf8Path, names: Names, is_excluded: bool) {
         for (name, entry) in names {
             let (Ok(kind), Some(name)) = (entry.file_type(), name.to_str()) else { continue };

@@ -9,7 +9,7 @@
 //! | of a secret variable, a keyed digest of its value | its value is in no Dockerfile |
 //! | the working folder | messages and debug information contain it |
 //! | the output folder and the umask | they are in dep-info and in the modes of files |
-//! | each mount, by the key of its step or the digest of its files | all that is below decides, too |
+//! | each mount, by the key of its step or the digest of its files | it decides, too |
 //!
 //! A cache buster, where a step is to be one that no cache holds, makes another key. The key then
 //! becomes the name of the step's process: see [`Step::called`](crate::step::spec::Step::called).

@@ -4,8 +4,7 @@
 ///
 /// Not right below the root: to digest a folder, BuildKit walks all of the folder that it is in.
 pub const OUT: &str = "/rustcbuildx/outcome";
-/// Where a step puts a copy of its outcome for the steps of later builds; see
-/// [`crate::engine::kept`].
+/// Where a step copies its outcome to, for the steps of later builds: see [`crate::engine::kept`].
 pub const KEPT: &str = "/rustcbuildx/kept";
 /// Under [`OUT`] and [`KEPT`]: the files the unit wrote.
 pub const FILES: &str = "files";
@@ -15,20 +14,20 @@ pub const STDOUT: &str = "stdout";
 pub const STDERR: &str = "stderr";
 /// Under [`OUT`]: the process's exit status as a shell gives it.
 pub const STATUS: &str = "status";
-/// Under [`OUT`]: a number each build makes anew. Finding another build's means that the engine
-/// reused that build's outcome.
+/// Under [`OUT`]: the number of the build that ran the process. If it is another build's number,
+/// the engine reused that build's outcome.
 pub const BUILD_ID: &str = "nonce";
-/// Under [`OUT`]: there if the files were left in the engine; see [`crate::target::left`].
+/// Under [`OUT`]: exists if the files stayed in the engine; see [`crate::target::left`].
 pub const LEFT: &str = "left";
 /// The secret with the build's number, how many threads a compiler may use and, where they are
 /// bounded, how many of the build's processes may run at once, or `all` for one on each processor.
 /// A secret is no part of the cache key.
 pub const BUILD_SECRET: &str = "RUSTCBUILDX_BUILD";
-/// Where a step finds what the engine kept of crates, a folder for each: links lead there from
-/// their places. Some processes tell where a link leads, as a linker does of its inputs when it
-/// fails.
+/// The folder with a folder for each crate that is mounted from the engine's cache. Links lead
+/// there from the crates' own paths. Some processes print where a link leads: a linker that fails
+/// prints its inputs so.
 pub const CRATES: &str = "/rustcbuildx/crates";
-/// What a step says begins so that misses one of those.
+/// How a step's output begins if one of those crates is missing.
 pub const MISSED: &str = "open /rustcbuildx/crates";
 /// Lock files shared by all steps of a build.
 pub const JOB_TOKENS: &str = "/rustcbuildx/slots";

@@ -51,17 +51,17 @@ pub struct Output {
 }
 
 impl Step {
-    /// The same under another key, which the process has for a name.
-    ///
-    /// Only so does the engine tell it from the same words for other crates: a cache mount's id,
-    /// and with it which crate is mounted, is no part of BuildKit's cache key.
+    /// The same step under another key, which is also the name of its process. Only by that name
+    /// does BuildKit tell two steps apart that have the same words and mount different crates: the
+    /// id of a cache mount is no part of BuildKit's cache key.
     pub fn called(mut self, key: Key) -> Self {
         self.run.argv[stage::NAME].clone_from(&key);
         Self { key, ..self }
     }
 
-    /// The same step, its inputs taken from what the engine keeps of stages and of heavy contexts,
-    /// through links if there `may_be_links`.
+    /// The same step with its inputs mounted from the engine's cache, those stages and heavy
+    /// contexts for which `is_kept` says so. Crates are linked into their place if there
+    /// `may_be_links`.
     pub fn with_kept(mut self, is_kept: impl Fn(&str) -> bool, may_be_links: bool) -> Self {
         let stages = &self.stages;
         stage::take_kept(

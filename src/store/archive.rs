@@ -22,7 +22,7 @@ pub struct Archive<R: Read> {
     tar: tar::Archive<R>,
 }
 
-/// How a unit's process ended and what it said.
+/// How a unit's process ended, and what it printed.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The exit status as a shell gives it: 128 and the signal's number for a killed process.
@@ -33,7 +33,7 @@ pub struct Outcome {
     pub build_id: String,
     /// Whether it called git, as far as it is a build script.
     pub called_git: bool,
-    /// Whether its artifacts were left in the engine.
+    /// Whether its artifacts stayed in the engine.
     pub is_left: bool,
 }
 
@@ -45,7 +45,7 @@ impl Outcome {
             .any(|text| memchr::memmem::find(text, path.as_bytes()).is_some())
     }
 
-    /// Writes into a folder, which is made, what a step left of it beside the files.
+    /// Writes an outcome into a folder, which is made, as a step leaves it beside the files.
     pub fn write(&self, folder: &Utf8Path) -> Result<()> {
         let status = self.status.to_string();
         let mut said = vec![
@@ -152,8 +152,8 @@ impl<R: Read> Archive<R> {
     }
 }
 
-/// Takes an archive with a folder for each unit apart: `each` gets a folder's name and an archive
-/// of what is in it, which is whole, even where the archive that it is taken from is not.
+/// Splits an archive that has a folder for each unit. `each` gets the folder's name and an archive
+/// of what is in it. That archive is whole even if the one it comes from is cut off later.
 pub fn split(mut archive: impl Read, mut each: impl FnMut(&str, File) -> Result<()>) -> Result<()> {
     let mut current: Option<(String, tar::Builder<File>)> = None;
     let mut finish = |current: Option<(String, tar::Builder<File>)>| -> Result<()> {

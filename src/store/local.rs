@@ -21,7 +21,7 @@ use crate::{
     util::{disk::OnDisk, state_dir::Cache},
 };
 
-/// Where outcomes are kept: this machine's disk, or another place behind the same two calls.
+/// Where outcomes are stored: on this machine's disk, or in another place behind the same calls.
 pub trait Store {
     /// The outcome of the unit with this key, its files unpacked beside `out_dir`; `None` if there
     /// is none.
@@ -30,7 +30,7 @@ pub trait Store {
     /// Whether there seems to be one: its bytes are not looked at.
     fn has(&self, key: &str) -> bool;
 
-    /// What the unit with this key said; `None` if it is not there.
+    /// The outcome of the unit with this key, without its files; `None` if there is none.
     fn outcome(&self, key: &str) -> Option<Outcome>;
 
     /// Keeps the archive of a success.
@@ -43,7 +43,7 @@ pub trait Store {
 /// The store in the user's cache folder.
 pub struct LocalStore<'a> {
     cache: &'a Cache,
-    /// The most that all that is kept may take, in bytes; 0 keeps no outcomes.
+    /// The limit of all that is stored, in bytes. 0 stores no outcomes.
     limit: u64,
 }
 

@@ -73,7 +73,7 @@ impl Shim {
         Ok(Some(Self { file, compiled: name.into(), start, length }))
     }
 
-    /// The step that made the real program, if that was left in the engine.
+    /// The step that made the real program, if that stayed in the engine.
     pub fn maker(&mut self) -> Option<Key> {
         stub::named_in(self.program().ok()?)
     }

@@ -135,8 +135,8 @@ pub fn of_build_script(env: &Env) -> BTreeMap<String, String> {
     declared_variables(env, &BUILD_SCRIPT)
 }
 
-/// Whether a variable is what a package's build script said, for the compilers of that package or
-/// for a dependent's script. What the user's environment has under such a name is not.
+/// Whether a variable comes from a package's build script: for the compilers of that package, or
+/// for the script of a dependent. A variable of the user's environment with such a name does not.
 fn is_of_package(name: &str, value: &str, env: &Env, declared: &Declared) -> bool {
     match declared.is_of_compiles {
         true => {

@@ -75,7 +75,8 @@ impl Cache {
         write().on_disk(&path, || format!("failed to write `{path}`"))
     }
 
-    /// A digest that tells nobody the value: it depends on a number that only this cache has.
+    /// A digest that does not reveal the value, because it depends on a secret number of this
+    /// cache.
     pub fn keyed_digest(&self, value: &str) -> Result<String> {
         let _lock = self.lock("digest-key.lock")?;
         let key: String = match self.read("digest-key") {
@@ -190,8 +191,9 @@ impl Cache {
 const TAG: &str =
     "Signature: 8a477f597d28d172789f06886806bc55\n# Of rustcbuildx: may be deleted at any time.\n";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How many days unused things stay. Records of a target folder's files are written when these are,
-/// and only read later: without them, the files are sent as what nobody knows the making of.
+/// After how many days unused things are removed. The records of a target folder's files are
+/// written together with these files, and only read later. Without them, the files are sent as
+/// artifacts of unknown making.
 const AGES: &[(&str, u32)] = &[
     ("artifacts", 30),
     ("digests", 90),

@@ -109,7 +109,7 @@ pub fn run(program: &str) -> Result<ExitCode> {
     built.install(&unit, session.records(&unit))
 }
 
-/// Becomes the real program, which is brought if it was left in the engine.
+/// Becomes the real program. If that stayed in the engine, it is fetched first.
 fn run_here<'a>(
     mut shim: Shim,
     unit: &Unit,

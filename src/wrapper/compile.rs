@@ -86,7 +86,7 @@ fn leave_container(reason: &str, env: &Env, config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Brings what was left in the engine of what the local compiler is to read.
+/// Fetches the deferred artifacts that the local compiler is going to read.
 fn fetch_deferred(programs: &[String], args: &[String], env: &Env, config: &Config) -> Result<()> {
     let args = parsed(args)?;
     let folders = args.crate_folders(&env.current_dir()?);

@@ -7,8 +7,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::snapshot::scan::{Entry, Kind};
 
-/// What makes a folder heavy: to send as much with each call would take an engine some tenths of a
-/// second.
+/// When a folder counts as heavy: an engine would take some tenths of a second to receive as much
+/// with each call.
 const FILES: u64 = 1000;
 const BYTES: u64 = 8 << 20;
 
@@ -52,8 +52,7 @@ pub fn heavy(entries: &[Entry]) -> Vec<Utf8PathBuf> {
     heavy
 }
 
-/// The entries without what is in heavy places, and then what is in each of these, by paths below
-/// it.
+/// The entries outside heavy folders, and then those of each heavy folder, by paths below it.
 pub fn split(entries: Vec<Entry>, heavy: &[Utf8PathBuf]) -> Vec<Vec<Entry>> {
     let mut parts = vec![Vec::new(); heavy.len() + 1];
     for mut entry in entries {

@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::config::env::Env;
 
-/// Folders that no tree goes beyond.
+/// The folders at which a tree ends.
 #[derive(Clone)]
 pub struct Homes {
     /// The user's home folder, which some keep under version control.
@@ -33,8 +33,8 @@ impl Homes {
             .take_while(|dir| dir.parent().is_some() && Some(*dir) != self.user.as_deref())
     }
 
-    /// The tree a package belongs to: a repository or that of the topmost manifest, but of what
-    /// cargo downloaded or vendored no more than that.
+    /// The tree that a package belongs to: its repository, or the folder of the topmost manifest
+    /// around it. For a package that cargo downloaded or vendored it is the package alone.
     pub fn tree_of(&self, package: &Utf8Path) -> Utf8PathBuf {
         let checkouts = self.cargo.join("git/checkouts");
         if let Ok(below) = package.strip_prefix(&checkouts) {
@@ -54,8 +54,8 @@ impl Homes {
         package.starts_with(&self.cargo) || package.join(".cargo-checksum.json").exists()
     }
 
-    /// Where a file may be that a package names: in its tree or, if it belongs to none, in the
-    /// folder that it is in.
+    /// The folder in which files may lie that a package names: its tree or, if it belongs to none,
+    /// the folder that it is in.
     pub fn reach_of(&self, package: &Utf8Path) -> Utf8PathBuf {
         let tree = self.tree_of(package);
         let is_alone = tree == package && !self.is_from_elsewhere(package);

@@ -36,7 +36,7 @@ impl<'a> Reader<'a> {
         Self { cache, homes, copies: false, is_given: Box::new(is_given), read: HashMap::new() }
     }
 
-    /// What is below a folder that a unit reads, of which `wanted` counts wherever it lies.
+    /// The sources below a folder that a unit reads. Those in `wanted` count wherever they lie.
     pub fn sources(
         &mut self,
         root: &Utf8Path,
@@ -120,7 +120,8 @@ impl<'a> Reader<'a> {
         Ok(Part { context: copy::folder_of(&name, self.cache), name, is_heavy, place, found })
     }
 
-    /// The same, all that is to be sent copied. It is what is in the copy, whatever it was.
+    /// The same, with a copy of everything that is to be sent. The result is what is in the copy,
+    /// even if the originals changed meanwhile.
     fn copied(&self, sources: &Sources) -> Result<Sources> {
         let Sources { root, parts } = sources;
         let parts = parts.iter().map(|part| match self.is_there(part) {
