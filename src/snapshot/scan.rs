@@ -202,8 +202,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Adds the entries of a folder. In a folder that does not count (`is_left_out`), only what is
-    /// wanted by itself does.
+    /// Adds the entries of a folder. In one that `is_excluded`, only what is wanted by itself
+    /// counts.
     fn all_in(&mut self, dir: &Path, relative: &Utf8Path, names: Names, is_excluded: bool) {
         for (name, entry) in names {
             let (Ok(kind), Some(name)) = (entry.file_type(), name.to_str()) else { continue };
