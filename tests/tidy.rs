@@ -130,9 +130,7 @@ const ABOUT_TO_GO: &[&str] = &[
     "build/together",
     "engine/kept",
     "planning/schedule",
-    "step/dockerfile",
     "step/plan",
-    "step/spec",
     "step/stage",
     "target/left",
 ];

@@ -129,7 +129,8 @@ impl Session<'_> {
         records: &ProvenanceRecords<'_>,
         is_kept: &dyn Fn(&str) -> bool,
     ) -> Result<File> {
-        let steps = plan::in_order(keys, |key| Ok(records.step(key)?.with_kept(is_kept, true)))?;
+        let steps =
+            plan::in_order(keys, |key| Ok(records.step(key)?.with_engine_cache(is_kept, true)))?;
         if let Some(gone) =
             steps.iter().flat_map(|step| step.contexts.values()).find(|folder| !folder.exists())
         {

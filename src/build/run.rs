@@ -133,7 +133,7 @@ impl Session<'_> {
         let alone = self
             .step(unit, &alone, cache_buster)
             .called(step.key.clone())
-            .with_kept(is_kept, given.may_be_links);
+            .with_engine_cache(is_kept, given.may_be_links);
         let plan = plan::unit(&alone, self.style());
         let build_id = build_id();
         let cmd = self.engine.build(&plan, self.variables(&build_id, None));
@@ -192,7 +192,7 @@ impl Session<'_> {
             kept.unwrap_or_else(|error| self.slow(NOT_STORED, &error));
         }
         self.sweep();
-        if received.outcome.status == 0 && step.keeps() {
+        if received.outcome.status == 0 && step.fills_engine_cache() {
             self.kept.add(&step.key)?;
         }
         Ok(Built { is_fresh, embedded, stages, heavy, ..Built::from_store(received, step) })

@@ -65,14 +65,18 @@ const LOCK: &str = "no thread panics while it has this lock";
 
 /// The stages that mounts take from what the engine kept of them.
 pub fn stages(mounts: &[Mount]) -> Vec<Key> {
-    mounts.iter().filter_map(Mount::as_kept).map(|(stage, _)| stage.to_owned()).collect()
+    mounts
+        .iter()
+        .filter_map(Mount::as_from_engine_cache)
+        .map(|(stage, _)| stage.to_owned())
+        .collect()
 }
 
 /// Those of which a failed call's complaint names a file, as in `open /files/liba.rlib: no such
 /// file or directory`; if their folder is mounted whole, a file in it by a path with the stage's
 /// name.
 pub fn named(mounts: &[Mount], complaint: &str) -> Vec<Key> {
-    let kept = mounts.iter().filter_map(Mount::as_kept);
+    let kept = mounts.iter().filter_map(Mount::as_from_engine_cache);
     let is_named = |stage: &str, source: &str| match source {
         "/" => complaint.contains(&format!("/{stage}/files/")),
         file => complaint.contains(&format!(" {file}: no such file")),
@@ -100,10 +104,10 @@ mod tests {
             writable: true,
         };
         let mounts = [
-            Mount::kept("u1", "/files/liba.rlib", "/t/liba.rlib"),
+            Mount::from_engine_cache("u1", "/files/liba.rlib", "/t/liba.rlib"),
             slots,
-            Mount::kept("u2", "/files", "/t/out"),
-            Mount::kept("u3", "/", "/crates/u3"),
+            Mount::from_engine_cache("u2", "/files", "/t/out"),
+            Mount::from_engine_cache("u3", "/", "/crates/u3"),
         ];
         assert_eq!(
             blamed(&mounts, "process failed: open /files/liba.rlib: no such file or directory"),

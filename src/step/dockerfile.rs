@@ -126,9 +126,9 @@ fn write_variables(argv: &[String], f: &mut impl Write) -> Result<Vec<String>, f
 
 impl Mount {
     /// What the stage of this name put into its [`Mount::Keep`] folder in an earlier build.
-    pub fn kept(stage: &str, source: &str, target: &str) -> Self {
+    pub fn from_engine_cache(stage: &str, source: &str, target: &str) -> Self {
         Self::Cache {
-            id: keep_id(stage),
+            id: engine_cache_id(stage),
             source: source.to_owned(),
             target: target.to_owned(),
             writable: false,
@@ -136,20 +136,21 @@ impl Mount {
     }
 
     /// The folder of [`Mount::Keep`] of the stage of this name, for another one to fill.
-    pub fn keep(stage: &str, target: &str) -> Self {
+    pub fn into_engine_cache(stage: &str, target: &str) -> Self {
         Self::Cache {
-            id: keep_id(stage),
+            id: engine_cache_id(stage),
             source: "/".to_owned(),
             target: target.to_owned(),
             writable: true,
         }
     }
 
-    /// The stage and the source that [`Self::kept`] made this of; `None` if it is something else.
-    pub fn as_kept(&self) -> Option<(&str, &str)> {
+    /// The stage and the source that [`Self::from_engine_cache`] made this mount of; `None` for
+    /// other mounts.
+    pub fn as_from_engine_cache(&self) -> Option<(&str, &str)> {
         match self {
             Self::Cache { id, source, writable: false, .. } => {
-                Some((id.strip_prefix(KEEP_ID)?, source))
+                Some((id.strip_prefix(ENGINE_CACHE_ID)?, source))
             }
             _ => None,
         }
@@ -180,17 +181,21 @@ impl Mount {
                 )
             }
             Self::Keep { target } => {
-                format!("type=cache,id={},{}", keep_id(stage), field("target", target, arguments))
+                format!(
+                    "type=cache,id={},{}",
+                    engine_cache_id(stage),
+                    field("target", target, arguments)
+                )
             }
             Self::Secret { id } => format!("type=secret,id={id}"),
         }
     }
 }
 
-const KEEP_ID: &str = "rustcbuildx-";
+const ENGINE_CACHE_ID: &str = "rustcbuildx-";
 
-fn keep_id(stage: &str) -> String {
-    format!("{KEEP_ID}{stage}")
+fn engine_cache_id(stage: &str) -> String {
+    format!("{ENGINE_CACHE_ID}{stage}")
 }
 
 /// `key=value` of a mount: a CSV field, whose value is then read like a shell word.

@@ -54,7 +54,8 @@ pub fn units(steps: &[Step], wanted: &[&str], left: &[&str], style: Style<'_>) -
 /// Takes out what an engine keeps of units, none of which is made: the result has a folder for each
 /// that it keeps. A `nonce` that was never used before makes it a step that no cache holds.
 pub fn take(base: &str, wanted: &[&str], left: &[&str], build_id: &str, style: Style<'_>) -> Plan {
-    let mut gather = gather(wanted, left, |key, target| Mount::kept(key, "/", &target));
+    let mut gather =
+        gather(wanted, left, |key, target| Mount::from_engine_cache(key, "/", &target));
     if let Some(script) = gather.argv.last_mut() {
         *script += ONLY_WHOLE;
     }
@@ -71,7 +72,10 @@ done && rm -rf $rest"#;
 /// files. A `nonce` as in [`take`].
 pub fn ask(base: &str, keys: &[&str], build_id: &str, style: Style<'_>) -> Plan {
     let (name, folder) = ("ask", "/rustcbuildx/in");
-    let mounts = keys.iter().map(|key| Mount::kept(key, "/", &format!("{folder}/{key}"))).collect();
+    let mounts = keys
+        .iter()
+        .map(|key| Mount::from_engine_cache(key, "/", &format!("{folder}/{key}")))
+        .collect();
     let words = ["/bin/sh", "-c", ASK, build_id, folder].map(str::to_owned);
     one(base, name, &Run { mounts, argv: words.to_vec() }, BTreeMap::new(), style)
 }
@@ -118,7 +122,7 @@ pub fn supply(
         target: given.into(),
         writable: false,
     };
-    let keep = |key: &&str| Mount::keep(key, &format!("{KEPT}/{key}"));
+    let keep = |key: &&str| Mount::into_engine_cache(key, &format!("{KEPT}/{key}"));
     let words = ["/bin/sh", "-c", SUPPLY, build_id]
         .into_iter()
         .chain(stages.iter().copied())
@@ -151,9 +155,9 @@ pub fn give(base: &str, contexts: &[(&str, &Utf8Path)], build_id: &str, style: S
         target: format!("{given}/{name}"),
         writable: false,
     };
-    let mounts = contexts
-        .iter()
-        .flat_map(|(name, _)| [source(name), Mount::keep(name, &format!("{KEPT}/{name}"))]);
+    let mounts = contexts.iter().flat_map(|(name, _)| {
+        [source(name), Mount::into_engine_cache(name, &format!("{KEPT}/{name}"))]
+    });
     let names = contexts.iter().map(|(name, _)| *name);
     let words = ["/bin/sh", "-c", GIVE, build_id].into_iter().chain(names).map(str::to_owned);
     let run = Run { mounts: mounts.collect(), argv: words.collect() };

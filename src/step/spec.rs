@@ -62,7 +62,7 @@ impl Step {
     /// The same step with its inputs mounted from the engine's cache, those stages and heavy
     /// contexts for which `is_kept` says so. Crates are linked into their place if there
     /// `may_be_links`.
-    pub fn with_kept(mut self, is_kept: impl Fn(&str) -> bool, may_be_links: bool) -> Self {
+    pub fn with_engine_cache(mut self, is_kept: impl Fn(&str) -> bool, may_be_links: bool) -> Self {
         let stages = &self.stages;
         stage::take_kept(
             &mut self.run,
@@ -86,7 +86,7 @@ impl Step {
     }
 
     /// Whether it leaves a copy of its files in the engine.
-    pub fn keeps(&self) -> bool {
+    pub fn fills_engine_cache(&self) -> bool {
         self.run.mounts.iter().any(|mount| matches!(mount, Mount::Keep { .. }))
     }
 }

@@ -283,12 +283,12 @@ pub fn take_kept(run: &mut Run, is_kept: impl Fn(&str) -> bool, may_be_links: bo
         let Mount::Bind { from, source, target, .. } = mount else { return true };
         let Some(path) = source.strip_prefix(OUT).filter(|_| is_kept(from)) else { return true };
         if !may_be_links || !is_linkable(path, target, &out) {
-            *mount = Mount::kept(from, path, target);
+            *mount = Mount::from_engine_cache(from, path, target);
             return true;
         }
         links.push(format!("{from}{path}"));
         let is_new = linked.insert(from.clone());
-        *mount = Mount::kept(from, "/", &format!("{CRATES}/{from}"));
+        *mount = Mount::from_engine_cache(from, "/", &format!("{CRATES}/{from}"));
         is_new
     });
     if may_be_links {
@@ -303,7 +303,7 @@ pub fn take_heavy(run: &mut Run, is_kept: impl Fn(&str) -> bool) {
         if let Mount::Bind { from, source, target, .. } = mount
             && is_kept(from)
         {
-            *mount = Mount::kept(from, source, target);
+            *mount = Mount::from_engine_cache(from, source, target);
         }
     }
 }
@@ -351,7 +351,8 @@ mod tests {
     fn crates_in_the_output_folder_are_linked() {
         let run = taken(true);
         assert_eq!(run.argv[LINKS], "u1/files/liba.rlib u1/files/liba.rmeta");
-        let kept: Vec<(&str, &str)> = run.mounts.iter().filter_map(Mount::as_kept).collect();
+        let kept: Vec<(&str, &str)> =
+            run.mounts.iter().filter_map(Mount::as_from_engine_cache).collect();
         let in_place = [
             ("u2", "/files/libm.so"),
             ("u3", "/files"),
@@ -366,7 +367,12 @@ mod tests {
     fn all_is_in_its_place_without_links() {
         let run = taken(false);
         assert_eq!(run.argv[LINKS], "");
-        assert!(run.mounts.iter().filter_map(Mount::as_kept).all(|(_, source)| source != "/"));
+        assert!(
+            run.mounts
+                .iter()
+                .filter_map(Mount::as_from_engine_cache)
+                .all(|(_, source)| source != "/")
+        );
         assert_eq!(run.mounts.len(), 7);
     }
 }

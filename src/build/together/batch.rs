@@ -82,7 +82,7 @@ impl Session<'_> {
         let mut missed = Vec::new();
         let mut on_event = |event: Event| {
             if let Event::Done { stage, cached: false } = &event
-                && units.get(stage).is_some_and(|known| known.step.keeps())
+                && units.get(stage).is_some_and(|known| known.step.fills_engine_cache())
             {
                 self.kept.note_made(stage);
             }
@@ -140,7 +140,7 @@ impl Session<'_> {
     ) -> Result<End> {
         let unit = &prepared.unit;
         let (mut outcome, dep_info) = Archive::new(&mut archive).outcome_and_dep_info()?;
-        if outcome.status == 0 && step.keeps() {
+        if outcome.status == 0 && step.fills_engine_cache() {
             self.kept.add(key)?;
         }
         restore_output(unit, &mut outcome);

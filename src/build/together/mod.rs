@@ -267,7 +267,7 @@ impl<'a> Together<'a> {
         let variables = session.variables(&self.number, Some((self.jobs, threads)));
         let cmd = session.engine.build_watched(&plan, variables, jobs);
         let mounts = steps.iter().flat_map(|step| &step.run.mounts);
-        let kept = mounts.filter(|mount| mount.as_kept().is_some()).cloned().collect();
+        let kept = mounts.filter(|mount| mount.as_from_engine_cache().is_some()).cloned().collect();
         Ok(Some(Batch { units, kept, begun: Instant::now(), is_taken: false, cmd }))
     }
 

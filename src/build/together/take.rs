@@ -51,7 +51,7 @@ impl Together<'_> {
         let is_new = |key: &Key| !self.taking.asked.contains(key);
         let is_kept = |number: &usize| {
             matches!(self.schedule.state(*number), State::Missing(key) if is_new(key))
-                && self.known[number].step.keeps()
+                && self.known[number].step.fills_engine_cache()
                 && is_storable(&self.known[number].step)
         };
         let all: Vec<usize> = (0..self.units.len()).filter(is_kept).collect();

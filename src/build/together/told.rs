@@ -27,8 +27,10 @@ impl Together<'_> {
             let is_there =
                 |key: &str| if is_running(key) { kept.is_made(key) } else { kept.has(key) };
             let is_kept = |key: &str| is_there(key) && !self.is_distrusted(key);
-            self.told
-                .insert(key.to_owned(), self.known[&number].step.clone().with_kept(is_kept, true));
+            self.told.insert(
+                key.to_owned(),
+                self.known[&number].step.clone().with_engine_cache(is_kept, true),
+            );
         }
         Ok(self.told[key].clone())
     }
