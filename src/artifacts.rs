@@ -326,6 +326,7 @@ mod tests {
         for name in ["u1/files/f", "u1/status", "u2/files/f", "u2/status"] {
             let mut header = tar::Header::new_gnu();
             header.set_size(name.len() as u64);
+            header.set_mode(0o644);
             tar.append_data(&mut header, name, name.as_bytes()).unwrap();
         }
         let whole = tar.into_inner().unwrap();
