@@ -179,7 +179,7 @@ pub fn split(mut archive: impl Read, mut each: impl FnMut(&str, File) -> Result<
         if let Some((_, builder)) = &mut current
             && !below.as_os_str().is_empty()
         {
-            let mut header = entry.header().clone();
+            let mut header = alike(entry.header())?;
             let is_hard = header.entry_type().is_hard_link();
             let written = match entry.link_name().context(DAMAGED)? {
                 // That of a hard link begins with the unit's folder, too.
@@ -201,6 +201,17 @@ pub fn split(mut archive: impl Read, mut each: impl FnMut(&str, File) -> Result<
     finish(current)
 }
 
+/// A header for the same entry at another path. A copy of the header itself might keep the front
+/// part of a long path.
+fn alike(header: &tar::Header) -> Result<tar::Header> {
+    let mut alike = tar::Header::new_gnu();
+    alike.set_entry_type(header.entry_type());
+    alike.set_mode(header.mode().context(DAMAGED)?);
+    alike.set_size(header.size().context(DAMAGED)?);
+    alike.set_mtime(header.mtime().context(DAMAGED)?);
+    Ok(alike)
+}
+
 const DAMAGED: &str = "failed to read the archive of a unit's outcome";
 
 #[cfg(test)]
@@ -216,6 +227,31 @@ mod tests {
         (parts, end)
     }
 
+    /// Archives have two fields for a path of more than 100 bytes.
+    #[test]
+    fn long_paths_are_whole() {
+        let (key, name) = ("u".repeat(60), "f".repeat(60));
+        let mut tar = tar::Builder::new(Vec::new());
+        for path in [format!("{key}/files/{name}"), format!("{key}/status")] {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(1);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, path, &b"0"[..]).unwrap();
+        }
+        let mut found = Vec::new();
+        split(&tar.into_inner().unwrap()[..], |_, part| {
+            let mut archive = tar::Archive::new(part);
+            found.extend(
+                archive
+                    .entries()?
+                    .map(|entry| entry.unwrap().path().unwrap().display().to_string()),
+            );
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(found, [format!("files/{name}"), "status".to_owned()]);
+    }
+
     /// The engine may die while it sends.
     #[test]
     fn what_is_cut_off_is_no_outcome() {
@@ -223,6 +259,7 @@ mod tests {
         for name in ["u1/files/f", "u1/status", "u2/files/f", "u2/status"] {
             let mut header = tar::Header::new_gnu();
             header.set_size(name.len() as u64);
+            header.set_mode(0o644);
             tar.append_data(&mut header, name, name.as_bytes()).unwrap();
         }
         let whole = tar.into_inner().unwrap();
