@@ -5,8 +5,10 @@ use std::{collections::BTreeMap, fmt::Write, fs, process::ExitCode};
 use anyhow::{Result, bail};
 use camino::Utf8Path;
 
-use crate::report::timings::{self, Phase, Span};
-use crate::util::disk::OnDisk;
+use crate::{
+    report::timings::{self, Phase, Span},
+    util::disk::OnDisk,
+};
 
 /// Writes the page beside a file of `RUSTCBUILDX_TIMINGS`, and prints its name.
 pub fn run(path: &str) -> Result<ExitCode> {

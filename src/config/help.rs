@@ -30,8 +30,8 @@ pub fn settings(width: usize) -> String {
 /// The help of `cargo green`.
 pub fn green(width: usize) -> Command {
     let about = "Builds with cargo, which calls BuildKit for what it compiles: the same files as \
-                 ever, compiled in containers \
-                 without a network, and in few calls, also where the engine is far away";
+                 ever, compiled in containers without a network, and in few calls, also where the \
+                 engine is far away";
     let commands =
         table(&[(COMMANDS, COMMANDS_DO.to_owned()), ("any other", OTHERS_DO.to_owned())], width);
     let examples = table(&EXAMPLES.map(|(words, does)| (words, does.to_owned())), width);

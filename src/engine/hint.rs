@@ -15,8 +15,7 @@ pub fn hint(said: &str, image: Option<&str>, engine: &str) -> String {
         };
         return format!(
             "(hint: the registry of {name} is out of the engine's reach: `{by_hand}` tries it by \
-             hand, \
-             RUSTCBUILDX_BASE_IMAGE=docker-image://NAME sets an image from elsewhere)"
+             hand, RUSTCBUILDX_BASE_IMAGE=docker-image://NAME sets an image from elsewhere)"
         );
     }
     let hint = if has(NO_ENGINE) {
@@ -113,13 +112,12 @@ mod tests {
                      lookup registry-1.docker.io on 127.0.0.53:53: no such host";
         case(asked, Some("docker.io/library/rust:1-slim"), &out_of_reach);
         let built = "ERROR: failed to solve: docker.io/library/rust:1-slim: failed to resolve \
-                     source metadata for \
-                     docker.io/library/rust:1-slim: failed to do request: Head \
-                     \"https://x/v2/y\": dial tcp 1.2.3.4:443: i/o timeout";
+                     source metadata for docker.io/library/rust:1-slim: failed to do request: \
+                     Head \"https://x/v2/y\": dial tcp 1.2.3.4:443: i/o timeout";
         case(built, None, &out_of_reach);
         let podman = "Error: initializing source docker://docker.io/library/rust:1-slim: pinging \
-                      container registry x: Get \
-                      \"https://x/v2/\": dial tcp: lookup x: no such host";
+                      container registry x: Get \"https://x/v2/\": dial tcp: lookup x: no such \
+                      host";
         case(podman, None, &out_of_reach);
         case(
             "Get \"https://x/v2/\": context deadline exceeded",

@@ -206,8 +206,8 @@ impl Engine {
             true => Ok(()),
             false => bail!(
                 "failed to pull `{image}` with {} (hint: is the name right, and the registry \
-                 within reach of the engine? \
-                 RUSTCBUILDX_BASE_IMAGE=docker-image://NAME sets another image)",
+                 within reach of the engine? RUSTCBUILDX_BASE_IMAGE=docker-image://NAME sets \
+                 another image)",
                 self.name()
             ),
         }

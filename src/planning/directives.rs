@@ -253,8 +253,7 @@ mod tests {
             words(&unit),
             format!(
                 "a.rs --cfg x -L dependency=/d -L native={OUT}/lib -L /usr/x -L /opt -l m -l \
-                 static=z \
-                 -C link-arg=-Wl,-z --cfg fast=\"1\" --check-cfg cfg(fast)"
+                 static=z -C link-arg=-Wl,-z --cfg fast=\"1\" --check-cfg cfg(fast)"
             )
         );
         let env: Vec<_> = unit.env.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -389,9 +389,8 @@ mod tests {
         assert_eq!(
             file.to_string(),
             "# syntax=docker/dockerfile:1\nFROM img AS base\n\nFROM base AS u\nRUN --network=none \
-             \\\n  \
-             --mount=type=secret,id=n \\\n  --mount=type=cache,id=c,source=/a,target=/c,ro \\\n  \
-             --mount=type=cache,id=rustcbuildx-u,target=/k \\\n  \
+             \\\n  --mount=type=secret,id=n \\\n  --mount=type=cache,id=c,source=/a,target=/c,ro \
+             \\\n  --mount=type=cache,id=rustcbuildx-u,target=/k \\\n  \
              --mount=type=bind,from=s,source=/,target=/w,rw \\\n  [\"rustc\", \\\n   \"-vV\"]\n\n\
              FROM scratch AS out\nCOPY --from=u /o /\n\n"
         );

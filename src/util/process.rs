@@ -22,8 +22,7 @@ use tokio::{
     process::Command,
 };
 
-use crate::util::disk;
-use crate::util::quote;
+use crate::util::{disk, quote};
 
 /// A process to start: it can be shown, logged and run by hand.
 #[derive(Clone, Debug, Default)]
