@@ -1,4 +1,4 @@
-//! Artifacts that were left in the engine: stand-ins for them, and the way back.
+//! Artifacts that were left in the engine: stubs for them, and the way back.
 
 use std::fs::{self, File};
 
@@ -42,7 +42,7 @@ impl Session<'_> {
             && self.store().has(&left::stored_as(key))
     }
 
-    /// What the store has of a unit with this key whose artifacts the engine keeps, with stand-ins
+    /// What the store has of a unit with this key whose artifacts the engine keeps, with stubs
     /// for them.
     pub(super) fn left(&self, unit: &Unit, key: &str) -> Result<Option<Received>> {
         let is_left = self.has_left(unit, &target_folder(unit), key);
@@ -55,7 +55,7 @@ impl Session<'_> {
     }
 
     /// Brings the artifacts of steps that a unit is to be sent and for which there are only
-    /// stand-ins.
+    /// stubs.
     pub fn fetch_for(&self, unit: &Unit, is_sent: impl Fn(&Key) -> bool) -> Result<()> {
         let folders = match &unit.work {
             Work::Compile { args, .. } => args.crate_folders(&unit.cwd),
@@ -66,7 +66,7 @@ impl Session<'_> {
         self.fetch(target_folder(unit), &folders, is_sent)
     }
 
-    /// Brings the artifacts of steps that are wanted and for which there are stand-ins in these
+    /// Brings the artifacts of steps that are wanted and for which there are stubs in these
     /// folders of a target folder.
     pub fn fetch(
         &self,
@@ -149,7 +149,7 @@ impl Session<'_> {
     }
 }
 
-/// Puts what was fetched in the place of its stand-ins, in the folder of each unit `wanted`;
+/// Puts what was fetched in the place of its stubs, in the folder of each unit `wanted`;
 /// returns the units' keys.
 fn place(
     fetched: File,

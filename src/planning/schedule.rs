@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::step::key::Key;
 
-/// The units of one rehearsal, by their number.
+/// The units of one dry run, by their number.
 #[derive(Default)]
 pub struct Schedule {
     units: Vec<Entry>,

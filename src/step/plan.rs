@@ -52,7 +52,7 @@ pub fn units(steps: &[Step], wanted: &[&str], left: &[&str], style: Style<'_>) -
 }
 
 /// Takes out what an engine keeps of units, none of which is made: the result has a folder for each
-/// that it keeps. A `nonce` that was never used before makes it a step that no cache holds.
+/// that it keeps. A `build_id` that was never used before makes it a step that no cache holds.
 pub fn take(base: &str, wanted: &[&str], left: &[&str], build_id: &str, style: Style<'_>) -> Plan {
     let mut gather =
         gather(wanted, left, |key, target| Mount::from_engine_cache(key, "/", &target));
@@ -69,7 +69,7 @@ const ONLY_WHOLE: &str = r#" && cd /rustcbuildx/outcome && rest= && for key in *
 done && rm -rf $rest"#;
 
 /// Asks what an engine keeps of units: the result has an empty folder for each of which it keeps
-/// files. A `nonce` as in [`take`].
+/// files. A `build_id` as in [`take`].
 pub fn ask(base: &str, keys: &[&str], build_id: &str, style: Style<'_>) -> Plan {
     let (name, folder) = ("ask", "/rustcbuildx/in");
     let mounts = keys
@@ -107,7 +107,7 @@ pub fn in_order(keys: &[&str], mut step: impl FnMut(&str) -> Result<Step>) -> Re
 }
 
 /// Has an engine keep the outcomes of stages that it did not make: those in folders of these names
-/// below `folder`. A `nonce` that was never used before makes it a step that no cache holds.
+/// below `folder`. A `build_id` that was never used before makes it a step that no cache holds.
 pub fn supply(
     base: &str,
     folder: &Utf8Path,
@@ -145,7 +145,7 @@ for key; do
   mv "$new"/* "$kept" && rm -rf "$new"
 done"#;
 
-/// Has an engine keep contexts: those of these names, in these folders. A `nonce` that was never
+/// Has an engine keep contexts: those of these names, in these folders. A `build_id` that was never
 /// used before makes it a step that no cache holds.
 pub fn give(base: &str, contexts: &[(&str, &Utf8Path)], build_id: &str, style: Style<'_>) -> Plan {
     let given = "/rustcbuildx/given";
@@ -208,7 +208,7 @@ fn gather(wanted: &[&str], left: &[&str], outcome: impl Fn(&str, String) -> Moun
     Run { mounts: mounts.collect(), argv: ["/bin/sh", "-c", &script].map(str::to_owned).to_vec() }
 }
 
-/// Of a success, all but the artifacts; whole, if one of them holds a mark of its unit's places,
+/// Of a success, all but the artifacts; whole, if one of them holds a sentinel of its unit's paths,
 /// for a closer look. Few processes: there may be hundreds of units.
 const GATHER_LEFT: &str = r#" && cd /rustcbuildx/left || exit
 marked=$(find . -path './*/files/*' ! -name '*.d' -type f -exec /bin/sh -c 'grep -lF MARKS "$@"; [ $? -lt 2 ]' sh {} +) || exit

@@ -49,10 +49,10 @@ done
 [ ! "$links" ] || ln -s $(printf '/rustcbuildx/crates/%s ' $links) "$out" || exit
 "#;
 
-/// Waits for one of the build's slots, if it is bounded: BuildKit itself starts all that is ready
-/// at once. One process at a time looks for a free slot, the others wait for it. It looks again
-/// when it is told that one is free, and once a second: whoever dies frees what it held, and tells
-/// nobody.
+/// Waits for one of the build's job tokens, if it is bounded: BuildKit itself starts all that is
+/// ready at once. One process at a time looks for a free token, the others wait for it. It looks
+/// again when it is told that one is free, and once a second: whoever dies frees what it held, and
+/// tells nobody.
 const WAIT: &str = r#"if [ "$jobs" ] && command -v flock >/dev/null; then
   [ "$jobs" != all ] || jobs=$(nproc)
   slots=/rustcbuildx/slots/$nonce

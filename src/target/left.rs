@@ -2,7 +2,7 @@
 //!
 //! Of a library or a build script's program, a plan brings back only what cargo looks at: what
 //! rustc said, and its dep-info. The engine keeps the rest ([`crate::engine::kept`]) for the units
-//! made from it. In the place of each artifact is a stand-in that names the step which made it, and
+//! made from it. In the place of each artifact is a stub that names the step which made it, and
 //! whoever turns out to need the bytes has them fetched
 //! ([`Session::fetch`](crate::build::Session::fetch)).
 //!
@@ -63,7 +63,7 @@ pub fn sweep(cache: &Cache, folder: &Utf8Path) -> Result<()> {
     cache.sweep_folder(BUILD, DAYS)
 }
 
-/// Whether stand-ins may be in a target or build folder.
+/// Whether stubs may be in a target or build folder.
 pub fn may_be_in(folder: &Utf8Path, env: &Env) -> bool {
     is_passing(folder, env) || is_build_folder(folder, env)
 }
@@ -81,7 +81,7 @@ pub fn stored_as(key: &str) -> String {
     format!("{key}-left")
 }
 
-/// Puts stand-ins for a unit's artifacts into a folder.
+/// Writes stubs for a unit's artifacts into a folder.
 pub fn put_stubs(unit: &Unit, key: &str, folder: &Utf8Path) -> Result<()> {
     for name in unit.output_files() {
         let stub = folder.join(name);
@@ -96,7 +96,7 @@ pub fn put_stubs(unit: &Unit, key: &str, folder: &Utf8Path) -> Result<()> {
     Ok(())
 }
 
-/// The step whose artifact this is the stand-in for, if it is one.
+/// The step whose artifact this is the stub of, if it is one.
 pub fn maker(path: &Utf8Path) -> Option<Key> {
     match Shim::open(path).ok()? {
         Some(mut shim) => shim.maker(),

@@ -170,7 +170,7 @@ impl Session<'_> {
         Ok(End::Failed)
     }
 
-    /// The marks of places that only the container of the step `key` had, and files name.
+    /// The sentinels of paths that only the container of the step `key` had, and files name.
     fn embedded(&self, archive: &mut File, unit: &Unit, key: &str) -> Result<BTreeSet<String>> {
         let sentinels = unit.path_map.sentinels();
         archive.rewind()?;

@@ -42,11 +42,11 @@ use crate::{
 /// of a call: there, a compiler's second thread would be in the way of another one's first.
 const WIDTH: usize = 4;
 
-/// The units of a rehearsal.
+/// The units of a dry run.
 pub struct Together<'a> {
     session: &'a Session<'a>,
     finder: Finder<'a>,
-    /// The target folder of the real run, for which the rehearsal's stands in.
+    /// The target folder of the real run, for which the dry run's stands.
     target: Utf8PathBuf,
     dry_run_target: Utf8PathBuf,
     /// As cargo told them, with placeholders.
@@ -61,7 +61,7 @@ pub struct Together<'a> {
     told: HashMap<Key, Step>,
     taking: Taking,
     losses: HashMap<Key, Loss>,
-    /// The number that all calls have in common, and with it the slots.
+    /// The number that all calls have in common, and with it the job tokens.
     number: String,
     jobs: Jobs,
 }
