@@ -1,0 +1,552 @@
+//! All tasks of a batch, as many at once as may run: from its specification to outcomes.
+
+use std::{
+    fs::{self, File},
+    io::{Read, Write},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::{Condvar, Mutex, MutexGuard},
+    thread,
+};
+
+use crate::{
+    landlock::{self, Abi, Place, Ruleset},
+    outcome::{self, Gathered},
+    problem::{Explain, Result},
+    process::{bakes_in_temporary, Ended, Slot, FIRST_GROUP},
+    protocol::{Batch, Kind, Source, Task},
+    schedule::{needs, Schedule},
+    store::Store,
+    sys,
+    view::{Trouble, View},
+};
+
+/// The folders of the worker.
+pub struct Folders {
+    /// The worker's own program.
+    pub bin: PathBuf,
+    /// What the client sent.
+    pub given: PathBuf,
+    pub store: PathBuf,
+    pub slots: PathBuf,
+    /// What the client gets: a folder for each outcome, and [`REPORT`].
+    pub outcomes: PathBuf,
+}
+
+/// The folder of what is said to the client, beside outcomes.
+const REPORT: &str = "report";
+/// In there: the names of what the client is to send, before anything can run.
+const LACKING: &str = "lacking";
+/// In there: the keys of tasks that cannot run beside the others, and why.
+const APART: &str = "apart";
+
+/// Runs the batch that the client gave.
+pub fn run(folders: &Folders) -> Result<()> {
+    let path = folders.given.join("batch");
+    let text =
+        fs::read_to_string(&path).explain(|| format!("failed to read `{}`", path.display()))?;
+    let batch = Batch::decode(&text).explain(|| "failed to read the batch".to_owned())?;
+    let store = Store::open(&folders.store, &batch.id)?;
+    take_in(folders, &store)?;
+    let report = Report::new(folders)?;
+    link_git(folders)?;
+    let lacking = lacking(&batch, &store);
+    if !lacking.is_empty() {
+        return lacking.iter().try_for_each(|name| report.add(LACKING, name));
+    }
+    let run = Run::new(&batch, &store, folders, &report)?;
+    run.all()?;
+    for wanted in &batch.wanted {
+        let folder = folders.outcomes.join(&wanted.key);
+        if store.has_outcome(&wanted.key) && !folder.exists() {
+            outcome::hand_over(&store, wanted, &folder, &batch.sentinels)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts a `git` that tells of its calls where scripts look first.
+fn link_git(folders: &Folders) -> Result<()> {
+    let git = folders.bin.join("git");
+    match std::os::unix::fs::symlink("worker", &git) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.explain(|| format!("failed to make `{}`", git.display())),
+    }
+}
+
+/// Keeps what the client sent.
+fn take_in(folders: &Folders, store: &Store) -> Result<()> {
+    for (kind, is_pack) in [("packs", true), ("outcomes", false)] {
+        let folder = folders.given.join(kind);
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let entry = entry.explain(|| format!("failed to read `{}`", folder.display()))?;
+            let name =
+                entry.file_name().into_string().map_err(|name| format!("{name:?} is no name"))?;
+            if is_pack {
+                store.take_pack(&entry.path(), &name)?;
+            } else {
+                store.take_outcome(&entry.path(), &name)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What tasks that are to run are made from, and neither the store nor another task has.
+fn lacking(batch: &Batch, store: &Store) -> Vec<String> {
+    let is_made = |key: &str| batch.tasks.iter().any(|task| task.key == key);
+    let mut lacking: Vec<String> = Vec::new();
+    for input in batch
+        .tasks
+        .iter()
+        .filter(|task| !store.has_outcome(&task.key))
+        .flat_map(|task| &task.inputs)
+    {
+        let is_there = match &input.from {
+            Source::Outcome(key) => is_made(key) || store.has_outcome(key),
+            Source::Pack(name) => store.pack(name).exists(),
+        };
+        if !is_there && !lacking.iter().any(|name| name == input.from.name()) {
+            lacking.push(input.from.name().to_owned());
+        }
+    }
+    let is_there = |key: &str| is_made(key) || store.has_outcome(key);
+    lacking
+        .extend(batch.wanted.iter().map(|wanted| wanted.key.clone()).filter(|key| !is_there(key)));
+    lacking
+}
+
+struct Report {
+    folder: PathBuf,
+}
+
+impl Report {
+    fn new(folders: &Folders) -> Result<Self> {
+        let folder = folders.outcomes.join(REPORT);
+        fs::create_dir_all(&folder).explain(|| format!("failed to make `{}`", folder.display()))?;
+        Ok(Self { folder })
+    }
+
+    fn add(&self, name: &str, line: &str) -> Result<()> {
+        let path = self.folder.join(name);
+        let file = File::options().create(true).append(true).open(&path);
+        file.and_then(|mut file| writeln!(file, "{line}"))
+            .explain(|| format!("failed to write `{}`", path.display()))
+    }
+}
+
+struct Run<'a> {
+    batch: &'a Batch,
+    store: &'a Store,
+    folders: &'a Folders,
+    report: &'a Report,
+    view: View<'a>,
+    gathered: Gathered,
+    rules: Option<Rules>,
+    state: Mutex<State>,
+    changed: Condvar,
+    tokens: Tokens,
+}
+
+struct State {
+    schedule: Schedule,
+    running: usize,
+    problem: Option<String>,
+}
+
+/// What the kernel holds tasks to, as far as it is the same for all.
+struct Rules {
+    abi: Abi,
+    readable: Vec<Place>,
+    devices: Vec<Place>,
+}
+
+/// A process for each token: those of the tasks, and the threads of compilers that look for more of them in a pipe.
+struct Tokens {
+    reading: OwnedFd,
+    writing: OwnedFd,
+    count: usize,
+}
+
+impl Tokens {
+    fn new(count: usize) -> Result<Self> {
+        let (reading, writing) = sys::pipe(true).explain(|| "failed to make a pipe".to_owned())?;
+        let tokens = Self { reading, writing, count };
+        tokens.give(count);
+        Ok(tokens)
+    }
+
+    fn give(&self, count: usize) {
+        // The pipe holds far more than there are processors.
+        if let Ok(fd) = self.writing.try_clone() {
+            let _ = File::from(fd).write_all(&vec![b'+'; count]);
+        }
+    }
+
+    fn take(&self) -> bool {
+        let mut token = [0];
+        self.reading
+            .try_clone()
+            .is_ok_and(|fd| File::from(fd).read(&mut token).is_ok_and(|count| count == 1))
+    }
+
+    /// All of them again, once none can be anywhere else: whoever was killed took some along.
+    fn reset(&self) {
+        while self.take() {}
+        self.give(self.count);
+    }
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        batch: &'a Batch,
+        store: &'a Store,
+        folders: &'a Folders,
+        report: &'a Report,
+    ) -> Result<Self> {
+        let view = View::new(batch, store);
+        let rules = match Abi::of_kernel() {
+            Some(abi) => Some(Rules::new(abi, &view)?),
+            None => None,
+        };
+        let tasks: Vec<_> =
+            batch.tasks.iter().map(|task| (task.key.as_str(), needed(task))).collect();
+        let schedule = Schedule::new(needs(&tasks));
+        let state = Mutex::new(State { schedule, running: 0, problem: None });
+        let processors = thread::available_parallelism().map_or(1, |count| count.get());
+        let count = if batch.jobs == 0 { processors } else { batch.jobs };
+        let (gathered, changed) = Default::default();
+        let tokens = Tokens::new(count)?;
+        Ok(Self { batch, store, folders, report, view, gathered, rules, state, changed, tokens })
+    }
+
+    fn all(&self) -> Result<()> {
+        let count = self.tokens.count.min(self.batch.tasks.len());
+        let slots = (0..count)
+            .map(|number| Slot::new(&self.folders.slots, number))
+            .collect::<Result<Vec<_>>>()?;
+        thread::scope(|scope| {
+            for slot in &slots {
+                scope.spawn(|| self.serve(slot));
+            }
+        });
+        match self.lock().problem.take() {
+            Some(problem) => Err(problem),
+            None => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect(LOCK)
+    }
+
+    /// Runs one task after the other in a slot, until there are none.
+    fn serve(&self, slot: &Slot) {
+        while let Some(number) = self.next() {
+            let result = self.run(number, slot);
+            let mut state = self.lock();
+            state.running -= 1;
+            match result {
+                Ok(is_success) => state.schedule.end(number, is_success),
+                Err(problem) => {
+                    state.schedule.end(number, false);
+                    state.problem.get_or_insert(problem);
+                }
+            }
+            self.tokens.give(1);
+            self.changed.notify_all();
+        }
+    }
+
+    /// The next task, with a token for it; `None` once there will be none.
+    fn next(&self) -> Option<usize> {
+        let mut state = self.lock();
+        loop {
+            if state.schedule.is_finished() || state.problem.is_some() {
+                return None;
+            }
+            if !state.schedule.has_next() {
+                state = self.changed.wait(state).expect(LOCK);
+                continue;
+            }
+            if state.running == 0 {
+                self.tokens.reset();
+            }
+            if self.tokens.take() {
+                state.running += 1;
+                return state.schedule.next();
+            }
+            drop(state);
+            sys::wait_readable(self.tokens.reading.as_fd(), 100);
+            state = self.lock();
+        }
+    }
+
+    /// Whether it succeeded. Fails if the worker does.
+    fn run(&self, number: usize, slot: &Slot) -> Result<bool> {
+        let task = &self.batch.tasks[number];
+        if self.store.has_outcome(&task.key) {
+            println!("rustcbuildx stored {}", task.key);
+            return self.take_stored(task);
+        }
+        match self.view.prepare(task) {
+            Ok(()) => {}
+            Err(Trouble::Conflict(path)) => {
+                self.report.add(APART, &format!("{} something else is at `{path}`", task.key))?;
+                return Ok(false);
+            }
+            Err(Trouble::Failed(why)) => {
+                return Err(format!("failed to prepare {}: {why}", task.name))
+            }
+        }
+        println!("rustcbuildx start {}", task.key);
+        let mut ended = self.attempt(number, slot, false)?;
+        let is_plain = task.kind == Kind::Compile && self.bakes_in_temporary(task, slot)?;
+        let tells_of_store = self.tells_of_store(task, &ended)?;
+        if tells_of_store && self.view.copy_linked(task)? || is_plain {
+            self.remove_outputs(task, slot)?;
+            ended = self.attempt(number, slot, is_plain)?;
+        }
+        println!("rustcbuildx end {} {}", task.key, ended.status);
+        self.finish(number, slot, &ended)
+    }
+
+    fn attempt(&self, number: usize, slot: &Slot, is_plain: bool) -> Result<Ended> {
+        let task = &self.batch.tasks[number];
+        let group = group_of(number)?;
+        slot.clean()?;
+        let state = self.open_outputs(task, slot)?;
+        let lent = self.view.lend(task, slot.user)?;
+        let rules = self
+            .rules
+            .as_ref()
+            .map(|rules| rules.of(self, task, slot, state.as_deref(), is_plain))
+            .transpose()?;
+        let groups =
+            self.view.made_here(task).into_iter().map(group_of).collect::<Result<Vec<_>>>()?;
+        let jobserver = [self.tokens.reading.as_raw_fd(), self.tokens.writing.as_raw_fd()];
+        let early = || self.early(number, slot, group);
+        let ended =
+            slot.run(task, &groups, rules.as_ref(), jobserver, state.as_deref(), is_plain, early);
+        self.view.take_back(lent)?;
+        ended
+    }
+
+    /// Whether a path in the store got into what a task said or wrote: to tell where its links lead is not plain cargo's answer.
+    fn tells_of_store(&self, task: &Task, ended: &Ended) -> Result<bool> {
+        let store = [self.folders.store.to_string_lossy().into_owned()];
+        let says = |said: &[u8]| outcome::file_holds(said, &store).unwrap_or(false);
+        if says(&ended.stdout) || says(&ended.stderr) {
+            return Ok(true);
+        }
+        // Of crates, nothing but what is said can tell.
+        Ok(self.view.has_linked_sources(task)
+            && outcome::holds_sentinel(Path::new(&task.out), &store)
+                .explain(|| format!("failed to read `{}`", task.out))?)
+    }
+
+    fn bakes_in_temporary(&self, task: &Task, slot: &Slot) -> Result<bool> {
+        let out = Path::new(&task.out);
+        let look = || -> std::io::Result<bool> {
+            for entry in fs::read_dir(out)? {
+                let path = entry?.path();
+                let is_own =
+                    std::os::unix::fs::MetadataExt::uid(&path.symlink_metadata()?) == slot.user;
+                if is_own && outcome::is_dep_info(&path) {
+                    let text = fs::read(&path)?;
+                    if bakes_in_temporary(&String::from_utf8_lossy(&text)) {
+                        return Ok(true);
+                    }
+                }
+            }
+            Ok(false)
+        };
+        look().explain(|| format!("failed to read `{}`", task.out))
+    }
+
+    /// Removes what an attempt wrote.
+    fn remove_outputs(&self, task: &Task, slot: &Slot) -> Result<()> {
+        let out = Path::new(&task.out);
+        let remove = || -> std::io::Result<()> {
+            for entry in fs::read_dir(out)? {
+                let path = entry?.path();
+                let data = path.symlink_metadata()?;
+                if std::os::unix::fs::MetadataExt::uid(&data) != slot.user {
+                    continue;
+                }
+                if data.is_dir() {
+                    fs::remove_dir_all(&path)?
+                } else {
+                    fs::remove_file(&path)?
+                }
+            }
+            Ok(())
+        };
+        remove().explain(|| format!("failed to empty `{}`", task.out))
+    }
+
+    fn finish(&self, number: usize, slot: &Slot, ended: &Ended) -> Result<bool> {
+        let task = &self.batch.tasks[number];
+        let made = match task.kind {
+            Kind::Compile => self.gathered.gather(task, slot, group_of(number)?)?,
+            Kind::Script => {
+                let out = Path::new(&task.out);
+                crate::view::give_to(out, 0)
+                    .explain(|| format!("failed to take `{}`", task.out))?;
+                vec![]
+            }
+        };
+        if ended.status == 0 {
+            outcome::keep(self.store, task, ended, &made, &self.batch.id)?;
+            return Ok(true);
+        }
+        outcome::hand_over_failure(
+            &self.folders.outcomes.join(&task.key),
+            task,
+            ended,
+            &made,
+            &self.batch.id,
+        )?;
+        Ok(false)
+    }
+
+    /// Puts what the store has of a task where others look for it.
+    fn take_stored(&self, task: &Task) -> Result<bool> {
+        crate::view::make_folder(Path::new(&task.out))?;
+        let files = self.store.outcome(&task.key).join(crate::store::FILES);
+        let take = || -> std::io::Result<()> {
+            if task.kind == Kind::Script {
+                fs::remove_dir(&task.out)?;
+                return crate::store::copy_tree(&files, Path::new(&task.out));
+            }
+            for entry in fs::read_dir(&files)? {
+                let entry = entry?;
+                let (stored, place) = (entry.path(), Path::new(&task.out).join(entry.file_name()));
+                if crate::store::is_linkable(&place) {
+                    std::os::unix::fs::symlink(stored, place)?;
+                } else {
+                    crate::store::copy_tree(&stored, &place)?;
+                }
+            }
+            Ok(())
+        };
+        take().explain(|| format!("failed to put what is stored of {} in place", task.name))?;
+        Ok(true)
+    }
+
+    /// Lets a task write to its output folder, and to what outlives it, which is returned.
+    fn open_outputs(&self, task: &Task, slot: &Slot) -> Result<Option<PathBuf>> {
+        let out = Path::new(&task.out);
+        let open = || -> std::io::Result<()> {
+            use std::os::unix::fs::PermissionsExt;
+            match task.kind {
+                // Others write there, too: each only to what is its own.
+                Kind::Compile => fs::set_permissions(out, fs::Permissions::from_mode(0o1777)),
+                Kind::Script => crate::view::give_to(out, slot.user),
+            }
+        };
+        open().explain(|| format!("failed to open `{}`", task.out))?;
+        let Some((name, _)) = &task.state else { return Ok(None) };
+        if name.is_empty() {
+            return Ok(Some(slot.private().join("state")));
+        }
+        let folder = self.store.state(name)?;
+        crate::view::give_to(&folder, slot.user)
+            .explain(|| format!("failed to open `{}`", folder.display()))?;
+        Ok(Some(folder))
+    }
+
+    /// The metadata of a compile is there: those who need no more of it may start.
+    fn early(&self, number: usize, slot: &Slot, group: u32) {
+        let task = &self.batch.tasks[number];
+        let dependents = self.batch.tasks.iter().flat_map(|task| &task.inputs);
+        let wanted = dependents
+            .filter(|input| input.from.name() == task.key && input.path.ends_with(METADATA));
+        let mut is_open = true;
+        for input in wanted {
+            let name = input.path.rsplit('/').next().unwrap_or_default();
+            is_open &=
+                self.gathered.open_metadata(&Path::new(&task.out).join(name), slot, group).is_ok();
+        }
+        if is_open {
+            self.lock().schedule.is_early(number);
+            self.changed.notify_all();
+        }
+    }
+}
+
+const METADATA: &str = ".rmeta";
+const LOCK: &str = "no thread panics while it has this lock";
+
+/// The keys that a task is made from, and whether metadata is all that it reads of them.
+fn needed(task: &Task) -> Vec<(&str, bool)> {
+    let of_outcomes = task.inputs.iter().filter(|input| matches!(input.from, Source::Outcome(_)));
+    of_outcomes.map(|input| (input.from.name(), input.path.ends_with(METADATA))).collect()
+}
+
+fn group_of(number: usize) -> Result<u32> {
+    let number = u32::try_from(number).ok().filter(|number| *number < 40_000);
+    number
+        .map(|number| FIRST_GROUP + number)
+        .ok_or_else(|| "there are too many tasks in the batch".to_owned())
+}
+
+impl Rules {
+    fn new(abi: Abi, view: &View<'_>) -> Result<Self> {
+        let open = |path: &PathBuf| Place::open(path).ok();
+        let readable: Vec<PathBuf> = view
+            .of_image()
+            .into_iter()
+            .chain(["/proc", "/sys", "/rustcbuildx/bin"].map(PathBuf::from))
+            .collect();
+        let devices = ["null", "zero", "full", "random", "urandom", "tty", "fd"];
+        let devices: Vec<PathBuf> =
+            devices.iter().map(|name| Path::new("/dev").join(name)).collect();
+        Ok(Self {
+            abi,
+            readable: readable.iter().filter_map(open).collect(),
+            devices: devices.iter().filter_map(open).collect(),
+        })
+    }
+
+    /// What one task may read and write.
+    fn of(
+        &self,
+        run: &Run<'_>,
+        task: &Task,
+        slot: &Slot,
+        state: Option<&Path>,
+        is_plain: bool,
+    ) -> Result<Ruleset> {
+        let build = || -> std::io::Result<Ruleset> {
+            let rules = Ruleset::new(self.abi)?;
+            self.readable.iter().try_for_each(|place| rules.allow(place, landlock::READ))?;
+            self.devices.iter().try_for_each(|place| rules.allow(place, landlock::WRITE))?;
+            for path in run.view.readable(task) {
+                rules.allow(&Place::open(&path)?, landlock::READ)?;
+            }
+            let written = task
+                .inputs
+                .iter()
+                .filter(|input| input.is_writable)
+                .map(|input| PathBuf::from(&input.target));
+            let written = written
+                .chain([PathBuf::from(&task.out), slot.private()])
+                .chain(state.map(Path::to_owned));
+            for path in written {
+                rules.allow(&Place::open(&path)?, landlock::WRITE)?;
+            }
+            if is_plain || run.batch.tasks.len() == 1 {
+                // Nobody else is here, or there is no other place for temporary files.
+                for path in ["/tmp", "/var/tmp", "/dev/shm"] {
+                    if let Ok(place) = Place::open(Path::new(path)) {
+                        rules.allow(&place, landlock::WRITE)?;
+                    }
+                }
+            }
+            Ok(rules)
+        };
+        build().explain(|| format!("failed to say what {} may read", task.name))
+    }
+}

@@ -1,0 +1,230 @@
+//! What the engine keeps for later calls: outcomes by key, packs by name, and folders that outlive a task.
+//!
+//! It is one cache mount for all calls, which may run at the same time. All that is in it appears by rename, whole.
+
+use std::{
+    fs::{self, File, Permissions},
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use crate::{
+    pack,
+    problem::{Explain, Result},
+};
+
+/// Files of an outcome, beside [`FILES`]. A client finds them under the same names.
+pub const STATUS: &str = "status";
+pub const STDOUT: &str = "stdout";
+pub const STDERR: &str = "stderr";
+/// The number of the batch in which the task ran.
+pub const NONCE: &str = "nonce";
+/// There if a script called git.
+pub const GIT: &str = "git";
+/// There if the files stay in the engine.
+pub const DEFERRED: &str = "left";
+/// The folder of what a task wrote.
+pub const FILES: &str = "files";
+
+/// A pack is heavy from so many files, or so many bytes, on.
+const HEAVY_FILES: usize = 1000;
+const HEAVY_BYTES: u64 = 8 << 20;
+
+pub struct Store {
+    root: PathBuf,
+    /// Of the call that uses it.
+    id: String,
+    count: AtomicUsize,
+}
+
+impl Store {
+    /// Opens that of this version in a folder, and takes in what the client gave.
+    pub fn open(mount: &Path, id: &str) -> Result<Self> {
+        let root = mount.join(format!("v{}", crate::protocol::VERSION));
+        // Tasks look through these folders, but into nothing that they were not given.
+        for (name, mode) in [
+            ("", 0o711),
+            ("outcomes", 0o711),
+            ("packs", 0o700),
+            ("trees", 0o711),
+            ("states", 0o711),
+            ("tmp", 0o700),
+        ] {
+            let folder = root.join(name);
+            fs::create_dir_all(&folder)
+                .and_then(|()| fs::set_permissions(&folder, Permissions::from_mode(mode)))
+                .explain(|| format!("failed to make `{}`", folder.display()))?;
+        }
+        Ok(Self { root, id: id.to_owned(), count: AtomicUsize::new(0) })
+    }
+
+    pub fn pack(&self, name: &str) -> PathBuf {
+        self.root.join("packs").join(name)
+    }
+
+    /// A folder with an outcome: whole, if it is there.
+    pub fn outcome(&self, key: &str) -> PathBuf {
+        self.root.join("outcomes").join(key)
+    }
+
+    pub fn has_outcome(&self, key: &str) -> bool {
+        self.outcome(key).join(NONCE).exists()
+    }
+
+    /// A folder that outlives tasks, which is made.
+    pub fn state(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.root.join("states").join(name);
+        fs::create_dir_all(&folder).explain(|| format!("failed to make `{}`", folder.display()))?;
+        Ok(folder)
+    }
+
+    /// A path of this call's own, where nothing is.
+    fn temporary(&self) -> PathBuf {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        self.root.join("tmp").join(format!("{}-{number}", self.id))
+    }
+
+    /// Keeps a copy of a pack.
+    pub fn take_pack(&self, from: &Path, name: &str) -> Result<()> {
+        let (temporary, place) = (self.temporary(), self.pack(name));
+        if place.exists() {
+            return Ok(());
+        }
+        fs::copy(from, &temporary)
+            .and_then(|_| fs::rename(&temporary, &place))
+            .explain(|| format!("failed to keep the sources {name}"))
+    }
+
+    /// A pack's files, unpacked, if they are so many or so large that each task gets a link to them.
+    pub fn tree(&self, name: &str) -> Result<Option<PathBuf>> {
+        let (pack, place) = (self.pack(name), self.root.join("trees").join(name));
+        if place.exists() {
+            return Ok(Some(place));
+        }
+        let is_heavy = || -> io::Result<bool> {
+            if pack.metadata()?.len() >= HEAVY_BYTES {
+                return Ok(true);
+            }
+            let mut reader = pack::Reader::open(&pack)?;
+            let mut count = 0;
+            while reader.next()?.is_some() {
+                count += 1;
+            }
+            Ok(count >= HEAVY_FILES)
+        };
+        if !is_heavy().explain(|| format!("failed to read the sources {name}"))? {
+            return Ok(None);
+        }
+        let temporary = self.temporary();
+        let unpack = || -> io::Result<()> {
+            pack::unpack_all(&pack, &temporary)?;
+            match fs::rename(&temporary, &place) {
+                // Another call was as fast, with the same.
+                Err(_) if place.exists() => fs::remove_dir_all(&temporary),
+                other => other,
+            }
+        };
+        unpack().explain(|| format!("failed to unpack the sources {name}"))?;
+        Ok(Some(place))
+    }
+
+    /// Keeps an outcome that the client sent as a pack.
+    pub fn take_outcome(&self, from: &Path, key: &str) -> Result<()> {
+        if self.has_outcome(key) {
+            return Ok(());
+        }
+        self.put(key, |folder| pack::unpack_all(from, folder))
+    }
+
+    /// Keeps an outcome, which is made in a folder that is not there yet.
+    pub fn put(&self, key: &str, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
+        let (temporary, place) = (self.temporary(), self.outcome(key));
+        let put = || -> io::Result<()> {
+            make(&temporary)?;
+            open_to_all(&temporary)?;
+            match fs::rename(&temporary, &place) {
+                // Another call was as fast, with the same.
+                Err(_) if place.join(NONCE).exists() => fs::remove_dir_all(&temporary),
+                other => other,
+            }
+        };
+        put().explain(|| format!("failed to keep the outcome {key}"))
+    }
+}
+
+/// Folders that tasks may look through.
+fn open_to_all(outcome: &Path) -> io::Result<()> {
+    fs::set_permissions(outcome, Permissions::from_mode(0o711))?;
+    let files = outcome.join(FILES);
+    if files.is_dir() {
+        fs::set_permissions(&files, Permissions::from_mode(0o755))
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether a link to the store does: of a crate, which only rustc, its linker and the dynamic linker open.
+pub fn is_linkable(path: &Path) -> bool {
+    matches!(
+        path.extension().and_then(|extension| extension.to_str()),
+        Some("rlib" | "rmeta" | "so")
+    )
+}
+
+/// Copies a file, a link or a whole folder to where nothing is, with modes.
+pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    let data = from.symlink_metadata()?;
+    if data.is_symlink() {
+        return std::os::unix::fs::symlink(fs::read_link(from)?, to);
+    }
+    if data.is_dir() {
+        fs::create_dir(to)?;
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            copy_tree(&entry.path(), &to.join(entry.file_name()))?;
+        }
+        return fs::set_permissions(to, data.permissions());
+    }
+    if !data.is_file() {
+        // Nobody gets anything through a pipe or a socket that is left behind.
+        return Ok(());
+    }
+    let mut source = File::open(from)?;
+    let mut target = File::options().write(true).create_new(true).open(to)?;
+    io::copy(&mut source, &mut target)?;
+    target.set_permissions(data.permissions())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::Scratch;
+
+    #[test]
+    fn the_first_outcome_of_a_key_stays() {
+        let scratch = Scratch::new("the_first_outcome_of_a_key_stays");
+        let store = Store::open(&scratch.path("store"), "1").unwrap();
+        let put = |text: &str| {
+            store.put("u1", |folder| {
+                fs::create_dir_all(folder.join(FILES))?;
+                fs::write(folder.join(NONCE), text)
+            })
+        };
+        assert!(!store.has_outcome("u1"));
+        put("first").unwrap();
+        put("second").unwrap();
+        assert_eq!(fs::read(store.outcome("u1").join(NONCE)).unwrap(), b"first");
+        assert_eq!(fs::read_dir(store.root.join("tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_fails_on_its_way_is_not_there() {
+        let scratch = Scratch::new("what_fails_on_its_way_is_not_there");
+        let store = Store::open(&scratch.path("store"), "1").unwrap();
+        fs::write(scratch.path("pack"), "file 644 10 status\ncut").unwrap();
+        assert!(store.take_outcome(&scratch.path("pack"), "u1").is_err());
+        assert!(!store.has_outcome("u1"));
+    }
+}
