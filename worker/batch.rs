@@ -13,9 +13,9 @@ use crate::{
     landlock::{self, Abi, Place, Ruleset},
     outcome::{self, Gathered},
     problem::{Explain, Result},
-    process::{bakes_in_temporary, Ended, Slot, FIRST_GROUP},
+    process::{Ended, FIRST_GROUP, Slot, bakes_in_temporary},
     protocol::{Batch, Kind, Source, Task},
-    schedule::{needs, Schedule},
+    schedule::{Schedule, needs},
     store::Store,
     sys,
     view::{Trouble, View},
@@ -297,7 +297,7 @@ impl<'a> Run<'a> {
                 return Ok(false);
             }
             Err(Trouble::Failed(why)) => {
-                return Err(format!("failed to prepare {}: {why}", task.name))
+                return Err(format!("failed to prepare {}: {why}", task.name));
             }
         }
         println!("rustcbuildx start {}", task.key);
@@ -375,11 +375,7 @@ impl<'a> Run<'a> {
                 if std::os::unix::fs::MetadataExt::uid(&data) != slot.user {
                     continue;
                 }
-                if data.is_dir() {
-                    fs::remove_dir_all(&path)?
-                } else {
-                    fs::remove_file(&path)?
-                }
+                if data.is_dir() { fs::remove_dir_all(&path)? } else { fs::remove_file(&path)? }
             }
             Ok(())
         };

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs::{self, File, Permissions},
     io::{self, Read},
-    os::unix::fs::{lchown, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown},
     path::{Path, PathBuf},
     sync::Mutex,
 };
@@ -130,11 +130,7 @@ pub fn keep(store: &Store, task: &Task, ended: &Ended, made: &[Made], id: &str) 
 }
 
 fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
-    if path.is_symlink() {
-        Ok(())
-    } else {
-        fs::set_permissions(path, Permissions::from_mode(mode))
-    }
+    if path.is_symlink() { Ok(()) } else { fs::set_permissions(path, Permissions::from_mode(mode)) }
 }
 
 /// Hands the client a failure, with what it left, which nobody else is to find.

@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File, Permissions},
     io::{self, BufRead, BufReader, Read, Write},
-    os::unix::fs::{symlink, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -54,11 +54,7 @@ impl<W: Write> Writer<W> {
     pub fn file(&mut self, path: &str, mode: u32, length: u64, bytes: impl Read) -> io::Result<()> {
         self.head(FILE, mode, length, path)?;
         let copied = io::copy(&mut bytes.take(length), &mut self.inner)?;
-        if copied == length {
-            Ok(())
-        } else {
-            Err(invalid("a file became shorter"))
-        }
+        if copied == length { Ok(()) } else { Err(invalid("a file became shorter")) }
     }
 
     /// All that is in a folder, or a file, at a path of the pack.
@@ -158,11 +154,7 @@ impl Reader {
         let copied = io::copy(&mut (&mut self.inner).take(self.rest), to)?;
         let is_whole = copied == self.rest;
         self.rest -= copied;
-        if is_whole {
-            Ok(())
-        } else {
-            Err(invalid("the pack is cut off"))
-        }
+        if is_whole { Ok(()) } else { Err(invalid("the pack is cut off")) }
     }
 }
 

@@ -158,11 +158,7 @@ impl Store {
 fn open_to_all(outcome: &Path) -> io::Result<()> {
     fs::set_permissions(outcome, Permissions::from_mode(0o711))?;
     let files = outcome.join(FILES);
-    if files.is_dir() {
-        fs::set_permissions(&files, Permissions::from_mode(0o755))
-    } else {
-        Ok(())
-    }
+    if files.is_dir() { fs::set_permissions(&files, Permissions::from_mode(0o755)) } else { Ok(()) }
 }
 
 /// Whether a link to the store does: of a crate, which only rustc, its linker and the dynamic linker open.

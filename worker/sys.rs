@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
-extern "C" {
+unsafe extern "C" {
     fn dup2(from: c_int, to: c_int) -> c_int;
     fn fork() -> c_int;
     fn kill(process: c_int, signal: c_int) -> c_int;
@@ -38,11 +38,7 @@ const SIGKILL: c_int = 9;
 const PR_SET_NO_NEW_PRIVS: c_int = 38;
 
 fn checked(result: c_int) -> io::Result<c_int> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// A call that the C library may have no function for.

@@ -9,7 +9,7 @@ use std::{
     fs::{self, Permissions},
     io,
     ops::Bound,
-    os::unix::fs::{chown, lchown, symlink, MetadataExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink},
     path::{Path, PathBuf},
     sync::{Condvar, Mutex},
 };
@@ -123,11 +123,7 @@ impl<'a> View<'a> {
                     Path::new(&input.path).strip_prefix(store::FILES).unwrap_or(Path::new(""));
                 let made = self.numbers.get(key.as_str()).map(|number| {
                     let out = Path::new(&self.batch.tasks[*number].out);
-                    if below.as_os_str().is_empty() {
-                        out.to_owned()
-                    } else {
-                        out.join(below)
-                    }
+                    if below.as_os_str().is_empty() { out.to_owned() } else { out.join(below) }
                 });
                 let placed = match made {
                     Some(made) if made == target => Ok(()),
@@ -370,11 +366,7 @@ pub fn give_to(path: &Path, user: u32) -> io::Result<()> {
 }
 
 fn own(path: &Path, data: &fs::Metadata, user: u32) -> io::Result<()> {
-    if data.uid() == user {
-        Ok(())
-    } else {
-        lchown(path, Some(user), Some(user))
-    }
+    if data.uid() == user { Ok(()) } else { lchown(path, Some(user), Some(user)) }
 }
 
 /// `each` gets a path and all below it, but for what is left out.

@@ -5,12 +5,13 @@ use std::fs::{self, File};
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{ANEW, Session, build_id, target_folder};
+use super::{Session, target_folder};
 use crate::{
+    build::call::Call,
     config::jobs::Jobs,
-    step::{key::Key, plan},
+    step::{key::Key, protocol::Wanted},
     store::{
-        archive::{self, Archive, Received},
+        archive::{Archive, Received},
         local::Store,
         provenance::ProvenanceRecords,
     },
@@ -38,7 +39,7 @@ impl Session<'_> {
     /// Whether the engine keeps the artifacts of such a unit, and the store has the rest.
     pub(super) fn has_left(&self, unit: &Unit, target: &Utf8Path, key: &str) -> bool {
         self.may_leave(unit, target)
-            && self.kept.has(key)
+            && self.engine_cache.has(key)
             && self.store().has(&left::stored_as(key))
     }
 
@@ -92,91 +93,46 @@ impl Session<'_> {
         if wanted.is_empty() {
             return Ok(());
         }
+        let known = ProvenanceRecords::new(&self.cache, target.clone());
+        let whole = |(key, _): &(Key, &Utf8Path)| Wanted { key: key.clone(), is_deferred: false };
+        let call =
+            Call { steps: vec![], wanted: wanted.iter().map(whole).collect(), jobs: Jobs::All };
+        let mut fetched = Vec::new();
+        let collect = |key: &str, archive: File| {
+            fetched.push((key.to_owned(), archive));
+            Ok(())
+        };
+        self.perform(call, &|key| known.step(key).ok(), |_| (), collect)?;
         let mut records = ProvenanceRecords::new(&self.cache, target);
-        let keys: Vec<&str> = wanted.iter().map(|(key, _)| key.as_str()).collect();
-        // Where a stage was thought to be lost, and all below it, to make them is more than one
-        // message may hold.
-        let placed = self.take(&keys).and_then(|taken| place(taken, &wanted, &mut records));
-        let placed = placed.unwrap_or_else(|error| {
-            self.slow(ANEW, &error);
-            vec![]
-        });
-        let keys: Vec<&str> =
-            keys.into_iter().filter(|key| !placed.iter().any(|placed| placed == key)).collect();
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let made = self
-            .make(&keys, &records, &|key| self.kept.has(key) && !keys.contains(&key))
-            .or_else(|error| {
-                self.slow(ANEW, &error);
-                self.make(&keys, &records, &|_| false)
-            })?;
-        place(made, &wanted, &mut records).map(drop)
-    }
-
-    /// What the engine keeps of the outcomes of steps.
-    fn take(&self, keys: &[&str]) -> Result<File> {
-        let plan = plan::take(&self.image.pinned, keys, &[], &build_id(), self.style());
-        self.call(&plan, self.route(), &format!("fetch {} units", keys.len()))
-    }
-
-    /// The outcomes of known steps, made by the engine, which has `is_kept` of what they are made
-    /// from.
-    fn make(
-        &self,
-        keys: &[&str],
-        records: &ProvenanceRecords<'_>,
-        is_kept: &dyn Fn(&str) -> bool,
-    ) -> Result<File> {
-        let steps =
-            plan::in_order(keys, |key| Ok(records.step(key)?.with_engine_cache(is_kept, true)))?;
-        if let Some(gone) =
-            steps.iter().flat_map(|step| step.contexts.values()).find(|folder| !folder.exists())
-        {
-            bail!(
-                "failed to make anew what was left in the engine: `{gone}` is gone (hint: `cargo \
-                 green clean`)"
-            );
-        }
-        let plan = plan::units(&steps, keys, &[], self.style());
-        // Made anew, if need be: not all at once.
-        self.call(
-            &plan,
-            self.variables(&build_id(), Some((Jobs::All, self.processors()))),
-            &format!("fetch {} units", keys.len()),
-        )
+        fetched
+            .into_iter()
+            .try_for_each(|(key, archive)| replace_stubs(&key, archive, &wanted, &mut records))
     }
 }
 
-/// Puts what was fetched in the place of its stubs, in the folder of each unit `wanted`;
-/// returns the units' keys.
-fn place(
-    fetched: File,
+/// Puts what was fetched in the place of its stubs, in the folder of the unit that is wanted.
+fn replace_stubs(
+    key: &str,
+    mut archive: File,
     wanted: &[(Key, &Utf8Path)],
     records: &mut ProvenanceRecords<'_>,
-) -> Result<Vec<Key>> {
-    let mut placed = Vec::new();
-    archive::split(fetched, |key, mut archive| {
-        let Some((_, folder)) = wanted.iter().find(|(wanted, _)| wanted == key) else {
-            return Ok(());
-        };
-        let received = Archive::new(&mut archive).receive(folder)?;
-        if received.outcome.status != 0 {
-            bail!("failed to fetch {key}: made anew, it ended with {}", received.outcome.status);
-        }
-        for name in received.files.names()? {
-            let (from, to) = (received.files.root.join(&name), folder.join(&name));
-            if left::maker(&to).is_some() {
-                if Shim::open(&to)?.is_some() {
-                    shim::wrap_program(&from, &to)?;
-                }
-                fs::rename(from, &to).with_context(|| format!("failed to write `{to}`"))?;
+) -> Result<()> {
+    let Some((_, folder)) = wanted.iter().find(|(wanted, _)| wanted == key) else {
+        return Ok(());
+    };
+    let received = Archive::new(&mut archive).receive(folder)?;
+    if received.outcome.status != 0 {
+        bail!("failed to fetch {key}: made anew, it ended with {}", received.outcome.status);
+    }
+    for name in received.files.names()? {
+        let (from, to) = (received.files.root.join(&name), folder.join(&name));
+        if left::maker(&to).is_some() {
+            if Shim::open(&to)?.is_some() {
+                shim::wrap_program(&from, &to)?;
             }
+            fs::rename(from, &to).with_context(|| format!("failed to write `{to}`"))?;
         }
-        placed.push(key.to_owned());
-        let provenance = records.get(key).cloned();
-        provenance.map_or(Ok(()), |provenance| records.save(provenance))
-    })?;
-    Ok(placed)
+    }
+    let provenance = records.get(key).cloned();
+    provenance.map_or(Ok(()), |provenance| records.save(provenance))
 }

@@ -30,7 +30,7 @@ impl Finder<'_> {
         let sources = self.reader.everything(path);
         self.reader.copies = copies;
         let part = &sources?.parts[0];
-        let outputs = vec![Output { host: path.to_owned(), source: "/p".to_owned() }];
+        let outputs = vec![Output { host: path.to_owned(), source: "p".to_owned() }];
         Ok(Provenance::of_copy(part.name.clone(), part.context.clone(), outputs))
     }
 
@@ -72,7 +72,7 @@ impl Finder<'_> {
             })?,
         };
         let key = context.file_name().unwrap_or_default().to_owned();
-        let outputs = vec![Output { host: path.to_owned(), source: format!("/p/{name}") }];
+        let outputs = vec![Output { host: path.to_owned(), source: format!("p/{name}") }];
         Ok(Provenance::of_copy(key, context, outputs))
     }
 }

@@ -18,7 +18,7 @@ use crate::util::state_dir::Cache;
 /// ([`Cache::sweep`]).
 const GOES: &[&str] = &["artifacts", "programs", "sources", "store"];
 const RECORDS: &[&str] =
-    &["digests", "kept", "learned", "links", "listings", "macros", "recipes", "steps"];
+    &["digests", "engine-cache", "learned", "links", "listings", "macros", "recipes", "steps"];
 /// How long sizes are not added up again.
 const INTERVAL: Duration = Duration::from_secs(600);
 /// What was used within this time may still be needed by a build that runs.

@@ -1,7 +1,7 @@
 //! Artifacts left in the engine: those that nobody but this tool's units looks for.
 //!
 //! Of a library or a build script's program, a plan brings back only what cargo looks at: what
-//! rustc said, and its dep-info. The engine keeps the rest ([`crate::engine::kept`]) for the units
+//! rustc said, and its dep-info. The engine keeps the rest ([`crate::engine::cache`]) for the units
 //! made from it. In the place of each artifact is a stub that names the step which made it, and
 //! whoever turns out to need the bytes has them fetched
 //! ([`Session::fetch`](crate::build::Session::fetch)).

@@ -197,7 +197,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const AGES: &[(&str, u32)] = &[
     ("artifacts", 30),
     ("digests", 90),
-    ("kept", 30),
+    ("engine-cache", 30),
     ("links", 90),
     ("listings", 30),
     ("macros", 90),
@@ -209,6 +209,7 @@ const AGES: &[(&str, u32)] = &[
     ("sources", 30),
     ("steps", 90),
     ("tmp", 1),
+    ("worker", 30),
 ];
 
 /// Whether a file was written longer ago than that; one that is not there was not.

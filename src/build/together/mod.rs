@@ -2,21 +2,16 @@
 //! batch after the other.
 
 mod batch;
-mod calls;
-mod take;
-mod told;
 
-use std::{collections::HashMap, fs, time::Instant};
+use std::{collections::HashMap, fs};
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use self::{
-    batch::{Batch, End, Ended, Known},
-    calls::{Loss, Taking},
-};
-use super::{FALLBACK, Prepared, SENT, Session, build_id, is_storable, lookup::Found};
+use self::batch::{Batch, End, Ended, Known};
+use super::{FALLBACK, Prepared, Session, is_storable, lookup::Found};
 use crate::{
+    build::call::Call,
     config::jobs::Jobs,
     inputs::{Finder, discovered::Discovered, version_control},
     planning::{
@@ -26,8 +21,8 @@ use crate::{
     },
     step::{
         key::Key,
-        plan,
-        spec::{self, Output, Step},
+        protocol::Wanted,
+        spec::{self, Output},
     },
     store::{
         local::Store,
@@ -37,10 +32,6 @@ use crate::{
     unit::work::{Unit, Work},
     util::disk::OnDisk,
 };
-
-/// How many units can be compiled at the same time at least, as long as there are more than those
-/// of a call: there, a compiler's second thread would be in the way of another one's first.
-const WIDTH: usize = 4;
 
 /// The units of a dry run.
 pub struct Together<'a> {
@@ -57,12 +48,6 @@ pub struct Together<'a> {
     discovered: HashMap<usize, Discovered>,
     /// What build scripts said, by their output folders.
     said: HashMap<String, BuildOutput>,
-    /// Steps as the engine has been told of them, for it to see that two calls mean the same.
-    told: HashMap<Key, Step>,
-    taking: Taking,
-    losses: HashMap<Key, Loss>,
-    /// The number that all calls have in common, and with it the job tokens.
-    number: String,
     jobs: Jobs,
 }
 
@@ -78,7 +63,7 @@ impl<'a> Together<'a> {
         let finder = Finder { cache: &session.cache, records, reader: session.reader() };
         let units = recorder.units()?;
         let schedule = schedule(&units)?;
-        let (known, discovered, said, told, taking, losses) = Default::default();
+        let (known, discovered, said) = Default::default();
         Ok(Self {
             session,
             finder,
@@ -89,10 +74,6 @@ impl<'a> Together<'a> {
             known,
             discovered,
             said,
-            told,
-            taking,
-            losses,
-            number: build_id(),
             jobs,
         })
     }
@@ -113,7 +94,7 @@ impl<'a> Together<'a> {
     }
 
     /// Finds the keys of all units that can be told now, and what the store has of them. Returns
-    /// what people call those that it lacks, by the stages that make them.
+    /// what people call those that it lacks, by their keys.
     pub fn tell(&mut self) -> Vec<(Key, String)> {
         let mut missing = Vec::new();
         while let Some(number) = self.schedule.tellable() {
@@ -145,7 +126,7 @@ impl<'a> Together<'a> {
         let path_map = std::mem::take(&mut prepared.unit.path_map);
         prepared.unit.path_map =
             path_map.with_dry_run_target(self.dry_run_target.clone(), &self.target);
-        let mut found = self.session.find(&mut self.finder, &prepared, None)?;
+        let mut found = self.session.find(&mut self.finder, &prepared)?;
         if !is_storable(&found.step) {
             return Ok(State::Apart);
         }
@@ -153,12 +134,12 @@ impl<'a> Together<'a> {
         if !is_stored {
             // What is sent is copied first, and may have become something else.
             self.finder.reader.copies = true;
-            let copied = self.session.find(&mut self.finder, &prepared, None);
+            let copied = self.session.find(&mut self.finder, &prepared);
             self.finder.reader.copies = false;
             found = copied?;
             is_stored = self.session.store().has(&found.step.key);
         }
-        let is_incremental = !is_stored && found.go_on(self.session, None);
+        let is_incremental = !is_stored && found.go_on(self.session);
         let Found { unit, step, .. } = found;
         let mut names = unit.output_files();
         // As those of a folder: the program of a build script comes before its dep-info.
@@ -215,90 +196,18 @@ impl<'a> Together<'a> {
         Ok(Some(State::Done(key)))
     }
 
-    /// The next units to be built, at most `count`; `None` if nothing can be built now.
-    pub fn next(&mut self, count: usize) -> Result<Option<Batch>> {
-        if let Some(batch) = self.take() {
-            return Ok(Some(batch));
-        }
-        if self.taking.is_at_work() {
-            return Ok(None);
-        }
-        let numbers = self.schedule.next(count);
+    /// All units that can be built now; `None` if there are none.
+    pub fn next(&mut self) -> Option<Batch> {
+        let numbers = self.schedule.missing();
         if numbers.is_empty() {
-            return Ok(None);
+            return None;
         }
-        let lacking = self.lacking(&numbers);
-        // What it is not given now is made again.
-        if !lacking.is_empty() {
-            self.session.supply(&lacking).unwrap_or_else(|error| self.session.slow(SENT, &error));
-        }
-        if self.give_heavy(&numbers) {
-            return self.next(count);
-        }
-        let keys: Vec<Key> =
-            numbers.iter().map(|number| self.known[number].step.key.clone()).collect();
-        let all: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let steps = plan::in_order(&all, |key| self.told_step(key))?;
-        let session = self.session;
-        let [wanted, left] = self.parted(&numbers);
-        let plan = plan::units(&steps, &wanted, &left, session.style());
-        if session.shares_steps() && calls::is_too_long(&plan) {
-            // What running calls make will be kept by the engine, and the units be told in fewer
-            // words.
-            for key in &keys {
-                self.told.remove(key);
-            }
-            if self.schedule.has_calls() {
-                return Ok(None);
-            }
-            if numbers.len() > 1 {
-                return self.next(numbers.len() / 2);
-            }
-        }
-        log::info!(
-            "{} units in {} steps, {} kB",
-            numbers.len(),
-            steps.len(),
-            plan.dockerfile.len() / 1000
-        );
-        let units = self.in_call(numbers);
-        let jobs = self.jobs.number(session.processors());
-        let threads = if self.schedule.is_more_to_come() { jobs.div_ceil(WIDTH) } else { jobs };
-        let variables = session.variables(&self.number, Some((self.jobs, threads)));
-        let cmd = session.engine.build_watched(&plan, variables, jobs);
-        let mounts = steps.iter().flat_map(|step| &step.run.mounts);
-        let kept = mounts.filter(|mount| mount.as_from_engine_cache().is_some()).cloned().collect();
-        Ok(Some(Batch { units, kept, begun: Instant::now(), is_taken: false, cmd }))
-    }
-
-    /// Gives the engine what is heavy and units read. Returns whether some are to be built by
-    /// themselves: what the engine was thought to have, and lost, has to be copied anew.
-    fn give_heavy(&mut self, numbers: &[usize]) -> bool {
-        let steps = || numbers.iter().map(|number| (*number, &self.known[number].step));
-        let heavy = steps().flat_map(|(_, step)| step.heavy());
-        self.session.given(heavy.filter(|(name, _)| !self.is_distrusted(name)));
-        let is_gone =
-            |(name, folder): (&Key, &Utf8PathBuf)| !self.session.kept.has(name) && !folder.exists();
-        let fallback: Vec<usize> = steps()
-            .filter(|(_, step)| step.heavy().any(is_gone))
-            .map(|(number, _)| number)
-            .collect();
-        fallback.iter().for_each(|number| self.schedule.set(*number, State::Apart));
-        !fallback.is_empty()
-    }
-
-    /// The keys of units: of those whose outcomes are to come whole, and of those whose outcomes
-    /// are left in the engine.
-    fn parted(&self, numbers: &[usize]) -> [Vec<&str>; 2] {
-        let is_left = |number: &&usize| self.session.may_leave(&self.units[**number], &self.target);
-        let (left, wanted): (Vec<&usize>, Vec<&usize>) = numbers.iter().partition(is_left);
-        [wanted, left].map(|numbers| {
-            numbers.into_iter().map(|number| self.known[number].step.key.as_str()).collect()
-        })
-    }
-
-    /// Marks missing units as those of a call.
-    fn in_call(&mut self, numbers: Vec<usize>) -> HashMap<Key, Known> {
+        let wanted = |number: &usize| Wanted {
+            key: self.known[number].step.key.clone(),
+            is_deferred: self.session.may_leave(&self.units[*number], &self.target),
+        };
+        let wanted = numbers.iter().map(wanted).collect();
+        let steps = numbers.iter().map(|number| self.known[number].step.clone()).collect();
         let mut units = HashMap::new();
         for number in numbers {
             let known = self.known[&number].clone();
@@ -306,33 +215,19 @@ impl<'a> Together<'a> {
             self.schedule.set(number, State::InCall(key.clone()));
             units.insert(key, known);
         }
-        units
-    }
-
-    /// The units of a call are to be built again.
-    fn set_missing(&mut self, batch: &Batch) {
-        for key in batch.units.keys() {
-            if let Some(number) = self.schedule.find(key) {
-                self.schedule.set(number, State::Missing(key.clone()));
-            }
-        }
+        let call = Call { steps, wanted, jobs: self.jobs };
+        Some(Batch { units, call, target: self.target.clone() })
     }
 
     /// Takes note of a batch's end; returns whether there is any use in going on.
-    pub fn end(&mut self, Ended { batch, ends }: Ended) -> Result<bool> {
-        if batch.is_taken {
-            self.end_taking(&batch, &ends);
-        }
-        let ends = match ends {
-            Ok(ends) => ends,
-            // What is not taken is made.
-            Err(_) if batch.is_taken => return Ok(true),
-            Err(error) if self.has_lost(&batch, &error) => {
-                self.set_missing(&batch);
-                return Ok(true);
+    pub fn end(&mut self, Ended { keys, ends }: Ended) -> Result<bool> {
+        let ends = ends?;
+        // What could not run beside the others, or was made from what failed, is built by itself.
+        for key in keys.iter().filter(|key| !ends.iter().any(|(ended, _)| ended == *key)) {
+            if let Some(number) = self.schedule.find(key) {
+                self.schedule.set(number, State::Apart);
             }
-            Err(error) => return Err(error),
-        };
+        }
         // Dependencies first: what was built from a unit that is to be built again is forgotten
         // with it.
         let numbered =
@@ -414,7 +309,7 @@ fn schedule(units: &[Unit]) -> Result<Schedule> {
         // What is in the place of an artifact is empty.
         let is_whole =
             heard.len() == hears.len() && artifacts.iter().all(|path| makers.contains_key(*path));
-        let number = schedule.add(made_from, heard, unit.is_build_script());
+        let number = schedule.add(made_from, heard);
         if !is_whole {
             schedule.set(number, State::Apart);
         }

@@ -1,0 +1,252 @@
+//! One call of the engine for many steps: what is sent, what turns out to be lacking, and what
+//! comes back.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::{self, BufWriter, PipeReader},
+    time::SystemTime,
+};
+
+use anyhow::{Context, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use tempfile::TempDir;
+
+use super::{Session, build_id, millis_since};
+use crate::{
+    config::jobs::Jobs,
+    engine::{
+        client::Event,
+        worker::{self, pack::Writer},
+    },
+    step::{
+        key::Key,
+        layout::FILES,
+        plan,
+        protocol::{Batch, Wanted},
+        spec::Step,
+    },
+    store::{
+        archive::{self, Archive},
+        local::Store,
+    },
+    unit::path_map::all_sentinels,
+    util::{disk::OnDisk, process},
+};
+
+/// Beside the outcomes: the folder of what the worker reports to its client.
+const REPORT: &str = "report";
+/// In the report: the names of what the worker lacks.
+const LACKING: &str = "lacking";
+/// How often a call is made again with what it lacks. What was sent may have been evicted since.
+const ATTEMPTS: usize = 4;
+
+/// What is to be done in one call.
+pub(super) struct Call {
+    /// Each step comes after those that it is made from.
+    pub steps: Vec<Step>,
+    pub wanted: Vec<Wanted>,
+    pub jobs: Jobs,
+}
+
+impl Call {
+    /// For one step, whose outcome is wanted whole.
+    pub fn of(step: Step) -> Self {
+        let wanted = Wanted { key: step.key.clone(), is_deferred: false };
+        Self { steps: vec![step], wanted: vec![wanted], jobs: Jobs::All }
+    }
+
+    /// The outcomes that it needs and does not make.
+    fn from_outside(&self) -> BTreeSet<&str> {
+        let made: BTreeSet<&str> = self.steps.iter().map(|step| step.key.as_str()).collect();
+        let needed = self.steps.iter().flat_map(Step::made_from);
+        let wanted = self.wanted.iter().map(|wanted| wanted.key.as_str());
+        needed.chain(wanted).filter(|key| !made.contains(key)).collect()
+    }
+
+    /// The names and folders of the packs that it needs.
+    fn packs(&self) -> BTreeMap<&str, &Utf8Path> {
+        let contexts = self.steps.iter().flat_map(|step| &step.contexts);
+        contexts.map(|(name, folder)| (name.as_str(), folder.as_path())).collect()
+    }
+
+    /// The names of the secret variables that its tasks get.
+    fn secrets(&self) -> BTreeSet<String> {
+        let secrets = self.steps.iter().flat_map(|step| &step.task.secrets);
+        secrets.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn batch(&self, id: &str) -> Batch {
+        let jobs = match self.jobs {
+            Jobs::All => 0,
+            Jobs::AtMost(count) => count,
+        };
+        Batch {
+            id: id.to_owned(),
+            jobs,
+            tasks: self.steps.iter().map(|step| step.task.clone()).collect(),
+            wanted: self.wanted.clone(),
+            sentinels: all_sentinels().to_vec(),
+        }
+    }
+
+    /// What it does, for messages: `build …`.
+    fn purpose(&self) -> String {
+        match &self.steps[..] {
+            [step] => format!("build {}", step.task.name),
+            steps => format!("build {} units", steps.len()),
+        }
+    }
+}
+
+/// What the engine is sent.
+struct Given {
+    _temp: TempDir,
+    folder: Utf8PathBuf,
+    /// The names of what is in there, and of what the engine may have all the same.
+    sent: Vec<String>,
+}
+
+impl Session<'_> {
+    /// Has the engine carry out a call, and sends what the engine turns out to lack. `each` gets
+    /// the outcomes, by their keys. `resolve` returns the step of a key, to be made again if
+    /// neither the store nor the engine has its outcome any more.
+    pub(super) fn perform(
+        &self,
+        mut call: Call,
+        resolve: &dyn Fn(&str) -> Option<Step>,
+        mut on_event: impl FnMut(Event),
+        mut each: impl FnMut(&str, File) -> Result<()> + Send,
+    ) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            let given = self.given(&mut call, resolve)?;
+            let lacking = self.perform_once(&call, &given, &mut on_event, &mut each)?;
+            if lacking.is_empty() {
+                return Ok(());
+            }
+            log::info!("{} lacks {}", self.engine.name(), lacking.join(" "));
+            lacking.iter().for_each(|name| self.engine_cache.remove(name));
+        }
+        bail!(
+            "failed to build with {}: it loses what it is sent (hint: is its disk full?)",
+            self.engine.name()
+        )
+    }
+
+    /// A folder with all that the engine is not known to have. A step whose outcome is nowhere is
+    /// added to the call.
+    fn given(&self, call: &mut Call, resolve: &dyn Fn(&str) -> Option<Step>) -> Result<Given> {
+        let temp = self.cache.temp_dir()?;
+        let folder = Utf8PathBuf::from_path_buf(temp.path().to_owned()).ok();
+        let folder = folder.context("the cache folder's name is not UTF-8")?;
+        let (packs, outcomes) = (folder.join("packs"), folder.join("outcomes"));
+        for folder in [&packs, &outcomes] {
+            fs::create_dir(folder).on_disk(folder, || format!("failed to make `{folder}`"))?;
+        }
+        let mut sent = Vec::new();
+        loop {
+            let missing = call
+                .from_outside()
+                .into_iter()
+                .find(|key| !self.engine_cache.has(key) && !sent.iter().any(|sent| sent == key));
+            let Some(key) = missing.map(str::to_owned) else { break };
+            if self.send_outcome(&key, &outcomes)? {
+                sent.push(key);
+            } else if let Some(step) = resolve(&key) {
+                call.steps.insert(0, step);
+            } else {
+                // The engine may have it all the same.
+                sent.push(key);
+            }
+        }
+        for (name, context) in call.packs() {
+            if self.engine_cache.has(name) || !context.exists() {
+                continue;
+            }
+            write_pack(context, &packs.join(name))?;
+            sent.push(name.to_owned());
+        }
+        Ok(Given { _temp: temp, folder, sent })
+    }
+
+    /// Sends an outcome, as a pack in a folder; returns whether the store has it.
+    fn send_outcome(&self, key: &str, outcomes: &Utf8Path) -> Result<bool> {
+        let folder = outcomes.join(format!("{key}-files"));
+        let Some(received) = self.store().get(key, &folder) else { return Ok(false) };
+        received.outcome.write(&folder)?;
+        received.files.replace_folder(&folder.join(FILES))?;
+        write_pack(&folder, &outcomes.join(key))?;
+        // Its folder is temporary, and beside the one that is removed.
+        drop(received);
+        fs::remove_dir_all(&folder).on_disk(&folder, || format!("failed to remove `{folder}`"))?;
+        Ok(true)
+    }
+
+    /// Makes one call; returns the names of what the engine lacks for it.
+    fn perform_once(
+        &self,
+        call: &Call,
+        given: &Given,
+        on_event: &mut impl FnMut(Event),
+        each: &mut (impl FnMut(&str, File) -> Result<()> + Send),
+    ) -> Result<Vec<String>> {
+        let path = given.folder.join("batch");
+        fs::write(&path, call.batch(&build_id()).encode())
+            .on_disk(&path, || format!("failed to write `{path}`"))?;
+        let (source, style) = (worker::source(&self.cache)?, self.style());
+        let plan = plan::batch(&self.image, &source, &given.folder, call.secrets(), style);
+        let (cmd, purpose) = (self.engine.build(&plan, self.variables(call.jobs)), call.purpose());
+        log::debug!("{purpose}\n{cmd}");
+        let (begun, mut watch) = (SystemTime::now(), self.engine.watch());
+        let (mut messages, mut lacking) = (Vec::new(), Vec::new());
+        let receive = |mut archive: PipeReader| {
+            let received = archive::split(&mut archive, |name, file| match name {
+                REPORT => {
+                    lacking.extend(lacking_in(file)?);
+                    Ok(())
+                }
+                key => each(key, file),
+            });
+            // The engine's client would complain of what is no longer read.
+            let _ = io::copy(&mut archive, &mut io::sink());
+            received
+        };
+        let watch = |line: &str| {
+            for event in watch(line) {
+                match event {
+                    Event::Message { text } => messages.push(text),
+                    event => on_event(event),
+                }
+            }
+        };
+        let finished = process::run_watched(&cmd, watch, receive)?;
+        log::info!("{} took {} ms to {purpose}", self.engine.name(), millis_since(begun));
+        log::debug!("{}", finished.stderr);
+        self.engine.check(&finished, &purpose).map_err(|error| match messages.is_empty() {
+            true => error,
+            false => error.context(messages.join("\n")),
+        })?;
+        finished.stdout?;
+        if lacking.is_empty() {
+            given.sent.iter().try_for_each(|name| self.engine_cache.add(name))?;
+        }
+        Ok(lacking)
+    }
+}
+
+/// The names in the worker's report of what it lacks.
+fn lacking_in(report: File) -> Result<Vec<Key>> {
+    let mut files = Archive::new(report).files()?;
+    let names = files.remove(LACKING).unwrap_or_default();
+    Ok(String::from_utf8_lossy(&names).lines().map(str::to_owned).collect())
+}
+
+/// Packs what is in a folder into a file.
+fn write_pack(folder: &Utf8Path, path: &Utf8Path) -> Result<()> {
+    let write = || -> io::Result<()> {
+        let mut pack = Writer::new(BufWriter::new(File::create(path)?));
+        pack.tree(folder.as_std_path(), "")?;
+        pack.finish().map(drop)
+    };
+    write().on_disk(path, || format!("failed to write `{path}`"))
+}
