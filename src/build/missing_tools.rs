@@ -1,4 +1,5 @@
-//! What a failed unit looked for and did not find in its container: a program, a library, or a file.
+//! What a failed unit looked for and did not find in its container: a program, a library, or a
+//! file.
 //!
 //! Source of the texts: rustc and the linkers it calls, the `cc`, `cmake`, `pkg-config`, `bindgen`
 //! and `prost-build` crates, shells, `env` and `make`; of the network's: curl, wget, git, cargo,
