@@ -81,7 +81,7 @@
 //! - **A step succeeds whatever rustc's status is**, so that messages, status and files come back
 //!   whole. The [`step::layout::BUILD_ID`] in an outcome tells whether the step ran in this build
 //!   or was remembered by the engine; a remembered failure is run again.
-//! - **An artifact stays in the engine only where nobody else looks for it** ([`target::left`]). A
+//! - **An artifact stays in the engine only where nobody else looks for it** ([`target::deferred`]). A
 //!   target folder that lasts contains what plain cargo would have put there, for plain cargo,
 //!   rustdoc and editors to use. Whoever wants more of it gets a separate build folder.
 //! - **The key of a step is the key of its outcome** ([`step::key`]). It digests the step and the

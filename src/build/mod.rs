@@ -3,8 +3,8 @@
 
 mod attempts;
 mod call;
+mod deferred;
 pub mod embedded_paths;
-mod left;
 mod lookup;
 pub mod missing_tools;
 mod outcome;
@@ -246,7 +246,8 @@ impl<'a> Session<'a> {
     fn stored(&self, unit: &Unit, key: &str) -> Result<Option<Received>> {
         let begun = SystemTime::now();
         let whole = self.store().get(key, unit.out_dir());
-        let Some(received) = whole.map_or_else(|| self.left(unit, key), |whole| Ok(Some(whole)))?
+        let Some(received) =
+            whole.map_or_else(|| self.deferred(unit, key), |whole| Ok(Some(whole)))?
         else {
             return Ok(None);
         };
@@ -373,7 +374,7 @@ fn target_folder(unit: &Unit) -> Utf8PathBuf {
 fn plan_request(unit: &Unit, is_incremental: bool, env: &Env) -> PlanRequest {
     let target = target_folder(unit);
     let is_worth_a_plan =
-        unit.serves_units() || unit.is_test() || crate::target::left::may_be_in(&target, env);
+        unit.serves_units() || unit.is_test() || crate::target::deferred::may_be_in(&target, env);
     let output = unit.output_paths().into_iter().next().unwrap_or_default();
     PlanRequest { target, output, is_worth_a_plan, is_incremental }
 }

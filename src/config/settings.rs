@@ -55,7 +55,7 @@ pub struct Config {
     /// In bytes.
     pub store_size: u64,
     /// Whether libraries and build scripts of dependencies stay in the engine; see
-    /// [`crate::target::left`].
+    /// [`crate::target::deferred`].
     pub leave: bool,
     /// A file for what each unit's time went to.
     pub timings: Option<String>,

@@ -44,7 +44,7 @@ use crate::{
         recorder::Recorder,
     },
     report::{misspelt, notice, timings::Phase},
-    target::left,
+    target::deferred,
     util::{logging, process},
 };
 
@@ -132,7 +132,7 @@ fn answer(args: &[OsString]) -> Option<String> {
 fn build_folder(words: &[String], env: &Env, config: &Config) -> Option<Utf8PathBuf> {
     let leaves = config.leave && command(words).is_some_and(|command| LEAVING.contains(&command));
     let has_own = env.get(BUILD_DIR).is_some_and(|folder| !folder.is_empty());
-    if leaves && !has_own { left::build_folder(env) } else { None }
+    if leaves && !has_own { deferred::build_folder(env) } else { None }
 }
 
 /// This package's other program.
@@ -232,13 +232,13 @@ impl Planner<'_> {
     ) -> Result<()> {
         let Recorded { session, recorder, _folder } = recorded;
         let jobs = self.jobs(&recorder);
-        if left::is_build_folder(&first.target, self.env) {
+        if deferred::is_build_folder(&first.target, self.env) {
             // As with the rest of the cache, the build is right without it.
-            left::sweep(&session.cache, &first.target)
+            deferred::sweep(&session.cache, &first.target)
                 .unwrap_or_else(|error| log::warn!("{error:#}"));
         }
         let mut together = Together::new(&session, &recorder, first.target, jobs)?;
-        let missing = together.tell();
+        let missing = together.resolve();
         if !together.is_of_use(&first.output) {
             log::info!("not planned: cargo takes for fresh what a plan would make anew");
             return Ok(());
@@ -275,7 +275,7 @@ fn build_all(
         if !together.end(ended)? {
             break;
         }
-        progress.expect(together.tell());
+        progress.expect(together.resolve());
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::{
     snapshot::content::file_digest,
     step::spec::Output,
     store::provenance::Provenance,
-    target::{left, shim::Shim},
+    target::{deferred, shim::Shim},
     util::{digest::digest, disk::OnDisk},
 };
 
@@ -54,7 +54,7 @@ impl Finder<'_> {
         content: &str,
         copy: impl FnOnce(&Utf8Path) -> Result<()>,
     ) -> Result<Provenance> {
-        if left::maker(path).is_some() {
+        if deferred::maker(path).is_some() {
             bail!(
                 "failed to send `{path}`: it was left in the engine (hint: run the command again)"
             );

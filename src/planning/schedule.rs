@@ -16,8 +16,8 @@ pub struct Schedule {
 struct Entry {
     /// What it is made from.
     made_from: Vec<usize>,
-    /// The runs of build scripts that have a say in it.
-    hears: Vec<usize>,
+    /// The runs of build scripts on whose directives it depends.
+    scripts: Vec<usize>,
     state: State,
 }
 
@@ -26,8 +26,10 @@ pub enum State {
     /// Its key is not known.
     Unknown,
     /// It is to be built by itself, and so is all that is made from it.
-    Apart,
+    Fallback,
+    /// The store does not have its outcome.
     Missing(Key),
+    /// A call of the engine is building it.
     InCall(Key),
     /// The store has its outcome.
     Done(Key),
@@ -36,17 +38,17 @@ pub enum State {
 impl State {
     pub fn key(&self) -> Option<&Key> {
         match self {
-            Self::Unknown | Self::Apart => None,
+            Self::Unknown | Self::Fallback => None,
             Self::Missing(key) | Self::InCall(key) | Self::Done(key) => Some(key),
         }
     }
 }
 
 impl Schedule {
-    /// Adds a unit that is made from earlier ones, and in which runs of build scripts have a say;
-    /// returns its number.
-    pub fn add(&mut self, made_from: Vec<usize>, hears: Vec<usize>) -> usize {
-        self.units.push(Entry { made_from, hears, state: State::Unknown });
+    /// Adds a unit that is made from earlier ones and depends on the directives of these runs of
+    /// build scripts; returns its number.
+    pub fn add(&mut self, made_from: Vec<usize>, scripts: Vec<usize>) -> usize {
+        self.units.push(Entry { made_from, scripts, state: State::Unknown });
         self.units.len() - 1
     }
 
@@ -64,9 +66,10 @@ impl Schedule {
     fn all_below(&self, unit: usize) -> HashSet<usize> {
         let (mut below, mut waiting) = (HashSet::new(), vec![unit]);
         while let Some(unit) = waiting.pop() {
-            let Entry { made_from, hears, .. } = &self.units[unit];
-            waiting
-                .extend(made_from.iter().chain(hears).copied().filter(|unit| below.insert(*unit)));
+            let Entry { made_from, scripts, .. } = &self.units[unit];
+            waiting.extend(
+                made_from.iter().chain(scripts).copied().filter(|unit| below.insert(*unit)),
+            );
         }
         below
     }
@@ -76,14 +79,14 @@ impl Schedule {
         self.units.iter().position(|unit| unit.state.key().is_some_and(|known| known == key))
     }
 
-    /// The first unit whose key can be told now.
-    pub fn tellable(&self) -> Option<usize> {
-        let is_tellable = |entry: &Entry| {
+    /// The first unit whose key can be found now.
+    pub fn resolvable(&self) -> Option<usize> {
+        let is_resolvable = |entry: &Entry| {
             entry.state == State::Unknown
                 && entry.made_from.iter().all(|below| self.state(*below).key().is_some())
-                && entry.hears.iter().all(|script| matches!(self.state(*script), State::Done(_)))
+                && entry.scripts.iter().all(|script| matches!(self.state(*script), State::Done(_)))
         };
-        self.units.iter().position(is_tellable)
+        self.units.iter().position(is_resolvable)
     }
 
     pub fn set(&mut self, unit: usize, state: State) {
@@ -102,7 +105,7 @@ impl Schedule {
     pub fn with_dependents(&self, unit: usize) -> HashSet<usize> {
         let mut all = HashSet::from([unit]);
         for (number, entry) in self.units.iter().enumerate().skip(unit) {
-            if entry.made_from.iter().chain(&entry.hears).any(|below| all.contains(below)) {
+            if entry.made_from.iter().chain(&entry.scripts).any(|below| all.contains(below)) {
                 all.insert(number);
             }
         }
@@ -121,7 +124,7 @@ impl Schedule {
         for entry in &self.units {
             let name = match entry.state {
                 State::Unknown => "unknown",
-                State::Apart => "apart",
+                State::Fallback => "by themselves",
                 State::Missing(_) => "missing",
                 State::InCall(_) => "in a call",
                 State::Done(_) => "done",
@@ -152,7 +155,7 @@ mod tests {
     }
 
     fn tell(schedule: &mut Schedule) {
-        while let Some(unit) = schedule.tellable() {
+        while let Some(unit) = schedule.resolvable() {
             schedule.set(unit, State::Missing(format!("k{unit}")));
         }
     }
@@ -189,9 +192,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_made_from_what_is_built_apart() {
+    fn nothing_is_made_from_what_is_built_by_itself() {
         let mut schedule = schedule();
-        schedule.set(1, State::Apart);
+        schedule.set(1, State::Fallback);
         tell(&mut schedule);
         assert_eq!(schedule.missing(), [0]);
     }

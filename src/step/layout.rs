@@ -17,7 +17,7 @@ pub const STDERR: &str = "stderr";
 pub const STATUS: &str = "status";
 /// In an outcome: the number of the call in which it was made.
 pub const BUILD_ID: &str = "nonce";
-/// In an outcome: exists if the files stayed in the engine; see [`crate::target::left`].
-pub const LEFT: &str = "left";
+/// In an outcome: exists if the files stayed in the engine; see [`crate::target::deferred`].
+pub const DEFERRED: &str = "left";
 /// In an outcome: exists if a build script called git.
 pub const CALLED_GIT: &str = "git";

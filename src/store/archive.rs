@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use camino::Utf8Path;
 
 use crate::{
-    step::layout::{BUILD_ID, CALLED_GIT, FILES, LEFT, STATUS, STDERR, STDOUT},
+    step::layout::{BUILD_ID, CALLED_GIT, DEFERRED, FILES, STATUS, STDERR, STDOUT},
     store::staging::{Unpacked, beside},
     util::disk::{self, OnDisk},
 };
@@ -34,7 +34,7 @@ pub struct Outcome {
     /// Whether it called git, as far as it is a build script.
     pub called_git: bool,
     /// Whether its artifacts stayed in the engine.
-    pub is_left: bool,
+    pub is_deferred: bool,
 }
 
 impl Outcome {
@@ -139,7 +139,8 @@ impl<R: Read> Archive<R> {
                 entry.read_to_end(said.entry(path).or_default()).context(DAMAGED)?;
             }
         }
-        let (called_git, is_left) = (said.contains_key(CALLED_GIT), said.contains_key(LEFT));
+        let (called_git, is_deferred) =
+            (said.contains_key(CALLED_GIT), said.contains_key(DEFERRED));
         let mut said =
             |name: &str| said.remove(name).with_context(|| format!("{DAMAGED}: no `{name}` in it"));
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
@@ -152,7 +153,7 @@ impl<R: Read> Archive<R> {
             stderr: said(STDERR)?,
             build_id: text(said(BUILD_ID)?),
             called_git,
-            is_left,
+            is_deferred,
         })
     }
 }

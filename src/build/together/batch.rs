@@ -22,7 +22,7 @@ use crate::{
     report::timings::Phase,
     step::{key::Key, spec::Step},
     store::{archive::Archive, local::Store, provenance::ProvenanceRecords},
-    target::left,
+    target::deferred,
     unit::work::Unit,
 };
 
@@ -106,7 +106,7 @@ impl Session<'_> {
             return Ok(End::ReadsMore(more));
         }
         if has_succeeded {
-            let name = if outcome.is_left { left::stored_as(key) } else { key.to_owned() };
+            let name = if outcome.is_deferred { deferred::stored_as(key) } else { key.to_owned() };
             self.store().put(&name, &mut archive)?;
             let baked = baked::variables(unit, &dep_info, &self.homes.cargo);
             let is_known = unit.is_build_script() || baked.is_subset(&prepared.discovered.baked);

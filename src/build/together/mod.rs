@@ -40,14 +40,14 @@ pub struct Together<'a> {
     /// The target folder of the real run, for which the dry run's stands.
     target: Utf8PathBuf,
     dry_run_target: Utf8PathBuf,
-    /// As cargo told them, with placeholders.
+    /// As cargo called for them in the dry run, with placeholders.
     units: Vec<Unit>,
     schedule: Schedule,
     known: HashMap<usize, Known>,
-    /// What units of this plan were seen to read, to be remembered once they are built with it.
+    /// The discovered inputs of units, to be remembered once the units are built with them.
     discovered: HashMap<usize, Discovered>,
-    /// What build scripts said, by their output folders.
-    said: HashMap<String, BuildOutput>,
+    /// What build scripts printed, by their output folders.
+    build_outputs: HashMap<String, BuildOutput>,
     jobs: Jobs,
 }
 
@@ -63,7 +63,7 @@ impl<'a> Together<'a> {
         let finder = Finder { cache: &session.cache, records, reader: session.reader() };
         let units = recorder.units()?;
         let schedule = schedule(&units)?;
-        let (known, discovered, said) = Default::default();
+        let (known, discovered, build_outputs) = Default::default();
         Ok(Self {
             session,
             finder,
@@ -73,14 +73,14 @@ impl<'a> Together<'a> {
             schedule,
             known,
             discovered,
-            said,
+            build_outputs,
             jobs,
         })
     }
 
-    /// Whether a plan is of use to the unit that writes to `output` in the real run: not where
-    /// cargo takes for fresh what the plan would make anew, unless that was left in an engine which
-    /// does not have it.
+    /// Whether a plan is of use to the unit that writes to `output` in the real run. It is not where
+    /// the plan would make anew what cargo takes for fresh, unless that stayed in an engine which no
+    /// longer has it.
     pub fn is_of_use(&self, output: &Utf8Path) -> bool {
         let Ok(output) = output.strip_prefix(&self.target) else { return true };
         let output = self.dry_run_target.join(output);
@@ -90,17 +90,17 @@ impl<'a> Together<'a> {
         };
         let lacking = self.schedule.lacking_below(number);
         lacking.is_empty()
-            || lacking.iter().any(|unit| self.session.may_leave(&self.units[*unit], &self.target))
+            || lacking.iter().any(|unit| self.session.may_defer(&self.units[*unit], &self.target))
     }
 
-    /// Finds the keys of all units that can be told now, and what the store has of them. Returns
-    /// what people call those that it lacks, by their keys.
-    pub fn tell(&mut self) -> Vec<(Key, String)> {
+    /// Finds the keys of all units that can be found now, and what the store has of them. Returns
+    /// the names of the units that it lacks, by their keys.
+    pub fn resolve(&mut self) -> Vec<(Key, String)> {
         let mut missing = Vec::new();
-        while let Some(number) = self.schedule.tellable() {
-            let state = self.told_state(number).unwrap_or_else(|error| {
+        while let Some(number) = self.schedule.resolvable() {
+            let state = self.resolved_state(number).unwrap_or_else(|error| {
                 self.session.slow(FALLBACK, &error);
-                State::Apart
+                State::Fallback
             });
             if let State::Missing(key) = &state {
                 missing.push((key.clone(), self.known[&number].prepared.unit.name()));
@@ -111,13 +111,13 @@ impl<'a> Together<'a> {
         missing
     }
 
-    fn told_state(&mut self, number: usize) -> Result<State> {
+    fn resolved_state(&mut self, number: usize) -> Result<State> {
         let mut unit = self.units[number].clone();
         let config = self.session.config;
         if unit.is_build_script() && config.has_local_script(unit.package_name()) {
-            return Ok(State::Apart);
+            return Ok(State::Fallback);
         }
-        directives::fill(&mut unit, |script| self.said.get(script));
+        directives::fill(&mut unit, |script| self.build_outputs.get(script));
         let mut prepared = self.session.prepare(unit)?;
         if let Some(discovered) = self.discovered.get(&number) {
             prepared.discovered.clone_from(discovered);
@@ -128,7 +128,7 @@ impl<'a> Together<'a> {
             path_map.with_dry_run_target(self.dry_run_target.clone(), &self.target);
         let mut found = self.session.find(&mut self.finder, &prepared)?;
         if !is_storable(&found.step) {
-            return Ok(State::Apart);
+            return Ok(State::Fallback);
         }
         let mut is_stored = self.session.store().has(&found.step.key);
         if !is_stored {
@@ -147,7 +147,7 @@ impl<'a> Together<'a> {
         let outputs = spec::outputs(&unit, &names);
         let key = step.key.clone();
         let is_done = is_stored
-            || self.session.has_left(&unit, &self.target, &key)
+            || self.session.has_deferred(&unit, &self.target, &key)
             || is_incremental
                 && (self.session.store().has(&key) || self.is_in_place(&key, &unit, &outputs));
         self.finder.records.save(Provenance::of_step(&step, outputs))?;
@@ -169,8 +169,8 @@ impl<'a> Together<'a> {
         outputs.iter().all(|output| made_by(&unit.path_map.real_path(&output.host)))
     }
 
-    /// The state of a unit whose outcome the store has: what a script said is heard. `None` if the
-    /// store does not have it after all.
+    /// The state of a unit whose outcome the store has. What a build script printed is noted for the
+    /// units that depend on it. `None` if the store does not have the outcome after all.
     fn stored(&mut self, number: usize, key: Key) -> Result<Option<State>> {
         if let Some(discovered) = self.discovered.get(&number) {
             self.session.cache.write(&self.known[&number].prepared.discovered_name, discovered)?;
@@ -180,19 +180,22 @@ impl<'a> Together<'a> {
         };
         let Some(outcome) = self.session.store().outcome(&key) else { return Ok(None) };
         if version_control::is_missed(&self.units[number], &outcome, &self.session.homes) {
-            return Ok(Some(State::Apart));
+            return Ok(Some(State::Fallback));
         }
         let stdout = self.known[&number].prepared.unit.path_map.to_host(&outcome.stdout);
-        let Some(said) = BuildOutput::of(&stdout, out_dir) else { return Ok(Some(State::Apart)) };
+        let Some(output) = BuildOutput::of(&stdout, out_dir) else {
+            return Ok(Some(State::Fallback));
+        };
         // A unit that searches them finds the folder that its inputs are in, which is no longer the
         // one it was.
-        said.own_folders()
+        output
+            .own_folders()
             .try_for_each(fs::create_dir_all)
             .on_disk(out_dir, || format!("failed to make folders in `{out_dir}`"))?;
         if let Some(provenance) = self.finder.records.get(&key).cloned() {
             self.finder.records.save(provenance)?;
         }
-        self.said.insert(out_dir.to_string(), said);
+        self.build_outputs.insert(out_dir.to_string(), output);
         Ok(Some(State::Done(key)))
     }
 
@@ -204,7 +207,7 @@ impl<'a> Together<'a> {
         }
         let wanted = |number: &usize| Wanted {
             key: self.known[number].step.key.clone(),
-            is_deferred: self.session.may_leave(&self.units[*number], &self.target),
+            is_deferred: self.session.may_defer(&self.units[*number], &self.target),
         };
         let wanted = numbers.iter().map(wanted).collect();
         let steps = numbers.iter().map(|number| self.known[number].step.clone()).collect();
@@ -225,7 +228,7 @@ impl<'a> Together<'a> {
         // What could not run beside the others, or was made from what failed, is built by itself.
         for key in keys.iter().filter(|key| !ends.iter().any(|(ended, _)| ended == *key)) {
             if let Some(number) = self.schedule.find(key) {
-                self.schedule.set(number, State::Apart);
+                self.schedule.set(number, State::Fallback);
             }
         }
         // Dependencies first: what was built from a unit that is to be built again is forgotten
@@ -242,7 +245,7 @@ impl<'a> Together<'a> {
             match end {
                 End::Stored => {
                     // What went as soon as it came would only be built again and again.
-                    let state = self.stored(number, key)?.unwrap_or(State::Apart);
+                    let state = self.stored(number, key)?.unwrap_or(State::Fallback);
                     self.schedule.set(number, state);
                 }
                 End::ReadsMore(more) => {
@@ -254,14 +257,13 @@ impl<'a> Together<'a> {
                     if self.runs_code_of(number) {
                         self.schedule.forget(number);
                     } else {
-                        let state = self.stored(number, key)?.unwrap_or(State::Apart);
+                        let state = self.stored(number, key)?.unwrap_or(State::Fallback);
                         self.schedule.set(number, state);
                     }
                 }
                 End::Failed if self.schedule.lacking_below(number).is_empty() => goes_on = false,
-                // A unit below it, in another call that still runs, may be to blame, and will be
-                // built again.
-                End::Failed => self.schedule.set(number, State::Apart),
+                // A unit below it may be to blame, which will be built again.
+                End::Failed => self.schedule.set(number, State::Fallback),
             }
         }
         Ok(goes_on)
@@ -287,7 +289,7 @@ impl Together<'_> {
     }
 }
 
-/// Which units are made from which, and which hear of which build scripts.
+/// Which units are made from which, and which depend on the directives of which build scripts.
 fn schedule(units: &[Unit]) -> Result<Schedule> {
     let mut makers: HashMap<Utf8PathBuf, usize> = HashMap::new();
     let mut schedule = Schedule::default();
@@ -303,15 +305,15 @@ fn schedule(units: &[Unit]) -> Result<Schedule> {
         let artifacts: Vec<&Utf8Path> = unit.artifacts().collect();
         let inputs = inputs.iter().map(Utf8PathBuf::as_path).chain(artifacts.iter().copied());
         let made_from = inputs.filter_map(|path| makers.get(path).copied()).collect();
-        let hears = directives::scripts(unit);
-        let heard: Vec<usize> =
-            hears.iter().filter_map(|script| makers.get(Utf8Path::new(script)).copied()).collect();
+        let scripts = directives::scripts(unit);
+        let makers_of = scripts.iter().map(|script| makers.get(Utf8Path::new(script)).copied());
+        let runs: Vec<usize> = makers_of.flatten().collect();
         // What is in the place of an artifact is empty.
         let is_whole =
-            heard.len() == hears.len() && artifacts.iter().all(|path| makers.contains_key(*path));
-        let number = schedule.add(made_from, heard);
+            runs.len() == scripts.len() && artifacts.iter().all(|path| makers.contains_key(*path));
+        let number = schedule.add(made_from, runs);
         if !is_whole {
-            schedule.set(number, State::Apart);
+            schedule.set(number, State::Fallback);
         }
         makers.extend(unit.output_paths().into_iter().map(|path| (path, number)));
     }

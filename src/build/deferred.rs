@@ -1,4 +1,4 @@
-//! Artifacts that were left in the engine: stubs for them, and the way back.
+//! Artifacts that stayed in the engine: stubs in their place, and how they are fetched.
 
 use std::fs::{self, File};
 
@@ -16,66 +16,59 @@ use crate::{
         provenance::ProvenanceRecords,
     },
     target::{
-        left,
+        deferred,
         shim::{self, Shim},
     },
-    unit::{
-        target_dir,
-        work::{Unit, Work},
-    },
+    unit::{target_dir, work::Unit},
 };
 
 impl Session<'_> {
     /// Whether what a unit makes for a target or build folder may stay in the engine. From a build
     /// folder, cargo links what the user asked for, or may ask for, to the target folder.
-    pub(super) fn may_leave(&self, unit: &Unit, target: &Utf8Path) -> bool {
+    pub(super) fn may_defer(&self, unit: &Unit, target: &Utf8Path) -> bool {
         let is_asked_for = unit.env.contains_key("CARGO_PRIMARY_PACKAGE");
         let is_dependency = !is_asked_for && target_dir::is_dependency(unit, &self.homes.cargo);
-        let may_leave = left::is_passing(target, self.env)
-            || left::is_build_folder(target, self.env) && is_dependency;
-        left::may_be(unit) && may_leave
+        let may_defer = deferred::is_passing(target, self.env)
+            || deferred::is_build_folder(target, self.env) && is_dependency;
+        deferred::may_be(unit) && may_defer
     }
 
-    /// Whether the engine keeps the artifacts of such a unit, and the store has the rest.
-    pub(super) fn has_left(&self, unit: &Unit, target: &Utf8Path, key: &str) -> bool {
-        self.may_leave(unit, target)
+    /// Whether the engine has the artifacts of such a unit, and the store has the rest.
+    pub(super) fn has_deferred(&self, unit: &Unit, target: &Utf8Path, key: &str) -> bool {
+        self.may_defer(unit, target)
             && self.engine_cache.has(key)
-            && self.store().has(&left::stored_as(key))
+            && self.store().has(&deferred::stored_as(key))
     }
 
-    /// What the store has of a unit with this key whose artifacts the engine keeps, with stubs
-    /// for them.
-    pub(super) fn left(&self, unit: &Unit, key: &str) -> Result<Option<Received>> {
-        let is_left = self.has_left(unit, &target_folder(unit), key);
-        let received =
-            is_left.then(|| self.store().get(&left::stored_as(key), unit.out_dir())).flatten();
+    /// What the store has of a unit with this key whose artifacts the engine has, with stubs for
+    /// them.
+    pub(super) fn deferred(&self, unit: &Unit, key: &str) -> Result<Option<Received>> {
+        let is_deferred = self.has_deferred(unit, &target_folder(unit), key);
+        let received = is_deferred
+            .then(|| self.store().get(&deferred::stored_as(key), unit.out_dir()))
+            .flatten();
         if let Some(received) = &received {
-            left::put_stubs(unit, key, &received.files.root)?;
+            deferred::put_stubs(unit, key, &received.files.root)?;
         }
         Ok(received)
     }
 
-    /// Brings the artifacts of steps that a unit is to be sent and for which there are only
-    /// stubs.
-    pub fn fetch_for(&self, unit: &Unit, is_sent: impl Fn(&Key) -> bool) -> Result<()> {
-        let folders = match &unit.work {
-            Work::Compile { args, .. } => args.crate_folders(&unit.cwd),
-            Work::BuildScript { program, .. } => {
-                shim::compiled(program)?.parent().map(Into::into).into_iter().collect()
-            }
-        };
-        self.fetch(target_folder(unit), &folders, is_sent)
+    /// Fetches the program of the build script that a unit runs. `compiled` is where rustc wrote it,
+    /// and `key` is that of the step which made it.
+    pub fn fetch_program(&self, unit: &Unit, compiled: &Utf8Path, key: &Key) -> Result<()> {
+        let folder: Vec<Utf8PathBuf> = compiled.parent().map(Into::into).into_iter().collect();
+        self.fetch(target_folder(unit), &folder, |maker| maker == key)
     }
 
-    /// Brings the artifacts of steps that are wanted and for which there are stubs in these
-    /// folders of a target folder.
+    /// Fetches the artifacts of the steps that are wanted and have stubs in these folders of a
+    /// target folder.
     pub fn fetch(
         &self,
         target: Utf8PathBuf,
         folders: &[Utf8PathBuf],
         is_wanted: impl Fn(&Key) -> bool,
     ) -> Result<()> {
-        if !left::may_be_in(&target, self.env) {
+        if !deferred::may_be_in(&target, self.env) {
             return Ok(());
         }
         // Units that are built at the same time need the same.
@@ -85,7 +78,7 @@ impl Session<'_> {
             let entries =
                 folder.read_dir_utf8().with_context(|| format!("failed to read `{folder}`"))?;
             let paths = entries.flatten().map(camino::Utf8DirEntry::into_path);
-            let makers = paths.filter_map(|path| left::maker(&path)).filter(&is_wanted);
+            let makers = paths.filter_map(|path| deferred::maker(&path)).filter(&is_wanted);
             wanted.extend(makers.map(|key| (key, folder.as_path())));
         }
         wanted.sort();
@@ -94,6 +87,7 @@ impl Session<'_> {
             return Ok(());
         }
         let known = ProvenanceRecords::new(&self.cache, target.clone());
+        // A step is made again if the engine evicted its outcome.
         let whole = |(key, _): &(Key, &Utf8Path)| Wanted { key: key.clone(), is_deferred: false };
         let call =
             Call { steps: vec![], wanted: wanted.iter().map(whole).collect(), jobs: Jobs::All };
@@ -126,7 +120,7 @@ fn replace_stubs(
     }
     for name in received.files.names()? {
         let (from, to) = (received.files.root.join(&name), folder.join(&name));
-        if left::maker(&to).is_some() {
+        if deferred::maker(&to).is_some() {
             if Shim::open(&to)?.is_some() {
                 shim::wrap_program(&from, &to)?;
             }
