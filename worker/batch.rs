@@ -2,22 +2,24 @@
 
 use std::{
     fs::{self, File},
-    io::{Read, Write},
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    io::Write,
+    os::fd::{AsFd, AsRawFd},
     path::{Path, PathBuf},
     sync::{Condvar, Mutex, MutexGuard},
     thread,
 };
 
 use crate::{
-    landlock::{self, Abi, Place, Ruleset},
+    landlock::Abi,
     outcome::{self, Gathered},
     problem::{Explain, Result},
     process::{Ended, FIRST_GROUP, Slot, bakes_in_temporary},
     protocol::{Batch, Kind, Source, Task},
+    rules::Rules,
     schedule::{Schedule, needs},
     store::Store,
     sys,
+    tokens::Tokens,
     view::{Trouble, View},
 };
 
@@ -33,12 +35,12 @@ pub struct Folders {
     pub outcomes: PathBuf,
 }
 
-/// The folder of what is said to the client, beside outcomes.
+/// Beside the outcomes: the folder of what is reported to the client.
 const REPORT: &str = "report";
-/// In there: the names of what the client is to send, before anything can run.
+/// In the report: the names of what the client is to send, before anything can run.
 const LACKING: &str = "lacking";
-/// In there: the keys of tasks that cannot run beside the others, and why.
-const APART: &str = "apart";
+/// In the report: the keys of tasks that cannot run beside the others, and why.
+const FALLBACK: &str = "apart";
 
 /// Runs the batch that the client gave.
 pub fn run(folders: &Folders) -> Result<()> {
@@ -47,7 +49,7 @@ pub fn run(folders: &Folders) -> Result<()> {
         fs::read_to_string(&path).explain(|| format!("failed to read `{}`", path.display()))?;
     let batch = Batch::decode(&text).explain(|| "failed to read the batch".to_owned())?;
     let store = Store::open(&folders.store, &batch.id)?;
-    take_in(folders, &store)?;
+    receive(folders, &store)?;
     let report = Report::new(folders)?;
     link_git(folders)?;
     let lacking = lacking(&batch, &store);
@@ -74,8 +76,8 @@ fn link_git(folders: &Folders) -> Result<()> {
     }
 }
 
-/// Keeps what the client sent.
-fn take_in(folders: &Folders, store: &Store) -> Result<()> {
+/// Stores what the client sent.
+fn receive(folders: &Folders, store: &Store) -> Result<()> {
     for (kind, is_pack) in [("packs", true), ("outcomes", false)] {
         let folder = folders.given.join(kind);
         let Ok(entries) = fs::read_dir(&folder) else { continue };
@@ -84,16 +86,17 @@ fn take_in(folders: &Folders, store: &Store) -> Result<()> {
             let name =
                 entry.file_name().into_string().map_err(|name| format!("{name:?} is no name"))?;
             if is_pack {
-                store.take_pack(&entry.path(), &name)?;
+                store.add_pack(&entry.path(), &name)?;
             } else {
-                store.take_outcome(&entry.path(), &name)?;
+                store.add_outcome(&entry.path(), &name)?;
             }
         }
     }
     Ok(())
 }
 
-/// What tasks that are to run are made from, and neither the store nor another task has.
+/// The names of what the tasks that are to run are made from, as far as neither the store nor
+/// another task has it.
 fn lacking(batch: &Batch, store: &Store) -> Vec<String> {
     let is_made = |key: &str| batch.tasks.iter().any(|task| task.key == key);
     let mut lacking: Vec<String> = Vec::new();
@@ -153,49 +156,6 @@ struct State {
     schedule: Schedule,
     running: usize,
     problem: Option<String>,
-}
-
-/// What the kernel holds tasks to, as far as it is the same for all.
-struct Rules {
-    abi: Abi,
-    readable: Vec<Place>,
-    devices: Vec<Place>,
-}
-
-/// A process for each token: those of the tasks, and the threads of compilers that look for more of them in a pipe.
-struct Tokens {
-    reading: OwnedFd,
-    writing: OwnedFd,
-    count: usize,
-}
-
-impl Tokens {
-    fn new(count: usize) -> Result<Self> {
-        let (reading, writing) = sys::pipe(true).explain(|| "failed to make a pipe".to_owned())?;
-        let tokens = Self { reading, writing, count };
-        tokens.give(count);
-        Ok(tokens)
-    }
-
-    fn give(&self, count: usize) {
-        // The pipe holds far more than there are processors.
-        if let Ok(fd) = self.writing.try_clone() {
-            let _ = File::from(fd).write_all(&vec![b'+'; count]);
-        }
-    }
-
-    fn take(&self) -> bool {
-        let mut token = [0];
-        self.reading
-            .try_clone()
-            .is_ok_and(|fd| File::from(fd).read(&mut token).is_ok_and(|count| count == 1))
-    }
-
-    /// All of them again, once none can be anywhere else: whoever was killed took some along.
-    fn reset(&self) {
-        while self.take() {}
-        self.give(self.count);
-    }
 }
 
 impl<'a> Run<'a> {
@@ -273,7 +233,7 @@ impl<'a> Run<'a> {
             if state.running == 0 {
                 self.tokens.reset();
             }
-            if self.tokens.take() {
+            if self.tokens.acquire() {
                 state.running += 1;
                 return state.schedule.next();
             }
@@ -288,12 +248,13 @@ impl<'a> Run<'a> {
         let task = &self.batch.tasks[number];
         if self.store.has_outcome(&task.key) {
             println!("rustcbuildx stored {}", task.key);
-            return self.take_stored(task);
+            return self.restore(task);
         }
         match self.view.prepare(task) {
             Ok(()) => {}
             Err(Trouble::Conflict(path)) => {
-                self.report.add(APART, &format!("{} something else is at `{path}`", task.key))?;
+                self.report
+                    .add(FALLBACK, &format!("{} something else is at `{path}`", task.key))?;
                 return Ok(false);
             }
             Err(Trouble::Failed(why)) => {
@@ -318,10 +279,12 @@ impl<'a> Run<'a> {
         slot.clean()?;
         let state = self.open_outputs(task, slot)?;
         let lent = self.view.lend(task, slot.user)?;
+        // Nobody else is here to share folders for temporary files with.
+        let is_alone = self.batch.tasks.len() == 1;
         let rules = self
             .rules
             .as_ref()
-            .map(|rules| rules.of(self, task, slot, state.as_deref(), is_plain))
+            .map(|rules| rules.of(&self.view, task, slot, state.as_deref(), is_plain || is_alone))
             .transpose()?;
         let groups =
             self.view.made_here(task).into_iter().map(group_of).collect::<Result<Vec<_>>>()?;
@@ -333,14 +296,15 @@ impl<'a> Run<'a> {
         ended
     }
 
-    /// Whether a path in the store got into what a task said or wrote: to tell where its links lead is not plain cargo's answer.
+    /// Whether a path in the store got into what a task printed or wrote. To print where its links
+    /// lead is not plain cargo's answer.
     fn tells_of_store(&self, task: &Task, ended: &Ended) -> Result<bool> {
         let store = [self.folders.store.to_string_lossy().into_owned()];
         let says = |said: &[u8]| outcome::file_holds(said, &store).unwrap_or(false);
         if says(&ended.stdout) || says(&ended.stderr) {
             return Ok(true);
         }
-        // Of crates, nothing but what is said can tell.
+        // Of crates, only what is printed can tell.
         Ok(self.view.has_linked_sources(task)
             && outcome::holds_sentinel(Path::new(&task.out), &store)
                 .explain(|| format!("failed to read `{}`", task.out))?)
@@ -394,7 +358,7 @@ impl<'a> Run<'a> {
             }
         };
         if ended.status == 0 {
-            outcome::keep(self.store, task, ended, &made, &self.batch.id)?;
+            outcome::save(self.store, task, ended, &made, &self.batch.id)?;
             return Ok(true);
         }
         outcome::hand_over_failure(
@@ -408,10 +372,10 @@ impl<'a> Run<'a> {
     }
 
     /// Puts what the store has of a task where others look for it.
-    fn take_stored(&self, task: &Task) -> Result<bool> {
+    fn restore(&self, task: &Task) -> Result<bool> {
         crate::view::make_folder(Path::new(&task.out))?;
         let files = self.store.outcome(&task.key).join(crate::store::FILES);
-        let take = || -> std::io::Result<()> {
+        let restore = || -> std::io::Result<()> {
             if task.kind == Kind::Script {
                 fs::remove_dir(&task.out)?;
                 return crate::store::copy_tree(&files, Path::new(&task.out));
@@ -427,11 +391,12 @@ impl<'a> Run<'a> {
             }
             Ok(())
         };
-        take().explain(|| format!("failed to put what is stored of {} in place", task.name))?;
+        restore().explain(|| format!("failed to put what is stored of {} in place", task.name))?;
         Ok(true)
     }
 
-    /// Lets a task write to its output folder, and to what outlives it, which is returned.
+    /// Lets a task write to its output folder, and to the folder that outlives it; returns the
+    /// latter.
     fn open_outputs(&self, task: &Task, slot: &Slot) -> Result<Option<PathBuf>> {
         let out = Path::new(&task.out);
         let open = || -> std::io::Result<()> {
@@ -486,63 +451,4 @@ fn group_of(number: usize) -> Result<u32> {
     number
         .map(|number| FIRST_GROUP + number)
         .ok_or_else(|| "there are too many tasks in the batch".to_owned())
-}
-
-impl Rules {
-    fn new(abi: Abi, view: &View<'_>) -> Result<Self> {
-        let open = |path: &PathBuf| Place::open(path).ok();
-        let readable: Vec<PathBuf> = view
-            .of_image()
-            .into_iter()
-            .chain(["/proc", "/sys", "/rustcbuildx/bin"].map(PathBuf::from))
-            .collect();
-        let devices = ["null", "zero", "full", "random", "urandom", "tty", "fd"];
-        let devices: Vec<PathBuf> =
-            devices.iter().map(|name| Path::new("/dev").join(name)).collect();
-        Ok(Self {
-            abi,
-            readable: readable.iter().filter_map(open).collect(),
-            devices: devices.iter().filter_map(open).collect(),
-        })
-    }
-
-    /// What one task may read and write.
-    fn of(
-        &self,
-        run: &Run<'_>,
-        task: &Task,
-        slot: &Slot,
-        state: Option<&Path>,
-        is_plain: bool,
-    ) -> Result<Ruleset> {
-        let build = || -> std::io::Result<Ruleset> {
-            let rules = Ruleset::new(self.abi)?;
-            self.readable.iter().try_for_each(|place| rules.allow(place, landlock::READ))?;
-            self.devices.iter().try_for_each(|place| rules.allow(place, landlock::WRITE))?;
-            for path in run.view.readable(task) {
-                rules.allow(&Place::open(&path)?, landlock::READ)?;
-            }
-            let written = task
-                .inputs
-                .iter()
-                .filter(|input| input.is_writable)
-                .map(|input| PathBuf::from(&input.target));
-            let written = written
-                .chain([PathBuf::from(&task.out), slot.private()])
-                .chain(state.map(Path::to_owned));
-            for path in written {
-                rules.allow(&Place::open(&path)?, landlock::WRITE)?;
-            }
-            if is_plain || run.batch.tasks.len() == 1 {
-                // Nobody else is here, or there is no other place for temporary files.
-                for path in ["/tmp", "/var/tmp", "/dev/shm"] {
-                    if let Ok(place) = Place::open(Path::new(path)) {
-                        rules.allow(&place, landlock::WRITE)?;
-                    }
-                }
-            }
-            Ok(rules)
-        };
-        build().explain(|| format!("failed to say what {} may read", task.name))
-    }
 }

@@ -1,6 +1,8 @@
-//! Which files a process may touch, as the kernel's Landlock holds it to: for good, and all that it starts.
+//! Which files a process may touch, by the kernel's Landlock: it holds the process to them for
+//! good, and all that the process starts.
 //!
-//! Source: the kernel's `Documentation/userspace-api/landlock.rst` and `include/uapi/linux/landlock.h`.
+//! Source: the kernel's `Documentation/userspace-api/landlock.rst` and
+//! `include/uapi/linux/landlock.h`.
 
 use std::{
     fs::{File, OpenOptions},
@@ -69,12 +71,12 @@ struct PathBeneath {
 }
 
 /// A file or folder, opened so that it can be named in rules.
-pub struct Place {
+pub struct OpenPath {
     file: File,
     is_folder: bool,
 }
 
-impl Place {
+impl OpenPath {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).custom_flags(O_PATH | O_CLOEXEC).open(path)?;
         let is_folder = file.metadata()?.is_dir();
@@ -104,7 +106,7 @@ impl Ruleset {
     }
 
     /// Allows something of a file, or of all that is in a folder.
-    pub fn allow(&self, place: &Place, access: u64) -> io::Result<()> {
+    pub fn allow(&self, place: &OpenPath, access: u64) -> io::Result<()> {
         let possible = if place.is_folder { self.abi.files() } else { self.abi.files() & OF_FILES };
         let rule = PathBeneath { allowed: access & possible, parent: place.file.as_raw_fd() };
         let fd = self.fd.as_raw_fd() as usize;

@@ -1,13 +1,15 @@
-//! The worker: runs the tasks of a batch inside of a container, each held to what it was given, and leaves their outcomes.
+//! The worker: runs the tasks of a batch inside of a container, each held to what it was given, and
+//! leaves their outcomes.
 //!
 //! The image's own compiler builds it, so it needs nothing but the standard library.
 //!
-//! - `protocol`, `pack`: what client and worker agree on; the client is built from these files, too.
+//! - `protocol`, `pack`: what client and worker agree on. The client is built from these files,
+//!   too.
 //! - `batch`: all tasks, from what the client gave to what it gets.
-//! - `schedule`: which of them runs next.
-//! - `view`: what is where; `landlock`: what of that a task may touch.
+//! - `schedule`: which of them runs next; `tokens`: how many processes run at once.
+//! - `view`: what is where; `rules`, `landlock`: what of that a task may touch.
 //! - `process`: one task's process.
-//! - `outcome`: what it left; `store`: what is kept of that.
+//! - `outcome`: what it left; `store`: what the engine stores of that.
 //! - `problem`, `sys`: errors, and the kernel.
 
 mod batch;
@@ -19,9 +21,11 @@ mod problem;
 mod process;
 #[allow(dead_code, reason = "a client writes batches")]
 mod protocol;
+mod rules;
 mod schedule;
 mod store;
 mod sys;
+mod tokens;
 mod view;
 
 use std::{

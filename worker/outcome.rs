@@ -1,4 +1,4 @@
-//! What a task left: gathered from where it wrote it, kept in the store, and handed to the client.
+//! What a task left: gathered from where it wrote it, stored, and handed to the client.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -33,7 +33,8 @@ pub struct Made {
 }
 
 impl Gathered {
-    /// What is new in a compile's output folder. From now on, only the worker may write to it, and only a `group` read it.
+    /// What is new in a compile's output folder. From now on, only the worker may write to it, and
+    /// only a `group` may read it.
     pub fn gather(&self, task: &Task, slot: &Slot, group: u32) -> Result<Vec<Made>> {
         let out = Path::new(&task.out);
         let mut known = self.known.lock().expect(LOCK);
@@ -64,7 +65,8 @@ impl Gathered {
         Ok(made)
     }
 
-    /// Lets a group read the metadata of a compile that still runs, which the compiler itself reads again.
+    /// Lets a group read the metadata of a compile that still runs. The compiler itself reads it
+    /// again.
     pub fn open_metadata(&self, path: &Path, slot: &Slot, group: u32) -> io::Result<()> {
         const O_NOFOLLOW: i32 = 0o400000;
         // The compile may put something else there at any time.
@@ -103,13 +105,13 @@ fn write_report(folder: &Path, ended: &Ended, id: &str) -> io::Result<()> {
     fs::write(folder.join(store::STDOUT), &ended.stdout)?;
     fs::write(folder.join(store::STDERR), &ended.stderr)?;
     if ended.called_git {
-        fs::write(folder.join(store::GIT), "")?;
+        fs::write(folder.join(store::CALLED_GIT), "")?;
     }
-    fs::write(folder.join(store::NONCE), id)
+    fs::write(folder.join(store::BUILD_ID), id)
 }
 
-/// Keeps a success.
-pub fn keep(store: &Store, task: &Task, ended: &Ended, made: &[Made], id: &str) -> Result<()> {
+/// Stores a success.
+pub fn save(store: &Store, task: &Task, ended: &Ended, made: &[Made], id: &str) -> Result<()> {
     store.put(&task.key, |folder| {
         fs::create_dir(folder)?;
         let files = folder.join(store::FILES);

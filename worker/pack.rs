@@ -1,7 +1,8 @@
 //! Files and folders in one file, for a client to send and the worker to unpack.
 //!
-//! An entry is a line of its kind, mode, length and path, and then its bytes; one of the kind [`END`] tells that the pack is
-//! whole. Entries come in any order, but a folder before what is in it.
+//! An entry is a line of its kind, mode, length and path, and then its bytes. An entry of the kind
+//! [`END`] shows that the pack is whole. Entries come in any order, but a folder comes before what
+//! is in it.
 
 use std::{
     fs::{self, File, Permissions},
@@ -158,7 +159,8 @@ impl Reader {
     }
 }
 
-/// Puts an entry at a path where nothing is, in a folder that is there. All users may read it: each task is one of its own.
+/// Puts an entry at a path where nothing is, in a folder that is there. All users may read it,
+/// because each task has a user of its own.
 pub fn unpack(reader: &mut Reader, entry: &Entry, path: &Path) -> io::Result<()> {
     match entry {
         Entry::Folder { mode } => {

@@ -31,7 +31,8 @@ const SECRETS: &str = "/run/secrets";
 const FIRST_USER: u32 = 60_000;
 /// Groups from here on are of tasks' outcomes.
 pub const FIRST_GROUP: u32 = 20_000;
-/// The numbers of the jobserver's files in each process: none that the standard library may use at the start of one.
+/// The numbers of the jobserver's files in each process. The standard library uses none of them at
+/// the start of a process.
 const JOBSERVER: [i32; 2] = [198, 199];
 
 /// A place for one process at a time.
@@ -92,8 +93,8 @@ impl Slot {
         self.private().join("git")
     }
 
-    /// Runs a task, which is held to `rules`. `on_early` is called once its metadata is there. A `plain` environment does not say where
-    /// temporary files go: to `/tmp`.
+    /// Runs a task, which is held to `rules`. `on_early` is called once its metadata is there. In
+    /// an environment that `is_plain`, nothing says where temporary files go: they go to `/tmp`.
     pub fn run(
         &self,
         task: &Task,
@@ -264,7 +265,9 @@ fn is_of_metadata(line: &[u8]) -> bool {
     line.starts_with(b"{\"$message_type\":\"artifact\"") && has(b"\"emit\":\"metadata\"")
 }
 
-/// Whether a compile put the variable in its outcome that only the worker sets. Source: rustc's dep-info.
+/// Whether a compile put the variable in its outcome that only the worker sets.
+///
+/// Source: rustc's dep-info.
 pub fn bakes_in_temporary(dep_info: &str) -> bool {
     let of_variable = |line: &str| {
         line.strip_prefix("# env-dep:")

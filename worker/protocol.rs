@@ -1,7 +1,7 @@
 //! What a client tells the worker: a batch of tasks, as lines that each hold a name and a value.
 //!
-//! Both programs are built from this file. Text that a later version would read in another way has another [`VERSION`],
-//! and so have the keys that are made of it.
+//! Both programs are built from this file. Text that a later version would read in another way has
+//! another [`VERSION`], and so have the keys that are made of it.
 
 use std::{fmt::Write, iter::Peekable, str::Lines};
 
@@ -42,17 +42,19 @@ pub struct Task {
     pub words: Vec<String>,
     /// `NAME=VALUE`: all of its environment but the secrets, and what the worker itself adds.
     pub env: Vec<String>,
-    /// Variables whose values are files under `/run/secrets`, each with what of the value decides the outcome.
+    /// Variables whose values are files under `/run/secrets`, each with what of the value decides
+    /// the outcome.
     pub secrets: Vec<(String, String)>,
     pub folder: String,
-    /// The folder whose new files are its outcome (a compile), or which is its outcome (a build script).
+    /// The folder whose new files are its outcome (a compile), or which is its outcome (a build
+    /// script).
     pub out: String,
     pub umask: u32,
     /// Links to put in place first: where they are, and where they lead.
     pub links: Vec<(String, String)>,
     pub inputs: Vec<Input>,
-    /// The name of a folder that outlives the task, or no name for one that does not, and what its words have in the place of that
-    /// folder's path.
+    /// The name of a folder that outlives the task, and what its words have for that folder's path.
+    /// The name is empty for a folder that goes with the task.
     pub state: Option<(String, String)>,
 }
 

@@ -1,4 +1,5 @@
-//! Which task runs next: of those that have all they are made from, the one that most others wait for.
+//! Which task runs next: of those that have all they are made from, the one with the longest chain
+//! of tasks that wait for it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -120,7 +121,8 @@ impl Schedule {
     }
 }
 
-/// The needs of tasks, told by their keys and by those that they name, each with whether metadata does.
+/// The needs of tasks. Each task is given by its key and by the keys that it is made from, each
+/// with whether metadata is enough.
 pub fn needs(tasks: &[(&str, Vec<(&str, bool)>)]) -> Vec<Vec<Need>> {
     let numbers: HashMap<&str, usize> =
         tasks.iter().enumerate().map(|(number, (key, _))| (*key, number)).collect();

@@ -1,6 +1,8 @@
-//! What the engine keeps for later calls: outcomes by key, packs by name, and folders that outlive a task.
+//! What the engine stores for later calls: outcomes by key, packs by name, and folders that outlive
+//! a task.
 //!
-//! It is one cache mount for all calls, which may run at the same time. All that is in it appears by rename, whole.
+//! It is one cache mount for all calls, which may run at the same time. All that is in it appears
+//! by rename, whole.
 
 use std::{
     fs::{self, File, Permissions},
@@ -20,9 +22,9 @@ pub const STATUS: &str = "status";
 pub const STDOUT: &str = "stdout";
 pub const STDERR: &str = "stderr";
 /// The number of the batch in which the task ran.
-pub const NONCE: &str = "nonce";
+pub const BUILD_ID: &str = "nonce";
 /// There if a script called git.
-pub const GIT: &str = "git";
+pub const CALLED_GIT: &str = "git";
 /// There if the files stay in the engine.
 pub const DEFERRED: &str = "left";
 /// The folder of what a task wrote.
@@ -70,7 +72,7 @@ impl Store {
     }
 
     pub fn has_outcome(&self, key: &str) -> bool {
-        self.outcome(key).join(NONCE).exists()
+        self.outcome(key).join(BUILD_ID).exists()
     }
 
     /// A folder that outlives tasks, which is made.
@@ -86,18 +88,19 @@ impl Store {
         self.root.join("tmp").join(format!("{}-{number}", self.id))
     }
 
-    /// Keeps a copy of a pack.
-    pub fn take_pack(&self, from: &Path, name: &str) -> Result<()> {
+    /// Stores a copy of a pack.
+    pub fn add_pack(&self, from: &Path, name: &str) -> Result<()> {
         let (temporary, place) = (self.temporary(), self.pack(name));
         if place.exists() {
             return Ok(());
         }
         fs::copy(from, &temporary)
             .and_then(|_| fs::rename(&temporary, &place))
-            .explain(|| format!("failed to keep the sources {name}"))
+            .explain(|| format!("failed to store the sources {name}"))
     }
 
-    /// A pack's files, unpacked, if they are so many or so large that each task gets a link to them.
+    /// A pack's files, unpacked, if they are so many or so large that each task gets a link to
+    /// them.
     pub fn tree(&self, name: &str) -> Result<Option<PathBuf>> {
         let (pack, place) = (self.pack(name), self.root.join("trees").join(name));
         if place.exists() {
@@ -130,15 +133,15 @@ impl Store {
         Ok(Some(place))
     }
 
-    /// Keeps an outcome that the client sent as a pack.
-    pub fn take_outcome(&self, from: &Path, key: &str) -> Result<()> {
+    /// Stores an outcome that the client sent as a pack.
+    pub fn add_outcome(&self, from: &Path, key: &str) -> Result<()> {
         if self.has_outcome(key) {
             return Ok(());
         }
         self.put(key, |folder| pack::unpack_all(from, folder))
     }
 
-    /// Keeps an outcome, which is made in a folder that is not there yet.
+    /// Stores an outcome, which is made in a folder that is not there yet.
     pub fn put(&self, key: &str, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
         let (temporary, place) = (self.temporary(), self.outcome(key));
         let put = || -> io::Result<()> {
@@ -146,11 +149,11 @@ impl Store {
             open_to_all(&temporary)?;
             match fs::rename(&temporary, &place) {
                 // Another call was as fast, with the same.
-                Err(_) if place.join(NONCE).exists() => fs::remove_dir_all(&temporary),
+                Err(_) if place.join(BUILD_ID).exists() => fs::remove_dir_all(&temporary),
                 other => other,
             }
         };
-        put().explain(|| format!("failed to keep the outcome {key}"))
+        put().explain(|| format!("failed to store the outcome {key}"))
     }
 }
 
@@ -161,7 +164,8 @@ fn open_to_all(outcome: &Path) -> io::Result<()> {
     if files.is_dir() { fs::set_permissions(&files, Permissions::from_mode(0o755)) } else { Ok(()) }
 }
 
-/// Whether a link to the store does: of a crate, which only rustc, its linker and the dynamic linker open.
+/// Whether a link to the store is enough. It is for a crate, which only rustc, its linker and the
+/// dynamic linker open.
 pub fn is_linkable(path: &Path) -> bool {
     matches!(
         path.extension().and_then(|extension| extension.to_str()),
@@ -205,13 +209,13 @@ mod tests {
         let put = |text: &str| {
             store.put("u1", |folder| {
                 fs::create_dir_all(folder.join(FILES))?;
-                fs::write(folder.join(NONCE), text)
+                fs::write(folder.join(BUILD_ID), text)
             })
         };
         assert!(!store.has_outcome("u1"));
         put("first").unwrap();
         put("second").unwrap();
-        assert_eq!(fs::read(store.outcome("u1").join(NONCE)).unwrap(), b"first");
+        assert_eq!(fs::read(store.outcome("u1").join(BUILD_ID)).unwrap(), b"first");
         assert_eq!(fs::read_dir(store.root.join("tmp")).unwrap().count(), 0);
     }
 
@@ -220,7 +224,7 @@ mod tests {
         let scratch = Scratch::new("what_fails_on_its_way_is_not_there");
         let store = Store::open(&scratch.path("store"), "1").unwrap();
         fs::write(scratch.path("pack"), "file 644 10 status\ncut").unwrap();
-        assert!(store.take_outcome(&scratch.path("pack"), "u1").is_err());
+        assert!(store.add_outcome(&scratch.path("pack"), "u1").is_err());
         assert!(!store.has_outcome("u1"));
     }
 }

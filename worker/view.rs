@@ -1,8 +1,8 @@
 //! The files that tasks see: each at the place where its client has it, and each task only its own.
 //!
-//! All tasks of a batch share one root. What they are made from is put there once, before the first that needs it; which of
-//! it a task may open is a matter of the rules that it is held to ([`crate::landlock`]) and, within folders that several
-//! tasks write to, of groups.
+//! All tasks of a batch share one root. What they are made from is put there once, before the first
+//! task that needs it. Which of it a task may open is decided by the rules that it is held to
+//! ([`crate::rules`]) and, within folders that several tasks write to, by groups.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -99,7 +99,7 @@ impl<'a> View<'a> {
                 Some(_) => return Err(Trouble::Conflict(input.target.clone())),
                 None => {}
             }
-            self.place(input)?;
+            self.put(input)?;
             placed.insert(target, this);
         }
         for folder in [&task.folder, &task.out] {
@@ -108,7 +108,7 @@ impl<'a> View<'a> {
         Ok(())
     }
 
-    fn place(&self, input: &Input) -> std::result::Result<(), Trouble> {
+    fn put(&self, input: &Input) -> std::result::Result<(), Trouble> {
         let target = Path::new(&input.target);
         make_parents(target)?;
         match &input.from {
@@ -151,7 +151,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What the store has of a heavy pack at an input's path, if a link to that does: nobody writes to it or into it.
+    /// What the store has of a heavy pack at an input's path, if a link to that is enough, because
+    /// nobody writes to it or into it.
     fn tree(&self, name: &str, input: &Input) -> Result<Option<PathBuf>> {
         let target = Path::new(&input.target);
         let below = self.places.range::<Path, _>((Bound::Excluded(target), Bound::Unbounded));
@@ -329,7 +330,7 @@ impl<'a> View<'a> {
                     removed.explain(|| format!("failed to remove `{}`", changed.display()))?;
                 }
                 if before.iter().any(|(path, stamp)| now.get(path) != Some(stamp)) {
-                    self.place(input)?;
+                    self.put(input)?;
                 }
                 self.give_to(path, 0)
                     .explain(|| format!("failed to take `{}` back", input.target))?;
@@ -388,7 +389,8 @@ fn each_below(
     Ok(())
 }
 
-/// Adds a path, but for what is foreign below it: then all that is in its folder, one by one. `places` has all that may be.
+/// Adds a path without what is foreign below it: then all that is in its folder, one by one.
+/// `places` contains all paths that may be foreign.
 fn add_without(
     path: &Path,
     places: &BTreeSet<PathBuf>,

@@ -53,8 +53,8 @@ impl Session<'_> {
         Ok(received)
     }
 
-    /// Fetches the program of the build script that a unit runs. `compiled` is where rustc wrote it,
-    /// and `key` is that of the step which made it.
+    /// Fetches the program of the build script that a unit runs. `compiled` is where rustc wrote
+    /// it, and `key` is that of the step which made it.
     pub fn fetch_program(&self, unit: &Unit, compiled: &Utf8Path, key: &Key) -> Result<()> {
         let folder: Vec<Utf8PathBuf> = compiled.parent().map(Into::into).into_iter().collect();
         self.fetch(target_folder(unit), &folder, |maker| maker == key)

@@ -306,7 +306,8 @@ impl<'a> Session<'a> {
         LocalStore::new(&self.cache, self.config.store_size)
     }
 
-    /// The step that makes a unit of these inputs, and of the incremental state of its last compile.
+    /// The step that makes a unit of these inputs, and of the incremental state of its last
+    /// compile.
     fn step(&self, unit: &Unit, inputs: &Inputs, state: Option<IncrementalState>) -> Step {
         let state = state.or_else(|| IncrementalState::empty(unit));
         let task = task::task(unit, &self.image, umask(), &inputs.inputs, state);

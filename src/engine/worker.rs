@@ -24,9 +24,11 @@ const SOURCES: &[(&str, &str)] = sources![
     "problem.rs",
     "process.rs",
     "protocol.rs",
+    "rules.rs",
     "schedule.rs",
     "store.rs",
     "sys.rs",
+    "tokens.rs",
     "view.rs"
 ];
 

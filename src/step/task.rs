@@ -37,7 +37,8 @@ impl IncrementalState {
     }
 }
 
-/// The task that does the unit's work in an image. Its key is still empty: see [`crate::step::key`].
+/// The task that does the unit's work in an image. Its key is still empty: see
+/// [`crate::step::key`].
 ///
 /// Its environment is explicit, because the image's own variables are no input of the unit.
 pub fn task(

@@ -1,5 +1,5 @@
-//! Provenance: how each known artifact of a target folder was made, so that a later unit finds it in
-//! the engine's own cache, and need not send it there.
+//! Provenance: how each known artifact of a target folder was made, so that a later unit finds it
+//! in the engine's own cache, and need not send it there.
 //!
 //! A provenance is stored under its key. A record named by the artifact's path leads to the key, as
 //! long as the artifact is the one that was written then. The step behind a provenance is stored

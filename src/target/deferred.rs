@@ -1,10 +1,10 @@
-//! Deferred artifacts: those that stay in the engine, because nobody but this tool's units looks for
-//! them.
+//! Deferred artifacts: those that stay in the engine, because nobody but this tool's units looks
+//! for them.
 //!
 //! Of a library or a build script's program, a plan brings back only what cargo looks at: what
 //! rustc said, and its dep-info. The rest stays in the engine ([`crate::engine::cache`]) for the
-//! units made from it. In the place of each artifact is a stub that names the step which made it, and
-//! whoever turns out to need the bytes has them fetched
+//! units made from it. In the place of each artifact is a stub that names the step which made it,
+//! and whoever turns out to need the bytes has them fetched
 //! ([`Session::fetch`](crate::build::Session::fetch)).
 //!
 //! There are two kinds of folders for that: the temporary target folder of `cargo install`, and, if

@@ -78,9 +78,9 @@ impl<'a> Together<'a> {
         })
     }
 
-    /// Whether a plan is of use to the unit that writes to `output` in the real run. It is not where
-    /// the plan would make anew what cargo takes for fresh, unless that stayed in an engine which no
-    /// longer has it.
+    /// Whether a plan is of use to the unit that writes to `output` in the real run. It is not
+    /// where the plan would make anew what cargo takes for fresh, unless that stayed in an engine
+    /// which no longer has it.
     pub fn is_of_use(&self, output: &Utf8Path) -> bool {
         let Ok(output) = output.strip_prefix(&self.target) else { return true };
         let output = self.dry_run_target.join(output);
@@ -169,8 +169,8 @@ impl<'a> Together<'a> {
         outputs.iter().all(|output| made_by(&unit.path_map.real_path(&output.host)))
     }
 
-    /// The state of a unit whose outcome the store has. What a build script printed is noted for the
-    /// units that depend on it. `None` if the store does not have the outcome after all.
+    /// The state of a unit whose outcome the store has. What a build script printed is noted for
+    /// the units that depend on it. `None` if the store does not have the outcome after all.
     fn stored(&mut self, number: usize, key: Key) -> Result<Option<State>> {
         if let Some(discovered) = self.discovered.get(&number) {
             self.session.cache.write(&self.known[&number].prepared.discovered_name, discovered)?;
