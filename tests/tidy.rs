@@ -362,6 +362,7 @@ fn nothing_names_this_machine() {
         "tests",
         "hack",
         ".ci",
+        "docs",
         "README.md",
         "CHANGELOG.md",
         "Cargo.toml",

@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_help_and_the_readme_name_every_setting() {
-        let readme = include_str!("../../README.md");
+        let table = include_str!("../../docs/settings.md");
         let help = command().render_help().to_string();
         for var in VARS {
             assert!(help.contains(var.name));
@@ -117,7 +117,7 @@ mod tests {
                 var.default.map_or("".to_owned(), |default| format!("`{default}`")),
                 var.doc
             );
-            assert!(readme.contains(&row), "README.md lacks the row\n{row}");
+            assert!(table.contains(&row), "docs/settings.md lacks the row\n{row}");
         }
     }
 }

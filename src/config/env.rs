@@ -22,7 +22,7 @@ pub struct Var {
     pub doc: &'static str,
 }
 
-/// Every setting: `rustcbuildx env`, `--help` and the table in README.md come from here.
+/// Every setting: `rustcbuildx env`, `--help` and the table in docs/settings.md come from here.
 pub const VARS: &[Var] = &[
     Var {
         name: "RUSTCBUILDX",
