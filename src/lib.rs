@@ -66,8 +66,8 @@
 //!   once ([`engine::worker`]).
 //! - **What the engine has is not sent again** ([`engine::cache`]). The worker stores outcomes and
 //!   sources in one cache mount, so a call costs the same however much is below its unit. The
-//!   engine may evict that mount at any time. The worker then reports what it lacks, and the call is
-//!   made again with that sent.
+//!   engine may evict that mount at any time. The worker then reports what it lacks, and the call
+//!   is made again with that sent.
 //! - **Each call has a number of its own in its batch**, so that BuildKit never takes it for an
 //!   earlier one. What ran before is found by its key, in the worker's store. Only successes are in
 //!   there, so a failure is always run again.

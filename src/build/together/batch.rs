@@ -26,16 +26,16 @@ use crate::{
     unit::work::Unit,
 };
 
-/// What is known of a unit as soon as its key is.
+/// A unit whose key was found.
 #[derive(Clone)]
-pub(super) struct Known {
+pub(super) struct Resolved {
     pub(super) prepared: Prepared,
     pub(super) step: Step,
 }
 
 /// Units to be built in one call of the engine, and that call.
 pub struct Batch {
-    pub(super) units: HashMap<Key, Known>,
+    pub(super) units: HashMap<Key, Resolved>,
     pub(super) call: Call,
     /// The target folder of the real run.
     pub(super) target: Utf8PathBuf,
@@ -71,7 +71,7 @@ impl Batch {
 impl Session<'_> {
     fn run(&self, batch: Batch, mut on_event: impl FnMut(Event)) -> Result<Vec<(Key, End)>> {
         let Batch { units, call, target } = batch;
-        let names = units.iter().map(|(key, known)| (key.clone(), known.prepared.unit.name()));
+        let names = units.iter().map(|(key, unit)| (key.clone(), unit.prepared.unit.name()));
         let mut tasks = self.timings.tasks(names);
         let records = ProvenanceRecords::new(&self.cache, target);
         let mut ends = Vec::new();
@@ -80,10 +80,10 @@ impl Session<'_> {
             on_event(event);
         };
         self.perform(call, &|key| records.step(key).ok(), on_event, |key, archive| {
-            let Some(known) = units.get(key) else { return Ok(()) };
+            let Some(resolved) = units.get(key) else { return Ok(()) };
             let came = SystemTime::now();
-            ends.push((key.to_owned(), self.end_of(key, known, archive)?));
-            let name = known.prepared.unit.name();
+            ends.push((key.to_owned(), self.end_of(key, resolved, archive)?));
+            let name = resolved.prepared.unit.name();
             self.timings.add(&name, Phase::Transfer, came, SystemTime::now());
             Ok(())
         })?;
@@ -92,7 +92,12 @@ impl Session<'_> {
     }
 
     /// How a unit ended whose outcome has come; a success is stored.
-    fn end_of(&self, key: &str, Known { prepared, .. }: &Known, mut archive: File) -> Result<End> {
+    fn end_of(
+        &self,
+        key: &str,
+        Resolved { prepared, .. }: &Resolved,
+        mut archive: File,
+    ) -> Result<End> {
         let unit = &prepared.unit;
         let (mut outcome, dep_info) = Archive::new(&mut archive).outcome_and_dep_info()?;
         if outcome.status == 0 {

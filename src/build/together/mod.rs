@@ -8,7 +8,7 @@ use std::{collections::HashMap, fs};
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use self::batch::{Batch, End, Ended, Known};
+use self::batch::{Batch, End, Ended, Resolved};
 use super::{FALLBACK, Prepared, Session, is_storable, lookup::Found};
 use crate::{
     build::call::Call,
@@ -43,7 +43,7 @@ pub struct Together<'a> {
     /// As cargo called for them in the dry run, with placeholders.
     units: Vec<Unit>,
     schedule: Schedule,
-    known: HashMap<usize, Known>,
+    resolved: HashMap<usize, Resolved>,
     /// The discovered inputs of units, to be remembered once the units are built with them.
     discovered: HashMap<usize, Discovered>,
     /// What build scripts printed, by their output folders.
@@ -63,7 +63,7 @@ impl<'a> Together<'a> {
         let finder = Finder { cache: &session.cache, records, reader: session.reader() };
         let units = recorder.units()?;
         let schedule = schedule(&units)?;
-        let (known, discovered, build_outputs) = Default::default();
+        let (resolved, discovered, build_outputs) = Default::default();
         Ok(Self {
             session,
             finder,
@@ -71,7 +71,7 @@ impl<'a> Together<'a> {
             dry_run_target,
             units,
             schedule,
-            known,
+            resolved,
             discovered,
             build_outputs,
             jobs,
@@ -103,7 +103,7 @@ impl<'a> Together<'a> {
                 State::Fallback
             });
             if let State::Missing(key) = &state {
-                missing.push((key.clone(), self.known[&number].prepared.unit.name()));
+                missing.push((key.clone(), self.resolved[&number].prepared.unit.name()));
             }
             self.schedule.set(number, state);
         }
@@ -152,7 +152,7 @@ impl<'a> Together<'a> {
                 && (self.session.store().has(&key) || self.is_in_place(&key, &unit, &outputs));
         self.finder.records.save(Provenance::of_step(&step, outputs))?;
         let prepared = Prepared { unit, ..prepared };
-        self.known.insert(number, Known { prepared, step });
+        self.resolved.insert(number, Resolved { prepared, step });
         match is_done {
             // A damaged entry is none.
             true => Ok(self.stored(number, key.clone())?.unwrap_or(State::Missing(key))),
@@ -173,7 +173,9 @@ impl<'a> Together<'a> {
     /// the units that depend on it. `None` if the store does not have the outcome after all.
     fn stored(&mut self, number: usize, key: Key) -> Result<Option<State>> {
         if let Some(discovered) = self.discovered.get(&number) {
-            self.session.cache.write(&self.known[&number].prepared.discovered_name, discovered)?;
+            self.session
+                .cache
+                .write(&self.resolved[&number].prepared.discovered_name, discovered)?;
         }
         let Work::BuildScript { out_dir, .. } = &self.units[number].work else {
             return Ok(Some(State::Done(key)));
@@ -182,7 +184,7 @@ impl<'a> Together<'a> {
         if version_control::is_missed(&self.units[number], &outcome, &self.session.homes) {
             return Ok(Some(State::Fallback));
         }
-        let stdout = self.known[&number].prepared.unit.path_map.to_host(&outcome.stdout);
+        let stdout = self.resolved[&number].prepared.unit.path_map.to_host(&outcome.stdout);
         let Some(output) = BuildOutput::of(&stdout, out_dir) else {
             return Ok(Some(State::Fallback));
         };
@@ -206,17 +208,17 @@ impl<'a> Together<'a> {
             return None;
         }
         let wanted = |number: &usize| Wanted {
-            key: self.known[number].step.key.clone(),
+            key: self.resolved[number].step.key.clone(),
             is_deferred: self.session.may_defer(&self.units[*number], &self.target),
         };
         let wanted = numbers.iter().map(wanted).collect();
-        let steps = numbers.iter().map(|number| self.known[number].step.clone()).collect();
+        let steps = numbers.iter().map(|number| self.resolved[number].step.clone()).collect();
         let mut units = HashMap::new();
         for number in numbers {
-            let known = self.known[&number].clone();
-            let key = known.step.key.clone();
+            let resolved = self.resolved[&number].clone();
+            let key = resolved.step.key.clone();
             self.schedule.set(number, State::InCall(key.clone()));
-            units.insert(key, known);
+            units.insert(key, resolved);
         }
         let call = Call { steps, wanted, jobs: self.jobs };
         Some(Batch { units, call, target: self.target.clone() })
@@ -272,8 +274,8 @@ impl<'a> Together<'a> {
 
 impl Together<'_> {
     fn note_discovered(&mut self, number: usize, more: Discovered) {
-        let Prepared { unit, mut discovered, .. } = self.known[&number].prepared.clone();
-        // Known to lack something by now, it reads one file after the other.
+        let Prepared { unit, mut discovered, .. } = self.resolved[&number].prepared.clone();
+        // Resolved to lack something by now, it reads one file after the other.
         discovered.extend(match self.discovered.contains_key(&number) {
             true => more.wider(&unit, &self.session.homes),
             false => more,
