@@ -13,7 +13,7 @@ use crate::{
     landlock::Abi,
     outcome::{self, Gathered},
     problem::{Explain, Result},
-    process::{Ended, FIRST_GROUP, Slot, bakes_in_temporary},
+    process::{Ended, FIRST_GROUP, Slot, Terms, bakes_in_temporary},
     protocol::{Batch, Kind, Source, Task},
     rules::Rules,
     schedule::{Schedule, needs},
@@ -288,10 +288,14 @@ impl<'a> Run<'a> {
             .transpose()?;
         let groups =
             self.view.made_here(task).into_iter().map(group_of).collect::<Result<Vec<_>>>()?;
-        let jobserver = [self.tokens.reading.as_raw_fd(), self.tokens.writing.as_raw_fd()];
-        let early = || self.early(number, slot, group);
-        let ended =
-            slot.run(task, &groups, rules.as_ref(), jobserver, state.as_deref(), is_plain, early);
+        let terms = Terms {
+            groups: &groups,
+            rules: rules.as_ref(),
+            jobserver: [self.tokens.reading.as_raw_fd(), self.tokens.writing.as_raw_fd()],
+            state: state.as_deref(),
+            is_plain,
+        };
+        let ended = slot.run(task, &terms, || self.early(number, slot, group));
         self.view.take_back(lent)?;
         ended
     }

@@ -117,7 +117,7 @@ impl Reader {
     }
 
     /// The next path and what is there; `None` at the end of a pack that is whole.
-    pub fn next(&mut self) -> io::Result<Option<(String, Entry)>> {
+    pub fn next_entry(&mut self) -> io::Result<Option<(String, Entry)>> {
         let rest = i64::try_from(self.rest).map_err(|_| invalid("a file is too long"))?;
         self.inner.seek_relative(rest)?;
         self.rest = 0;
@@ -181,7 +181,7 @@ pub fn unpack(reader: &mut Reader, entry: &Entry, path: &Path) -> io::Result<()>
 pub fn unpack_all(pack: &Path, folder: &Path) -> io::Result<()> {
     fs::create_dir(folder)?;
     let mut reader = Reader::open(pack)?;
-    while let Some((path, entry)) = reader.next()? {
+    while let Some((path, entry)) = reader.next_entry()? {
         unpack(&mut reader, &entry, &folder.join(path))?;
     }
     Ok(())
@@ -275,7 +275,7 @@ mod tests {
             let mut writer = Writer::new(File::create(scratch.path("pack")).unwrap());
             writer.file(path, 0o644, 1, &b"x"[..]).unwrap();
             writer.finish().unwrap();
-            let error = Reader::open(&scratch.path("pack")).unwrap().next().unwrap_err();
+            let error = Reader::open(&scratch.path("pack")).unwrap().next_entry().unwrap_err();
             assert!(error.to_string().contains("leads out"), "{path}");
         }
     }

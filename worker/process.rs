@@ -42,6 +42,19 @@ pub struct Slot {
     folder: PathBuf,
 }
 
+/// What a task's process is held to, and what it gets in addition to what its task contains.
+pub struct Terms<'a> {
+    /// The groups that its user is in.
+    pub groups: &'a [u32],
+    pub rules: Option<&'a Ruleset>,
+    /// The reading and the writing end of the jobserver's pipe.
+    pub jobserver: [RawFd; 2],
+    /// The folder that outlives the task. The task's words have another name for it.
+    pub state: Option<&'a Path>,
+    /// Whether nothing says where temporary files go, so that they go to `/tmp`.
+    pub is_plain: bool,
+}
+
 /// How a process ended, and what it said.
 #[derive(Debug)]
 pub struct Ended {
@@ -93,23 +106,18 @@ impl Slot {
         self.private().join("git")
     }
 
-    /// Runs a task, which is held to `rules`. `on_early` is called once its metadata is there. In
-    /// an environment that `is_plain`, nothing says where temporary files go: they go to `/tmp`.
+    /// Runs a task. `on_early` is called once its metadata is there.
     pub fn run(
         &self,
         task: &Task,
-        groups: &[u32],
-        rules: Option<&Ruleset>,
-        jobserver: [RawFd; 2],
-        state: Option<&Path>,
-        is_plain: bool,
+        terms: &Terms<'_>,
         on_early: impl FnMut() + Send,
     ) -> Result<Ended> {
-        let mut command = self.command(task, state, is_plain)?;
-        let (user, groups) = (self.user, groups.to_vec());
-        let umask = task.umask;
+        let mut command = self.command(task, terms)?;
+        let (user, groups) = (self.user, terms.groups.to_vec());
+        let (umask, jobserver) = (task.umask, terms.jobserver);
         // Only pointers to what outlives the call are taken into the child.
-        let rules: Option<&'static Ruleset> = rules.map(|rules| {
+        let rules: Option<&'static Ruleset> = terms.rules.map(|rules| {
             // SAFETY: the child is started, and has used it, before this function returns.
             unsafe { &*(rules as *const Ruleset) }
         });
@@ -128,11 +136,10 @@ impl Slot {
         self.watch(task, command, on_early)
     }
 
-    /// `state` is the folder that outlives the task: its words name another one.
-    fn command(&self, task: &Task, state: Option<&Path>, is_plain: bool) -> Result<Command> {
+    fn command(&self, task: &Task, terms: &Terms<'_>) -> Result<Command> {
         let (program, arguments) = task.words.split_first().ok_or("a task has no program")?;
         let mut command = Command::new(program);
-        let renamed = |word: &String| match (&task.state, state) {
+        let renamed = |word: &String| match (&task.state, terms.state) {
             (Some((_, named)), Some(state)) => {
                 word.replace(named.as_str(), &state.to_string_lossy())
             }
@@ -143,7 +150,7 @@ impl Slot {
             .env_clear()
             .current_dir(&task.folder)
             .stdin(Stdio::null());
-        if !is_plain {
+        if !terms.is_plain {
             command.env(TEMPORARY, self.private().join("tmp"));
         }
         let [read, write] = JOBSERVER;

@@ -112,7 +112,7 @@ impl Store {
             }
             let mut reader = pack::Reader::open(&pack)?;
             let mut count = 0;
-            while reader.next()?.is_some() {
+            while reader.next_entry()?.is_some() {
                 count += 1;
             }
             Ok(count >= HEAVY_FILES)

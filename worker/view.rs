@@ -205,7 +205,7 @@ impl<'a> View<'a> {
             |error: io::Error| format!("failed to unpack `{}`: {error}", target.display());
         let mut reader = pack::Reader::open(pack).map_err(explained)?;
         let mut is_there = false;
-        while let Some((path, entry)) = reader.next().map_err(explained)? {
+        while let Some((path, entry)) = reader.next_entry().map_err(explained)? {
             let Ok(below) = Path::new(&path).strip_prefix(source) else { continue };
             is_there = true;
             let is_root = below.as_os_str().is_empty();
@@ -264,7 +264,7 @@ impl<'a> View<'a> {
         keys.collect()
     }
 
-    /// Gives what a task may write to, of what it reads, to its user.
+    /// Makes the task's user the owner of those of its inputs that it may write to.
     pub fn lend(&self, task: &Task, user: u32) -> Result<Vec<Lent<'a>>> {
         let inputs: Vec<&Input> =
             self.task(task).inputs.iter().filter(|input| input.is_writable).collect();

@@ -57,7 +57,7 @@ impl Call {
     }
 
     /// The outcomes that it needs and does not make.
-    fn from_outside(&self) -> BTreeSet<&str> {
+    fn needed_outcomes(&self) -> BTreeSet<&str> {
         let made: BTreeSet<&str> = self.steps.iter().map(|step| step.key.as_str()).collect();
         let needed = self.steps.iter().flat_map(Step::made_from);
         let wanted = self.wanted.iter().map(|wanted| wanted.key.as_str());
@@ -146,7 +146,7 @@ impl Session<'_> {
         let mut sent = Vec::new();
         loop {
             let missing = call
-                .from_outside()
+                .needed_outcomes()
                 .into_iter()
                 .find(|key| !self.engine_cache.has(key) && !sent.iter().any(|sent| sent == key));
             let Some(key) = missing.map(str::to_owned) else { break };

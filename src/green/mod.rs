@@ -270,7 +270,7 @@ fn build_all(
     together: &mut Together<'_>,
     progress: &mut Progress,
 ) -> Result<()> {
-    while let Some(batch) = together.next() {
+    while let Some(batch) = together.next_batch() {
         let ended = batch.run(session, |event| progress.add(event));
         if !together.end(ended)? {
             break;

@@ -202,7 +202,7 @@ impl<'a> Together<'a> {
     }
 
     /// All units that can be built now; `None` if there are none.
-    pub fn next(&mut self) -> Option<Batch> {
+    pub fn next_batch(&mut self) -> Option<Batch> {
         let numbers = self.schedule.missing();
         if numbers.is_empty() {
             return None;

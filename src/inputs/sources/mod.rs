@@ -40,7 +40,7 @@ pub struct Part {
     pub name: String,
     /// The folder to send. Of what need not be sent, there may be none.
     pub context: Utf8PathBuf,
-    /// Whether it is large and rarely changes: the engine keeps it.
+    /// Whether it is large and rarely changes: it stays in the engine.
     pub is_heavy: bool,
     /// Below the root: nothing for the rest, else a folder or file.
     place: Utf8PathBuf,
