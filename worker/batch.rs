@@ -1,8 +1,7 @@
 //! All tasks of a batch, as many at once as may run: from its specification to outcomes.
 
 use std::{
-    fs::{self, File},
-    io::Write,
+    fs,
     os::fd::{AsFd, AsRawFd},
     path::{Path, PathBuf},
     sync::{Condvar, Mutex, MutexGuard},
@@ -15,6 +14,7 @@ use crate::{
     problem::{Explain, Result},
     process::{Ended, FIRST_GROUP, Slot, Terms, bakes_in_temporary},
     protocol::{Batch, Kind, Source, Task},
+    report::{self, Report},
     rules::Rules,
     schedule::{Schedule, needs},
     store::Store,
@@ -31,16 +31,9 @@ pub struct Folders {
     pub given: PathBuf,
     pub store: PathBuf,
     pub slots: PathBuf,
-    /// What the client gets: a folder for each outcome, and [`REPORT`].
+    /// What the client gets: a folder for each outcome, and the [`Report`].
     pub outcomes: PathBuf,
 }
-
-/// Beside the outcomes: the folder of what is reported to the client.
-const REPORT: &str = "report";
-/// In the report: the names of what the client is to send, before anything can run.
-const LACKING: &str = "lacking";
-/// In the report: the keys of tasks that cannot run beside the others, and why.
-const FALLBACK: &str = "apart";
 
 /// Runs the batch that the client gave.
 pub fn run(folders: &Folders) -> Result<()> {
@@ -50,11 +43,11 @@ pub fn run(folders: &Folders) -> Result<()> {
     let batch = Batch::decode(&text).explain(|| "failed to read the batch".to_owned())?;
     let store = Store::open(&folders.store, &batch.id)?;
     receive(folders, &store)?;
-    let report = Report::new(folders)?;
+    let report = Report::new(&folders.outcomes)?;
     link_git(folders)?;
     let lacking = lacking(&batch, &store);
     if !lacking.is_empty() {
-        return lacking.iter().try_for_each(|name| report.add(LACKING, name));
+        return lacking.iter().try_for_each(|name| report.add(report::LACKING, name));
     }
     let run = Run::new(&batch, &store, folders, &report)?;
     run.all()?;
@@ -118,25 +111,6 @@ fn lacking(batch: &Batch, store: &Store) -> Vec<String> {
     lacking
         .extend(batch.wanted.iter().map(|wanted| wanted.key.clone()).filter(|key| !is_there(key)));
     lacking
-}
-
-struct Report {
-    folder: PathBuf,
-}
-
-impl Report {
-    fn new(folders: &Folders) -> Result<Self> {
-        let folder = folders.outcomes.join(REPORT);
-        fs::create_dir_all(&folder).explain(|| format!("failed to make `{}`", folder.display()))?;
-        Ok(Self { folder })
-    }
-
-    fn add(&self, name: &str, line: &str) -> Result<()> {
-        let path = self.folder.join(name);
-        let file = File::options().create(true).append(true).open(&path);
-        file.and_then(|mut file| writeln!(file, "{line}"))
-            .explain(|| format!("failed to write `{}`", path.display()))
-    }
 }
 
 struct Run<'a> {
@@ -253,8 +227,10 @@ impl<'a> Run<'a> {
         match self.view.prepare(task) {
             Ok(()) => {}
             Err(Trouble::Conflict(path)) => {
-                self.report
-                    .add(FALLBACK, &format!("{} something else is at `{path}`", task.key))?;
+                self.report.add(
+                    report::FALLBACK,
+                    &format!("{} something else is at `{path}`", task.key),
+                )?;
                 return Ok(false);
             }
             Err(Trouble::Failed(why)) => {

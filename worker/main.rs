@@ -10,6 +10,7 @@
 //! - `view`: what is where; `rules`, `landlock`: what of that a task may touch.
 //! - `process`: one task's process.
 //! - `outcome`: what it left; `store`: what the engine stores of that.
+//! - `report`: what the client is told beside outcomes.
 //! - `problem`, `sys`: errors, and the kernel.
 
 mod batch;
@@ -21,6 +22,7 @@ mod problem;
 mod process;
 #[allow(dead_code, reason = "a client writes batches")]
 mod protocol;
+mod report;
 mod rules;
 mod schedule;
 mod store;

@@ -24,6 +24,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "problem.rs",
     "process.rs",
     "protocol.rs",
+    "report.rs",
     "rules.rs",
     "schedule.rs",
     "store.rs",
