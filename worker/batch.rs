@@ -11,10 +11,10 @@ use std::{
 use crate::{
     landlock::Abi,
     outcome::{self, Gathered},
-    problem::{Explain, Result},
     process::{Ended, FIRST_GROUP, Slot, Terms, bakes_in_temporary},
     protocol::{Batch, Kind, Source, Task},
     report::{self, Report},
+    report::{Explain, Result},
     rules::Rules,
     schedule::{Schedule, needs},
     store::Store,
@@ -53,8 +53,13 @@ pub fn run(folders: &Folders) -> Result<()> {
     run.all()?;
     for wanted in &batch.wanted {
         let folder = folders.outcomes.join(&wanted.key);
-        if store.has_outcome(&wanted.key) && !folder.exists() {
+        if !store.has_outcome(&wanted.key) || folder.exists() {
+            continue;
+        }
+        if store.has_whole_outcome(&wanted.key) {
             outcome::hand_over(&store, wanted, &folder, &batch.sentinels)?;
+        } else {
+            report.add(report::LACKING, &wanted.key)?;
         }
     }
     Ok(())

@@ -11,14 +11,14 @@
 //! - `process`: one task's process.
 //! - `outcome`: what it left; `store`: what the engine stores of that.
 //! - `report`: what the client is told beside outcomes.
-//! - `problem`, `sys`: errors, and the kernel.
+//! - `report`, `sys`: errors and what the client is told, and the kernel.
 
 mod batch;
 mod landlock;
+mod listing;
 mod outcome;
 #[allow(dead_code, reason = "a client writes packs")]
 mod pack;
-mod problem;
 mod process;
 #[allow(dead_code, reason = "a client writes batches")]
 mod protocol;

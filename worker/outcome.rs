@@ -10,9 +10,9 @@ use std::{
 };
 
 use crate::{
-    problem::{Explain, Result},
     process::{Ended, Slot},
     protocol::{Kind, Task, Wanted},
+    report::{Explain, Result},
     store::{self, Store},
     view,
 };
@@ -170,24 +170,25 @@ pub fn hand_over(
     sentinels: &[String],
 ) -> Result<()> {
     let stored = store.outcome(&wanted.key);
+    let (from, files) = (stored.join(store::FILES), folder.join(store::FILES));
     let hand_over = || -> io::Result<()> {
-        if !wanted.is_deferred || holds_sentinel(&stored.join(store::FILES), sentinels)? {
-            return store::copy_tree(&stored, folder);
-        }
-        fs::create_dir_all(folder.join(store::FILES))?;
+        let is_whole = !wanted.is_deferred || holds_sentinel(&from, sentinels)?;
+        fs::create_dir_all(folder)?;
         for entry in fs::read_dir(&stored)? {
             let entry = entry?;
-            if entry.file_name() != store::FILES {
-                fs::copy(entry.path(), folder.join(entry.file_name()))?;
+            let is_files = entry.file_name() == store::FILES;
+            if entry.file_name() != store::LISTING && (is_whole || !is_files) {
+                store::copy_tree(&entry.path(), &folder.join(entry.file_name()))?;
             }
         }
-        for entry in fs::read_dir(stored.join(store::FILES))? {
+        if is_whole {
+            return Ok(());
+        }
+        fs::create_dir(&files)?;
+        for entry in fs::read_dir(&from)? {
             let entry = entry?;
             if is_dep_info(&entry.path()) {
-                store::copy_tree(
-                    &entry.path(),
-                    &folder.join(store::FILES).join(entry.file_name()),
-                )?;
+                store::copy_tree(&entry.path(), &files.join(entry.file_name()))?;
             }
         }
         fs::write(folder.join(store::DEFERRED), "")

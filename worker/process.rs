@@ -18,8 +18,8 @@ use std::{
 
 use crate::{
     landlock::Ruleset,
-    problem::{Explain, Result},
     protocol::{Kind, Task},
+    report::{Explain, Result},
     sys, view,
 };
 

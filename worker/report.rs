@@ -1,12 +1,26 @@
-//! What the worker reports to its client beside outcomes: files with a line for each item.
+//! What went wrong, in words, and what the worker reports to its client beside outcomes: files with
+//! a line for each item.
 
 use std::{
+    fmt::Display,
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
+    result,
 };
 
-use crate::problem::{Explain, Result};
+pub type Result<T> = result::Result<T, String>;
+
+pub trait Explain<T> {
+    /// Says what failed, before why.
+    fn explain(self, what: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: Display> Explain<T> for result::Result<T, E> {
+    fn explain(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| format!("{}: {error}", what()))
+    }
+}
 
 /// The folder of the report, beside those of the outcomes.
 const REPORT: &str = "report";

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     landlock::{Abi, OpenPath, READ, Ruleset, WRITE},
-    problem::{Explain, Result},
     process::Slot,
     protocol::Task,
+    report::{Explain, Result},
     view::View,
 };
 

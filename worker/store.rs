@@ -5,16 +5,20 @@
 //! by rename, whole.
 
 use std::{
+    collections::HashMap,
     fs::{self, File, Permissions},
     io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use crate::{
-    pack,
-    problem::{Explain, Result},
+    listing, pack,
+    report::{Explain, Result},
 };
 
 /// Files of an outcome, beside [`FILES`]. A client finds them under the same names.
@@ -29,6 +33,8 @@ pub const CALLED_GIT: &str = "git";
 pub const DEFERRED: &str = "left";
 /// The folder of what a task wrote.
 pub const FILES: &str = "files";
+/// What is in an outcome, for damage to be noticed.
+pub const LISTING: &str = "listing";
 
 /// A pack is heavy from so many files, or so many bytes, on.
 const HEAVY_FILES: usize = 1000;
@@ -39,6 +45,8 @@ pub struct Store {
     /// Of the call that uses it.
     id: String,
     count: AtomicUsize,
+    /// Whether outcomes that were asked for are there, and whole as far as their sizes tell.
+    known: Mutex<HashMap<String, bool>>,
 }
 
 impl Store {
@@ -59,7 +67,7 @@ impl Store {
                 .and_then(|()| fs::set_permissions(&folder, Permissions::from_mode(mode)))
                 .explain(|| format!("failed to make `{}`", folder.display()))?;
         }
-        Ok(Self { root, id: id.to_owned(), count: AtomicUsize::new(0) })
+        Ok(Self { root, id: id.to_owned(), count: AtomicUsize::new(0), known: Mutex::default() })
     }
 
     pub fn pack(&self, name: &str) -> PathBuf {
@@ -71,8 +79,33 @@ impl Store {
         self.root.join("outcomes").join(key)
     }
 
+    /// Whether there is an outcome. One that lacks a file, or in which a file has another size, is
+    /// removed.
     pub fn has_outcome(&self, key: &str) -> bool {
-        self.outcome(key).join(BUILD_ID).exists()
+        let mut known = self.known.lock().expect(LOCK);
+        *known.entry(key.to_owned()).or_insert_with(|| {
+            let folder = self.outcome(key);
+            folder.exists() && (listing::is_as_listed(&folder, false) || self.remove(key))
+        })
+    }
+
+    /// The same, with every byte looked at.
+    pub fn has_whole_outcome(&self, key: &str) -> bool {
+        let is_whole = self.has_outcome(key)
+            && (listing::is_as_listed(&self.outcome(key), true) || self.remove(key));
+        self.known.lock().expect(LOCK).insert(key.to_owned(), is_whole);
+        is_whole
+    }
+
+    /// Removes a damaged outcome; returns that it is not there.
+    fn remove(&self, key: &str) -> bool {
+        println!("the stored outcome {key} is damaged and removed");
+        let temporary = self.temporary();
+        if fs::rename(self.outcome(key), &temporary).is_ok() {
+            // What stays of it is in nobody's way.
+            let _ = fs::remove_dir_all(&temporary);
+        }
+        false
     }
 
     /// A folder that outlives tasks, which is made.
@@ -146,6 +179,7 @@ impl Store {
         let (temporary, place) = (self.temporary(), self.outcome(key));
         let put = || -> io::Result<()> {
             make(&temporary)?;
+            listing::write(&temporary)?;
             open_to_all(&temporary)?;
             match fs::rename(&temporary, &place) {
                 // Another call was as fast, with the same.
@@ -153,9 +187,13 @@ impl Store {
                 other => other,
             }
         };
-        put().explain(|| format!("failed to store the outcome {key}"))
+        put().explain(|| format!("failed to store the outcome {key}"))?;
+        self.known.lock().expect(LOCK).insert(key.to_owned(), true);
+        Ok(())
     }
 }
+
+const LOCK: &str = "no thread panics while it has this lock";
 
 /// Folders that tasks may look through.
 fn open_to_all(outcome: &Path) -> io::Result<()> {
@@ -217,6 +255,34 @@ mod tests {
         put("second").unwrap();
         assert_eq!(fs::read(store.outcome("u1").join(BUILD_ID)).unwrap(), b"first");
         assert_eq!(fs::read_dir(store.root.join("tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_damaged_is_not_there() {
+        let scratch = Scratch::new("what_is_damaged_is_not_there");
+        let open = || Store::open(&scratch.path("store"), "1").unwrap();
+        let put = |store: &Store| {
+            store
+                .put("u1", |folder| {
+                    fs::create_dir_all(folder.join(FILES).join("a"))?;
+                    fs::write(folder.join(FILES).join("a/b"), "object code")?;
+                    fs::write(folder.join(BUILD_ID), "1")
+                })
+                .unwrap();
+        };
+        let file = open().outcome("u1").join(FILES).join("a/b");
+        for (damaged, is_there, is_whole) in
+            [("object code", true, true), ("object", false, false), ("object c0de", true, false)]
+        {
+            put(&open());
+            fs::write(&file, damaged).unwrap();
+            assert_eq!(open().has_outcome("u1"), is_there, "{damaged}");
+            assert_eq!(open().has_whole_outcome("u1"), is_whole, "{damaged}");
+            assert_eq!(open().outcome("u1").exists(), is_whole, "{damaged}");
+        }
+        put(&open());
+        fs::remove_file(&file).unwrap();
+        assert!(!open().has_outcome("u1"));
     }
 
     #[test]

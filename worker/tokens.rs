@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    problem::{Explain, Result},
+    report::{Explain, Result},
     sys,
 };
 

@@ -16,8 +16,8 @@ use std::{
 
 use crate::{
     pack::{self, Entry},
-    problem::{Explain, Result},
     protocol::{Batch, Input, Source, Task},
+    report::{Explain, Result},
     store::{self, Store},
 };
 

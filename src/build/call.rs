@@ -43,6 +43,8 @@ const ATTEMPTS: usize = 4;
 
 /// What is to be done in one call.
 pub(super) struct Call {
+    /// The name of the folder that is sent, for whoever reads the engine's command.
+    pub name: &'static str,
     /// Each step comes after those that it is made from.
     pub steps: Vec<Step>,
     pub wanted: Vec<Wanted>,
@@ -53,7 +55,7 @@ impl Call {
     /// For one step, whose outcome is wanted whole.
     pub fn of(step: Step) -> Self {
         let wanted = Wanted { key: step.key.clone(), is_deferred: false };
-        Self { steps: vec![step], wanted: vec![wanted], jobs: Jobs::All }
+        Self { name: "unit", steps: vec![step], wanted: vec![wanted], jobs: Jobs::All }
     }
 
     /// The outcomes that it needs and does not make.
@@ -138,9 +140,9 @@ impl Session<'_> {
     fn given(&self, call: &mut Call, resolve: &dyn Fn(&str) -> Option<Step>) -> Result<Given> {
         let temp = self.cache.temp_dir()?;
         let folder = Utf8PathBuf::from_path_buf(temp.path().to_owned()).ok();
-        let folder = folder.context("the cache folder's name is not UTF-8")?;
+        let folder = folder.context("the cache folder's name is not UTF-8")?.join(call.name);
         let (packs, outcomes) = (folder.join("packs"), folder.join("outcomes"));
-        for folder in [&packs, &outcomes] {
+        for folder in [&folder, &packs, &outcomes] {
             fs::create_dir(folder).on_disk(folder, || format!("failed to make `{folder}`"))?;
         }
         let mut sent = Vec::new();
@@ -166,6 +168,7 @@ impl Session<'_> {
             write_pack(context, &packs.join(name))?;
             sent.push(name.to_owned());
         }
+        log::info!("{} is sent {}", self.engine.name(), sent.join(" "));
         Ok(Given { _temp: temp, folder, sent })
     }
 

@@ -18,10 +18,10 @@ macro_rules! sources {
 const SOURCES: &[(&str, &str)] = sources![
     "batch.rs",
     "landlock.rs",
+    "listing.rs",
     "main.rs",
     "outcome.rs",
     "pack.rs",
-    "problem.rs",
     "process.rs",
     "protocol.rs",
     "report.rs",

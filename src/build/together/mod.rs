@@ -220,7 +220,7 @@ impl<'a> Together<'a> {
             self.schedule.set(number, State::InCall(key.clone()));
             units.insert(key, resolved);
         }
-        let call = Call { steps, wanted, jobs: self.jobs };
+        let call = Call { name: "batch", steps, wanted, jobs: self.jobs };
         Some(Batch { units, call, target: self.target.clone() })
     }
 
