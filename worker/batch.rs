@@ -1,17 +1,18 @@
 //! All tasks of a batch, as many at once as may run: from its specification to outcomes.
 
 use std::{
-    fs,
+    fs::{self, File},
     os::fd::{AsFd, AsRawFd},
     path::{Path, PathBuf},
     sync::{Condvar, Mutex, MutexGuard},
     thread,
+    time::Duration,
 };
 
 use crate::{
     landlock::Abi,
     outcome::{self, Gathered},
-    process::{Ended, FIRST_GROUP, Slot, Terms, bakes_in_temporary},
+    process::{Ended, FIRST_GROUP, Slot, Terms},
     protocol::{Batch, Kind, Source, Task},
     report::{self, Report},
     report::{Explain, Result},
@@ -19,7 +20,7 @@ use crate::{
     schedule::{Schedule, needs},
     store::Store,
     sys,
-    tokens::Tokens,
+    tokens::{Processors, Tokens},
     view::{Trouble, View},
 };
 
@@ -61,6 +62,9 @@ pub fn run(folders: &Folders) -> Result<()> {
         } else {
             report.add(report::LACKING, &wanted.key)?;
         }
+    }
+    if batch.limit > 0 {
+        store.sweep(batch.limit as u64).explain(|| "failed to tidy up the store".to_owned())?;
     }
     Ok(())
 }
@@ -106,7 +110,7 @@ fn lacking(batch: &Batch, store: &Store) -> Vec<String> {
     {
         let is_there = match &input.from {
             Source::Outcome(key) => is_made(key) || store.has_outcome(key),
-            Source::Pack(name) => store.pack(name).exists(),
+            Source::Pack(name) => store.has_pack(name),
         };
         if !is_there && !lacking.iter().any(|name| name == input.from.name()) {
             lacking.push(input.from.name().to_owned());
@@ -129,6 +133,7 @@ struct Run<'a> {
     state: Mutex<State>,
     changed: Condvar,
     tokens: Tokens,
+    processors: Processors,
 }
 
 struct State {
@@ -153,11 +158,24 @@ impl<'a> Run<'a> {
             batch.tasks.iter().map(|task| (task.key.as_str(), needed(task))).collect();
         let schedule = Schedule::new(needs(&tasks));
         let state = Mutex::new(State { schedule, running: 0, problem: None });
-        let processors = thread::available_parallelism().map_or(1, |count| count.get());
-        let count = if batch.jobs == 0 { processors } else { batch.jobs };
+        let count = thread::available_parallelism().map_or(1, |count| count.get());
+        let processors = Processors { folder: store.locks(), count };
+        let count = if batch.jobs == 0 { count } else { batch.jobs };
         let (gathered, changed) = Default::default();
         let tokens = Tokens::new(count)?;
-        Ok(Self { batch, store, folders, report, view, gathered, rules, state, changed, tokens })
+        Ok(Self {
+            batch,
+            store,
+            folders,
+            report,
+            view,
+            gathered,
+            rules,
+            state,
+            changed,
+            tokens,
+            processors,
+        })
     }
 
     fn all(&self) -> Result<()> {
@@ -182,7 +200,7 @@ impl<'a> Run<'a> {
 
     /// Runs one task after the other in a slot, until there are none.
     fn serve(&self, slot: &Slot) {
-        while let Some(number) = self.next() {
+        while let Some((number, _processor)) = self.next() {
             let result = self.run(number, slot);
             let mut state = self.lock();
             state.running -= 1;
@@ -198,8 +216,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The next task, with a token for it; `None` once there will be none.
-    fn next(&self) -> Option<usize> {
+    /// The next task, with a token and the lock of a processor for it; `None` once there will be
+    /// none. A call with no running task waits for no other call.
+    fn next(&self) -> Option<(usize, Option<File>)> {
         let mut state = self.lock();
         loop {
             if state.schedule.is_finished() || state.problem.is_some() {
@@ -213,11 +232,18 @@ impl<'a> Run<'a> {
                 self.tokens.reset();
             }
             if self.tokens.acquire() {
-                state.running += 1;
-                return state.schedule.next();
+                let processor = self.processors.acquire();
+                if processor.is_some() || state.running == 0 {
+                    state.running += 1;
+                    return state.schedule.next().map(|number| (number, processor));
+                }
+                self.tokens.give(1);
+                drop(state);
+                thread::sleep(Duration::from_millis(20));
+            } else {
+                drop(state);
+                sys::wait_readable(self.tokens.reading.as_fd(), 100);
             }
-            drop(state);
-            sys::wait_readable(self.tokens.reading.as_fd(), 100);
             state = self.lock();
         }
     }
@@ -228,6 +254,12 @@ impl<'a> Run<'a> {
         if self.store.has_outcome(&task.key) {
             println!("rustcbuildx stored {}", task.key);
             return self.restore(task);
+        }
+        if self.rules.is_none() && self.batch.tasks.len() > 1 {
+            // Nothing would hold tasks apart but their users.
+            let why = format!("{} this kernel has no Landlock", task.key);
+            self.report.add(report::FALLBACK, &why)?;
+            return Ok(false);
         }
         match self.view.prepare(task) {
             Ok(()) => {}
@@ -244,10 +276,11 @@ impl<'a> Run<'a> {
         }
         println!("rustcbuildx start {}", task.key);
         let mut ended = self.attempt(number, slot, false)?;
-        let is_plain = task.kind == Kind::Compile && self.bakes_in_temporary(task, slot)?;
+        let is_plain =
+            task.kind == Kind::Compile && self.gathered.bakes_in_temporary(task, slot)?;
         let tells_of_store = self.tells_of_store(task, &ended)?;
         if tells_of_store && self.view.copy_linked(task)? || is_plain {
-            self.remove_outputs(task, slot)?;
+            self.gathered.remove(task, slot)?;
             ended = self.attempt(number, slot, is_plain)?;
         }
         println!("rustcbuildx end {} {}", task.key, ended.status);
@@ -293,42 +326,6 @@ impl<'a> Run<'a> {
         Ok(self.view.has_linked_sources(task)
             && outcome::holds_sentinel(Path::new(&task.out), &store)
                 .explain(|| format!("failed to read `{}`", task.out))?)
-    }
-
-    fn bakes_in_temporary(&self, task: &Task, slot: &Slot) -> Result<bool> {
-        let out = Path::new(&task.out);
-        let look = || -> std::io::Result<bool> {
-            for entry in fs::read_dir(out)? {
-                let path = entry?.path();
-                let is_own =
-                    std::os::unix::fs::MetadataExt::uid(&path.symlink_metadata()?) == slot.user;
-                if is_own && outcome::is_dep_info(&path) {
-                    let text = fs::read(&path)?;
-                    if bakes_in_temporary(&String::from_utf8_lossy(&text)) {
-                        return Ok(true);
-                    }
-                }
-            }
-            Ok(false)
-        };
-        look().explain(|| format!("failed to read `{}`", task.out))
-    }
-
-    /// Removes what an attempt wrote.
-    fn remove_outputs(&self, task: &Task, slot: &Slot) -> Result<()> {
-        let out = Path::new(&task.out);
-        let remove = || -> std::io::Result<()> {
-            for entry in fs::read_dir(out)? {
-                let path = entry?.path();
-                let data = path.symlink_metadata()?;
-                if std::os::unix::fs::MetadataExt::uid(&data) != slot.user {
-                    continue;
-                }
-                if data.is_dir() { fs::remove_dir_all(&path)? } else { fs::remove_file(&path)? }
-            }
-            Ok(())
-        };
-        remove().explain(|| format!("failed to empty `{}`", task.out))
     }
 
     fn finish(&self, number: usize, slot: &Slot, ended: &Ended) -> Result<bool> {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    process::{Ended, Slot},
+    process::{self, Ended, Slot},
     protocol::{Kind, Task, Wanted},
     report::{Explain, Result},
     store::{self, Store},
@@ -33,23 +33,57 @@ pub struct Made {
 }
 
 impl Gathered {
+    /// The paths in a task's output folder that are its own, and were not gathered. Others may
+    /// write there at the same time, and remove what is theirs.
+    fn new_paths(&self, task: &Task, slot: &Slot) -> Result<Vec<(PathBuf, fs::Metadata)>> {
+        let known = self.known.lock().expect(LOCK);
+        let read = || -> io::Result<Vec<_>> {
+            let mut paths = Vec::new();
+            for entry in fs::read_dir(&task.out)? {
+                let path = entry?.path();
+                if known.contains(&path) {
+                    continue;
+                }
+                match path.symlink_metadata() {
+                    Ok(data) => paths.push((path, data)),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            paths.retain(|(_, data)| data.uid() == slot.user);
+            Ok(paths)
+        };
+        read().explain(|| format!("failed to read `{}`", task.out))
+    }
+
+    /// Whether a compile's dep-info has the variable that only the worker sets.
+    pub fn bakes_in_temporary(&self, task: &Task, slot: &Slot) -> Result<bool> {
+        for (path, _) in self.new_paths(task, slot)? {
+            if is_dep_info(&path) {
+                let text = fs::read(&path).explain(|| format!("failed to read `{}`", task.out))?;
+                if process::bakes_in_temporary(&String::from_utf8_lossy(&text)) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Removes what an attempt wrote.
+    pub fn remove(&self, task: &Task, slot: &Slot) -> Result<()> {
+        for (path, data) in self.new_paths(task, slot)? {
+            let removed =
+                if data.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.explain(|| format!("failed to remove `{}`", path.display()))?;
+        }
+        Ok(())
+    }
+
     /// What is new in a compile's output folder. From now on, only the worker may write to it, and
-    /// only a `group` may read it.
+    /// only a `group` read it.
     pub fn gather(&self, task: &Task, slot: &Slot, group: u32) -> Result<Vec<Made>> {
-        let out = Path::new(&task.out);
-        let mut known = self.known.lock().expect(LOCK);
         let mut made = Vec::new();
-        for entry in fs::read_dir(out).explain(|| format!("failed to read `{}`", task.out))? {
-            let path = entry.explain(|| format!("failed to read `{}`", task.out))?.path();
-            if known.contains(&path) {
-                continue;
-            }
-            let data = path
-                .symlink_metadata()
-                .explain(|| format!("failed to read `{}`", path.display()))?;
-            if data.uid() != slot.user {
-                continue;
-            }
+        for (path, data) in self.new_paths(task, slot)? {
             let name = path.file_name().and_then(|name| name.to_str());
             let name = name
                 .ok_or_else(|| format!("`{}` has a name that is not UTF-8", path.display()))?
@@ -58,7 +92,7 @@ impl Gathered {
             let mode = opened.unwrap_or(data.permissions().mode() & 0o7777);
             close(&path, &data, group)
                 .explain(|| format!("failed to take `{}`", path.display()))?;
-            known.insert(path);
+            self.known.lock().expect(LOCK).insert(path);
             made.push(Made { name, mode });
         }
         made.sort_by(|a, b| a.name.cmp(&b.name));

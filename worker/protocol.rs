@@ -15,6 +15,9 @@ pub struct Batch {
     pub id: String,
     /// How many processes may run at once; 0 for one on each processor.
     pub jobs: usize,
+    /// The most that the engine's store may take, in bytes: the least recently used goes first. 0
+    /// means no limit.
+    pub limit: usize,
     /// Dependencies come before what is made from them.
     pub tasks: Vec<Task>,
     pub wanted: Vec<Wanted>,
@@ -97,6 +100,7 @@ impl Batch {
         field(&mut text, "batch", VERSION);
         field(&mut text, "id", &self.id);
         field(&mut text, "jobs", &self.jobs.to_string());
+        field(&mut text, "limit", &self.limit.to_string());
         self.sentinels.iter().for_each(|sentinel| field(&mut text, "sentinel", sentinel));
         for task in &self.tasks {
             field(&mut text, "task", &task.key);
@@ -120,6 +124,7 @@ impl Batch {
             ));
         }
         let (id, jobs) = (fields.value("id")?, fields.number("jobs")?);
+        let limit = fields.number("limit")?;
         let sentinels = fields.list("sentinel");
         let mut tasks = Vec::new();
         while let Some(key) = fields.next_if("task") {
@@ -141,7 +146,7 @@ impl Batch {
             wanted.push(Wanted { key, is_deferred });
         }
         fields.value("end")?;
-        Ok(Self { id, jobs, tasks, wanted, sentinels })
+        Ok(Self { id, jobs, limit, tasks, wanted, sentinels })
     }
 }
 
@@ -321,6 +326,7 @@ mod tests {
         let batch = Batch {
             id: "7".to_owned(),
             jobs: 2,
+            limit: 3,
             tasks: vec![task(), plain],
             wanted: vec![
                 wanted("u1", false),

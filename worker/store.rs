@@ -14,6 +14,7 @@ use std::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 use crate::{
@@ -60,6 +61,7 @@ impl Store {
             ("packs", 0o700),
             ("trees", 0o711),
             ("states", 0o711),
+            ("locks", 0o700),
             ("tmp", 0o700),
         ] {
             let folder = root.join(name);
@@ -74,6 +76,11 @@ impl Store {
         self.root.join("packs").join(name)
     }
 
+    /// The folder of locks that all calls share.
+    pub fn locks(&self) -> PathBuf {
+        self.root.join("locks")
+    }
+
     /// A folder with an outcome: whole, if it is there.
     pub fn outcome(&self, key: &str) -> PathBuf {
         self.root.join("outcomes").join(key)
@@ -85,6 +92,7 @@ impl Store {
         let mut known = self.known.lock().expect(LOCK);
         *known.entry(key.to_owned()).or_insert_with(|| {
             let folder = self.outcome(key);
+            use_now(&folder);
             folder.exists() && (listing::is_as_listed(&folder, false) || self.remove(key))
         })
     }
@@ -112,6 +120,7 @@ impl Store {
     pub fn state(&self, name: &str) -> Result<PathBuf> {
         let folder = self.root.join("states").join(name);
         fs::create_dir_all(&folder).explain(|| format!("failed to make `{}`", folder.display()))?;
+        use_now(&folder);
         Ok(folder)
     }
 
@@ -132,10 +141,55 @@ impl Store {
             .explain(|| format!("failed to store the sources {name}"))
     }
 
+    /// Whether there is a pack.
+    pub fn has_pack(&self, name: &str) -> bool {
+        use_now(&self.pack(name));
+        self.pack(name).exists()
+    }
+
+    /// Removes what was used least recently, until the rest takes no more than so many bytes. What
+    /// was used within an hour stays: another call may be using it. Looks only now and then, because
+    /// it takes a while.
+    pub fn sweep(&self, limit: u64) -> io::Result<()> {
+        let marker = self.root.join("swept");
+        if age(&marker).is_some_and(|age| age < SWEEP_EVERY) {
+            return Ok(());
+        }
+        fs::write(&marker, "")?;
+        let mut entries = Vec::new();
+        for kind in ["outcomes", "packs", "trees", "states", "tmp"] {
+            for entry in fs::read_dir(self.root.join(kind))? {
+                let path = entry?.path();
+                entries.push((age(&path).unwrap_or_default(), size(&path).unwrap_or(0), path));
+            }
+        }
+        entries.sort();
+        let mut total = 0;
+        for (age, size, path) in entries {
+            total += size;
+            if total > limit && age > IN_USE {
+                total -= size;
+                let temporary = self.temporary();
+                // Whole, so that nobody finds a part of it.
+                if fs::rename(&path, &temporary).is_ok() {
+                    let is_folder = temporary.symlink_metadata()?.is_dir();
+                    let removed = if is_folder {
+                        fs::remove_dir_all(&temporary)
+                    } else {
+                        fs::remove_file(&temporary)
+                    };
+                    removed?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A pack's files, unpacked, if they are so many or so large that each task gets a link to
     /// them.
     pub fn tree(&self, name: &str) -> Result<Option<PathBuf>> {
         let (pack, place) = (self.pack(name), self.root.join("trees").join(name));
+        use_now(&place);
         if place.exists() {
             return Ok(Some(place));
         }
@@ -194,6 +248,34 @@ impl Store {
 }
 
 const LOCK: &str = "no thread panics while it has this lock";
+/// How long after its last use something may still be in use.
+const IN_USE: Duration = Duration::from_secs(3600);
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// Notes that something is in use now.
+fn use_now(path: &Path) {
+    // Where nothing is, nothing is noted.
+    if let Ok(file) = File::open(path) {
+        let _ = file.set_modified(SystemTime::now());
+    }
+}
+
+/// How long ago something was used.
+fn age(path: &Path) -> Option<Duration> {
+    path.symlink_metadata().ok()?.modified().ok()?.elapsed().ok()
+}
+
+/// In bytes, links not followed.
+fn size(path: &Path) -> io::Result<u64> {
+    let data = path.symlink_metadata()?;
+    let mut size = data.len();
+    if data.is_dir() {
+        for entry in fs::read_dir(path)? {
+            size += self::size(&entry?.path())?;
+        }
+    }
+    Ok(size)
+}
 
 /// Folders that tasks may look through.
 fn open_to_all(outcome: &Path) -> io::Result<()> {
@@ -283,6 +365,31 @@ mod tests {
         put(&open());
         fs::remove_file(&file).unwrap();
         assert!(!open().has_outcome("u1"));
+    }
+
+    #[test]
+    fn what_was_used_least_recently_goes_first() {
+        let scratch = Scratch::new("what_was_used_least_recently_goes_first");
+        let store = Store::open(&scratch.path("store"), "1").unwrap();
+        let hours_ago = |hours: u64| SystemTime::now() - Duration::from_secs(hours * 3600);
+        for (key, hours) in [("u1", 4), ("u2", 2), ("u3", 3), ("u4", 0)] {
+            let make = |folder: &Path| {
+                fs::create_dir_all(folder.join(FILES))?;
+                fs::write(folder.join(FILES).join("a"), vec![0; 100_000])
+            };
+            store.put(key, make).unwrap();
+            File::open(store.outcome(key)).unwrap().set_modified(hours_ago(hours)).unwrap();
+        }
+        store.sweep(250_000).unwrap();
+        let is_there = |key: &str| store.outcome(key).exists();
+        assert_eq!(["u1", "u2", "u3", "u4"].map(is_there), [false, true, false, true]);
+        // Not again for a while.
+        store.sweep(1).unwrap();
+        assert!(is_there("u2"));
+        // What is in use stays.
+        fs::remove_file(store.root.join("swept")).unwrap();
+        store.sweep(1).unwrap();
+        assert_eq!(["u2", "u4"].map(is_there), [false, true]);
     }
 
     #[test]

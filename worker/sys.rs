@@ -8,6 +8,7 @@ use std::{
 
 unsafe extern "C" {
     fn dup2(from: c_int, to: c_int) -> c_int;
+    fn flock(fd: c_int, operation: c_int) -> c_int;
     fn fork() -> c_int;
     fn kill(process: c_int, signal: c_int) -> c_int;
     fn pipe2(fds: *mut c_int, flags: c_int) -> c_int;
@@ -34,6 +35,8 @@ struct PollFd {
 const O_NONBLOCK: c_int = 0o4000;
 const O_CLOEXEC: c_int = 0o2000000;
 const POLLIN: i16 = 1;
+const LOCK_EX: c_int = 2;
+const LOCK_NB: c_int = 4;
 const SIGKILL: c_int = 9;
 const PR_SET_NO_NEW_PRIVS: c_int = 38;
 
@@ -64,6 +67,12 @@ pub fn wait_readable(fd: BorrowedFd<'_>, milliseconds: c_int) {
     let mut fds = [PollFd { fd: fd.as_raw_fd(), events: POLLIN, seen: 0 }];
     // SAFETY: the array outlives the call. Why it ended does not matter: whoever waits looks again.
     unsafe { poll(fds.as_mut_ptr(), 1, milliseconds) };
+}
+
+/// Locks a file until it is closed, unless somebody else has locked it; returns whether it did.
+pub fn try_lock(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: plain numbers.
+    unsafe { flock(fd.as_raw_fd(), LOCK_EX | LOCK_NB) == 0 }
 }
 
 pub fn umask(mask: u32) {

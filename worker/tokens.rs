@@ -1,10 +1,11 @@
 //! How many processes run at once: the jobserver of a batch, which its tasks share with the threads
-//! of their compilers.
+//! of their compilers, and the processors of the machine, which all calls share.
 
 use std::{
     fs::File,
     io::{Read, Write},
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
 };
 
 use crate::{
@@ -49,5 +50,49 @@ impl Tokens {
     pub fn reset(&self) {
         while self.acquire() {}
         self.give(self.count);
+    }
+}
+
+/// The processors of the machine: each task of each call holds the lock of one while it runs.
+pub struct Processors {
+    pub folder: PathBuf,
+    pub count: usize,
+}
+
+impl Processors {
+    /// The lock of a processor that no other task has, if there is one. It is released when the
+    /// file is closed, even by a kill.
+    pub fn acquire(&self) -> Option<File> {
+        (0..self.count).find_map(|number| {
+            let path = self.folder.join(number.to_string());
+            let file = File::options().create(true).append(true).open(path).ok()?;
+            sys::try_lock(file.as_fd()).then_some(file)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::Scratch;
+
+    #[test]
+    fn a_processor_has_one_task() {
+        let scratch = Scratch::new("a_processor_has_one_task");
+        let calls = [(); 2].map(|()| Processors { folder: scratch.path(""), count: 2 });
+        let first = calls[0].acquire();
+        let second = calls[1].acquire();
+        assert!(first.is_some() && second.is_some());
+        assert!(calls[0].acquire().is_none());
+        drop(second);
+        assert!(calls[0].acquire().is_some());
+    }
+
+    #[test]
+    fn tokens_come_back() {
+        let tokens = Tokens::new(2).unwrap();
+        assert!(tokens.acquire() && tokens.acquire() && !tokens.acquire());
+        tokens.reset();
+        assert!(tokens.acquire() && tokens.acquire() && !tokens.acquire());
     }
 }

@@ -8,11 +8,11 @@ use std::{
     time::SystemTime,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use tempfile::TempDir;
 
-use super::{Session, build_id, millis_since};
+use super::{FALLBACK, Session, build_id, millis_since};
 use crate::{
     config::jobs::Jobs,
     engine::{
@@ -20,7 +20,6 @@ use crate::{
         worker::{self, pack::Writer},
     },
     step::{
-        key::Key,
         layout::FILES,
         plan,
         protocol::{Batch, Wanted},
@@ -38,6 +37,8 @@ use crate::{
 const REPORT: &str = "report";
 /// In the report: the names of what the worker lacks.
 const LACKING: &str = "lacking";
+/// In the report: the keys of tasks that could not run beside the others, and why.
+const APART: &str = "apart";
 /// How often a call is made again with what it lacks. What was sent may have been evicted since.
 const ATTEMPTS: usize = 4;
 
@@ -78,7 +79,8 @@ impl Call {
         secrets.map(|(name, _)| name.clone()).collect()
     }
 
-    fn batch(&self, id: &str) -> Batch {
+    /// What the worker is told, whose store may take `limit` bytes.
+    fn batch(&self, id: &str, limit: u64) -> Batch {
         let jobs = match self.jobs {
             Jobs::All => 0,
             Jobs::AtMost(count) => count,
@@ -86,6 +88,7 @@ impl Call {
         Batch {
             id: id.to_owned(),
             jobs,
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
             tasks: self.steps.iter().map(|step| step.task.clone()).collect(),
             wanted: self.wanted.clone(),
             sentinels: all_sentinels().to_vec(),
@@ -194,18 +197,18 @@ impl Session<'_> {
         each: &mut (impl FnMut(&str, File) -> Result<()> + Send),
     ) -> Result<Vec<String>> {
         let path = given.folder.join("batch");
-        fs::write(&path, call.batch(&build_id()).encode())
+        fs::write(&path, call.batch(&build_id(), self.config.engine_store_size).encode())
             .on_disk(&path, || format!("failed to write `{path}`"))?;
         let (source, style) = (worker::source(&self.cache)?, self.style());
         let plan = plan::batch(&self.image, &source, &given.folder, call.secrets(), style);
         let (cmd, purpose) = (self.engine.build(&plan, self.variables(call.jobs)), call.purpose());
         log::debug!("{purpose}\n{cmd}");
         let (begun, mut watch) = (SystemTime::now(), self.engine.watch());
-        let (mut messages, mut lacking) = (Vec::new(), Vec::new());
+        let (mut messages, mut report) = (Vec::new(), BTreeMap::new());
         let receive = |mut archive: PipeReader| {
             let received = archive::split(&mut archive, |name, file| match name {
                 REPORT => {
-                    lacking.extend(lacking_in(file)?);
+                    report = Archive::new(file).files()?;
                     Ok(())
                 }
                 key => each(key, file),
@@ -230,18 +233,21 @@ impl Session<'_> {
             false => error.context(messages.join("\n")),
         })?;
         finished.stdout?;
+        let lines = |name: &str| -> Vec<String> {
+            let text =
+                report.get(name).map(|text| String::from_utf8_lossy(text)).unwrap_or_default();
+            text.lines().map(str::to_owned).collect()
+        };
+        for line in lines(APART) {
+            let (_, why) = line.split_once(' ').unwrap_or(("", &line));
+            self.slow(FALLBACK, &anyhow!("{why}"));
+        }
+        let lacking = lines(LACKING);
         if lacking.is_empty() {
             given.sent.iter().try_for_each(|name| self.engine_cache.add(name))?;
         }
         Ok(lacking)
     }
-}
-
-/// The names in the worker's report of what it lacks.
-fn lacking_in(report: File) -> Result<Vec<Key>> {
-    let mut files = Archive::new(report).files()?;
-    let names = files.remove(LACKING).unwrap_or_default();
-    Ok(String::from_utf8_lossy(&names).lines().map(str::to_owned).collect())
 }
 
 /// Packs what is in a folder into a file.
