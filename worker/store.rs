@@ -148,8 +148,8 @@ impl Store {
     }
 
     /// Removes what was used least recently, until the rest takes no more than so many bytes. What
-    /// was used within an hour stays: another call may be using it. Looks only now and then, because
-    /// it takes a while.
+    /// was used within an hour stays, because another call may be using it. Looks only now and
+    /// then, for that takes a while.
     pub fn sweep(&self, limit: u64) -> io::Result<()> {
         let marker = self.root.join("swept");
         if age(&marker).is_some_and(|age| age < SWEEP_EVERY) {
