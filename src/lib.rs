@@ -119,7 +119,7 @@
 //! | [`engine`] | docker and podman, and where they differ |
 //! | [`store`] | outcomes on this machine, and the provenance of artifacts |
 //! | [`step`] | a unit as a step of a container: paths, command, key, Dockerfile |
-//! | [`unit`] | what a unit is: its work, variables, path map, target folder |
+//! | [`mod@unit`] | what a unit is: its work, variables, path map, target folder |
 //! | [`rustc`] | rustc's own words: arguments, outputs, dep-info |
 //! | [`config`] | the environment, settings, secrets, help |
 //! | [`snapshot`] | folders at one moment: scan, digest, copy |

@@ -1,5 +1,5 @@
 //! What engines keep of earlier builds: a step puts a copy of its files into a cache mount of its
-//! own ([`Mount::Keep`](crate::step::dockerfile::Mount::Keep)), and a later call mounts them from
+//! own ([`Mount::Keep`]), and a later call mounts them from
 //! there.
 //!
 //! Without it, each call would have to name all stages below a unit for the engine to find what
