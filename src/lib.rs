@@ -112,7 +112,7 @@
 //! | [`engine`] | docker and podman, where they differ, and what they have |
 //! | [`store`] | outcomes on this machine, and the provenance of artifacts |
 //! | [`step`] | a unit as a step of a container: paths, task, key, Dockerfile |
-//! | [`unit`] | what a unit is: its work, variables, path map, target folder |
+//! | [`mod@unit`] | what a unit is: its work, variables, path map, target folder |
 //! | [`rustc`] | rustc's own words: arguments, outputs, dep-info |
 //! | [`config`] | the environment, settings, secrets, help |
 //! | [`snapshot`] | folders at one moment: scan, digest, copy |

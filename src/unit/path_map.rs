@@ -3,7 +3,7 @@
 //! that everybody can share what the unit makes there.
 //!
 //! Where a crate can bake a path in, which is the value of a variable, the common path is followed
-//! by a [`SENTINEL`]: `/./` instead of `/`, which no reader of paths minds. Names of source files
+//! by a `SENTINEL`: `/./` instead of `/`, which no reader of paths minds. Names of source files
 //! have none, because rustc is told to remove it from them. So an output that contains a sentinel
 //! contains a path that it would use when it runs. Its unit is compiled again with the host's own
 //! path of that folder; all other folders stay common.

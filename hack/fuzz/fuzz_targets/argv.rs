@@ -10,7 +10,7 @@ use rustcbuildx::{
 
 fuzz_target!(|text: &str| {
     let words: Vec<String> = text.split('\n').map(str::to_owned).collect();
-    let _ = Tool::of(&words);
+    let _ = Tool::programs(&words);
     let args = RustcArgs::parse(words.clone());
     assert_eq!(args.words(), words);
     let _ = (

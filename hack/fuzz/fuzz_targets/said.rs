@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rustcbuildx::{build::missing_tools, rustc::dep_info};
+use rustcbuildx::rustc::dep_info;
 
 fuzz_target!(|text: &str| {
     let _ = dep_info::variables(text);
@@ -13,5 +13,5 @@ fuzz_target!(|text: &str| {
     for name in ["error", "rerun-if-changed", "rerun-if-env-changed"] {
         let _ = dep_info::directives(text, name);
     }
-    let _ = missing_tools::find(text);
+    let _ = dep_info::errors(text);
 });
