@@ -300,7 +300,7 @@ fn only_env_reads_the_environment() {
 }
 
 #[test]
-fn only_runner_starts_processes() {
+fn only_util_process_starts_processes() {
     for source in Source::all().iter().filter(|source| source.name != "util/process") {
         source.names_none_of(&[
             "std::process::Command",

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_help_and_the_readme_name_every_setting() {
+    fn the_help_and_the_docs_name_every_setting() {
         let table = include_str!("../../docs/settings.md");
         let help = command().render_help().to_string();
         for var in VARS {

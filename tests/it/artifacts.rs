@@ -23,26 +23,31 @@ const TWO: &str = "the script ran tool number two with a file of its own, linked
 
 #[test]
 fn by_the_wrapper() {
-    let project = with_their_option(Project::new("artifacts")).env("CARGO_INCREMENTAL", "0");
+    let project = with_their_option(Project::new("artifacts"));
     project.same(&["run -p app"]);
     assert_eq!(project.ours("run -p app").stdout, ONE);
     edit(&project);
     project.same(&["run -p app"]);
     assert_eq!(project.ours("run -p app").stdout, TWO);
-    project.same(&["clippy"]);
+    project.same(&["test -p app", "clippy"]);
 }
 
 #[test]
 fn by_a_plan() {
-    let project = with_their_option(planned::project("artifacts"));
-    for expected in [ONE, TWO] {
-        project.plain("run -p app").succeeds();
-        assert_eq!(green(&project, "run -p app").succeeds().stdout, expected);
-        project.assert_same_tree();
-        if expected == ONE {
-            edit(&project);
+    for incremental in ["0", "1"] {
+        let project =
+            with_their_option(planned::project("artifacts")).env("CARGO_INCREMENTAL", incremental);
+        for expected in [ONE, TWO] {
+            project.plain("run -p app").succeeds();
+            assert_eq!(green(&project, "run -p app").succeeds().stdout, expected);
+            project.assert_same_tree();
+            project.same(&["run -p app"]);
+            if expected == ONE {
+                edit(&project);
+            }
         }
+        fs::remove_dir_all(project.target(By::Ours)).unwrap();
+        assert_eq!(green(&project, "run -p app").succeeds().stdout, TWO);
+        green(&project, "test -p app").succeeds();
     }
-    fs::remove_dir_all(project.target(By::Ours)).unwrap();
-    assert_eq!(green(&project, "run -p app").succeeds().stdout, TWO);
 }

@@ -94,11 +94,16 @@ fn what_is_heavy_is_given_again_once_the_engine_lost_it() {
     }
 }
 
-/// The engine's copy is for all to read, so a script that writes there gets one of its own.
+/// The engine's copy is for all to read, so a script that writes there gets one of its own: a new
+/// one, if that on this machine is no longer there.
 #[test]
 fn a_script_may_write_there() {
-    for mode in ["", "green "] {
+    for (mode, is_swept) in [("", false), ("", true), ("green ", false), ("green ", true)] {
         let project = project();
+        if is_swept {
+            run(&project, mode).succeeds();
+            fs::remove_dir_all(project.dir().join("cache/rustcbuildx/sources")).unwrap();
+        }
         let script = "std::fs::write(\"modules/made\", \"made\").unwrap();\n    println!(\"cargo::rustc-env=MADE={}\", std::fs::read_to_string(\"modules/made\").unwrap());";
         project.edit("build.rs", "// HERE", script);
         project.edit("src/main.rs", "// HERE", "const _: &str = env!(\"MADE\");");
