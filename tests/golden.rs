@@ -13,7 +13,7 @@ use rustcbuildx::{
     step::{
         dockerfile::Style,
         image::Image,
-        plan,
+        plan::{self, Mounted},
         protocol::{Input, Source},
         task,
     },
@@ -97,6 +97,11 @@ fn units_become_these_tasks() {
 fn a_call_becomes_this_dockerfile() {
     let secrets = ["NUM_JOBS".to_owned()].into();
     let (worker, given) = ("/cache/worker".into(), "/cache/given".into());
-    let plan = plan::batch(&image(), worker, given, secrets, Style::default());
+    let mounted = Mounted {
+        pack: "s1".to_owned(),
+        path: "p".to_owned(),
+        target: "/home/me/project/modules".to_owned(),
+    };
+    let plan = plan::batch(&image(), worker, given, &[mounted], secrets, Style::default());
     is_golden(&plan.dockerfile, &root().join("Dockerfile"));
 }

@@ -52,6 +52,7 @@ pub fn run(folders: &Folders) -> Result<()> {
     }
     let run = Run::new(&batch, &store, folders, &report)?;
     run.all()?;
+    run.clear();
     for wanted in &batch.wanted {
         let folder = folders.outcomes.join(&wanted.key);
         if !store.has_outcome(&wanted.key) || folder.exists() {
@@ -194,6 +195,13 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Removes what the tasks read and wrote. It would only take up room until the engine drops the
+    /// step; what cannot be removed does no harm.
+    fn clear(&self) {
+        self.view.clear();
+        let _ = fs::remove_dir_all(&self.folders.slots);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect(LOCK)
     }
@@ -314,7 +322,7 @@ impl<'a> Run<'a> {
         ended
     }
 
-    /// Whether a path in the store got into what a task printed or wrote. To print where its links
+    /// Whether a path in the store got into what a task printed or wrote. To tell where its links
     /// lead is not plain cargo's answer.
     fn tells_of_store(&self, task: &Task, ended: &Ended) -> Result<bool> {
         let store = [self.folders.store.to_string_lossy().into_owned()];
@@ -322,8 +330,8 @@ impl<'a> Run<'a> {
         if says(&ended.stdout) || says(&ended.stderr) {
             return Ok(true);
         }
-        // Of crates, only what is printed can tell.
-        Ok(self.view.has_linked_sources(task)
+        // The one thing in what rustc makes that says where it found a crate.
+        Ok(task.words.iter().any(|word| word.contains("rpath"))
             && outcome::holds_sentinel(Path::new(&task.out), &store)
                 .explain(|| format!("failed to read `{}`", task.out))?)
     }

@@ -34,6 +34,8 @@ const IOCTL_DEV: u64 = 1 << 15;
 /// What may be allowed of a file that is no folder.
 const OF_FILES: u64 = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV;
 pub const READ: u64 = EXECUTE | READ_FILE | READ_DIR;
+/// Only the names in folders.
+pub const LIST: u64 = READ_DIR;
 /// All that there is, of which a kernel knows a part.
 pub const WRITE: u64 = (1 << 16) - 1;
 

@@ -187,35 +187,6 @@ pub fn unpack_all(pack: &Path, folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a file has the bytes that come next.
-pub fn is_same(reader: &mut Reader, length: u64, file: &Path) -> io::Result<bool> {
-    let mut other = File::open(file)?;
-    if other.metadata()?.len() != length {
-        return Ok(false);
-    }
-    let mut differs = Comparing { other: &mut other, is_same: true };
-    reader.copy_to(&mut differs)?;
-    Ok(differs.is_same)
-}
-
-struct Comparing<'a> {
-    other: &'a mut File,
-    is_same: bool,
-}
-
-impl Write for Comparing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut others = vec![0; bytes.len()];
-        self.is_same =
-            self.is_same && self.other.read_exact(&mut others).is_ok() && others == bytes;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

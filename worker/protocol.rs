@@ -6,7 +6,7 @@
 use std::{fmt::Write, iter::Peekable, str::Lines};
 
 /// In every batch and every key.
-pub const VERSION: &str = "4";
+pub const VERSION: &str = "1";
 
 /// Tasks for one call, and what of their outcomes the client wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Batch {
     pub wanted: Vec<Wanted>,
     /// What no deferred file may hold: an outcome with such a file is sent whole.
     pub sentinels: Vec<String>,
+    /// The places of inputs where the engine has mounted them.
+    pub mounted: Vec<String>,
 }
 
 /// An outcome that the client wants: of this batch, or one that the store has.
@@ -102,6 +104,7 @@ impl Batch {
         field(&mut text, "jobs", &self.jobs.to_string());
         field(&mut text, "limit", &self.limit.to_string());
         self.sentinels.iter().for_each(|sentinel| field(&mut text, "sentinel", sentinel));
+        self.mounted.iter().for_each(|place| field(&mut text, "mounted", place));
         for task in &self.tasks {
             field(&mut text, "task", &task.key);
             field(&mut text, "name", &task.name);
@@ -125,7 +128,7 @@ impl Batch {
         }
         let (id, jobs) = (fields.value("id")?, fields.number("jobs")?);
         let limit = fields.number("limit")?;
-        let sentinels = fields.list("sentinel");
+        let (sentinels, mounted) = (fields.list("sentinel"), fields.list("mounted"));
         let mut tasks = Vec::new();
         while let Some(key) = fields.next_if("task") {
             tasks.push(Task::decode(key, &mut fields)?);
@@ -146,7 +149,7 @@ impl Batch {
             wanted.push(Wanted { key, is_deferred });
         }
         fields.value("end")?;
-        Ok(Self { id, jobs, limit, tasks, wanted, sentinels })
+        Ok(Self { id, jobs, limit, tasks, wanted, sentinels, mounted })
     }
 }
 
@@ -335,6 +338,7 @@ mod tests {
                 wanted("u4", false),
             ],
             sentinels: vec!["/./".to_owned()],
+            mounted: vec!["/w/modules".to_owned()],
         };
         assert_eq!(Batch::decode(&batch.encode()).unwrap(), batch);
         assert_eq!(Batch::decode(&Batch::default().encode()).unwrap(), Batch::default());

@@ -1,5 +1,5 @@
-//! What the engine stores for later calls: outcomes by key, packs by name, and folders that outlive
-//! a task.
+//! What the engine stores for later calls: outcomes by key, what packs hold by name, and folders
+//! that outlive a task.
 //!
 //! It is one cache mount for all calls, which may run at the same time. All that is in it appears
 //! by rename, whole.
@@ -37,10 +37,6 @@ pub const FILES: &str = "files";
 /// What is in an outcome, for damage to be noticed.
 pub const LISTING: &str = "listing";
 
-/// A pack is heavy from so many files, or so many bytes, on.
-const HEAVY_FILES: usize = 1000;
-const HEAVY_BYTES: u64 = 8 << 20;
-
 pub struct Store {
     root: PathBuf,
     /// Of the call that uses it.
@@ -59,7 +55,6 @@ impl Store {
             ("", 0o711),
             ("outcomes", 0o711),
             ("packs", 0o700),
-            ("trees", 0o711),
             ("states", 0o711),
             ("locks", 0o700),
             ("tmp", 0o700),
@@ -72,6 +67,7 @@ impl Store {
         Ok(Self { root, id: id.to_owned(), count: AtomicUsize::new(0), known: Mutex::default() })
     }
 
+    /// The folder with what a pack holds.
     pub fn pack(&self, name: &str) -> PathBuf {
         self.root.join("packs").join(name)
     }
@@ -130,15 +126,21 @@ impl Store {
         self.root.join("tmp").join(format!("{}-{number}", self.id))
     }
 
-    /// Stores a copy of a pack.
+    /// Stores what is in a pack.
     pub fn add_pack(&self, from: &Path, name: &str) -> Result<()> {
         let (temporary, place) = (self.temporary(), self.pack(name));
         if place.exists() {
             return Ok(());
         }
-        fs::copy(from, &temporary)
-            .and_then(|_| fs::rename(&temporary, &place))
-            .explain(|| format!("failed to store the sources {name}"))
+        let add = || -> io::Result<()> {
+            pack::unpack_all(from, &temporary)?;
+            match fs::rename(&temporary, &place) {
+                // Another call was as fast, with the same.
+                Err(_) if place.exists() => fs::remove_dir_all(&temporary),
+                other => other,
+            }
+        };
+        add().explain(|| format!("failed to store the sources {name}"))
     }
 
     /// Whether there is a pack.
@@ -157,7 +159,7 @@ impl Store {
         }
         fs::write(&marker, "")?;
         let mut entries = Vec::new();
-        for kind in ["outcomes", "packs", "trees", "states", "tmp"] {
+        for kind in ["outcomes", "packs", "states", "tmp"] {
             for entry in fs::read_dir(self.root.join(kind))? {
                 let path = entry?.path();
                 entries.push((age(&path).unwrap_or_default(), size(&path).unwrap_or(0), path));
@@ -183,41 +185,6 @@ impl Store {
             }
         }
         Ok(())
-    }
-
-    /// A pack's files, unpacked, if they are so many or so large that each task gets a link to
-    /// them.
-    pub fn tree(&self, name: &str) -> Result<Option<PathBuf>> {
-        let (pack, place) = (self.pack(name), self.root.join("trees").join(name));
-        use_now(&place);
-        if place.exists() {
-            return Ok(Some(place));
-        }
-        let is_heavy = || -> io::Result<bool> {
-            if pack.metadata()?.len() >= HEAVY_BYTES {
-                return Ok(true);
-            }
-            let mut reader = pack::Reader::open(&pack)?;
-            let mut count = 0;
-            while reader.next_entry()?.is_some() {
-                count += 1;
-            }
-            Ok(count >= HEAVY_FILES)
-        };
-        if !is_heavy().explain(|| format!("failed to read the sources {name}"))? {
-            return Ok(None);
-        }
-        let temporary = self.temporary();
-        let unpack = || -> io::Result<()> {
-            pack::unpack_all(&pack, &temporary)?;
-            match fs::rename(&temporary, &place) {
-                // Another call was as fast, with the same.
-                Err(_) if place.exists() => fs::remove_dir_all(&temporary),
-                other => other,
-            }
-        };
-        unpack().explain(|| format!("failed to unpack the sources {name}"))?;
-        Ok(Some(place))
     }
 
     /// Stores an outcome that the client sent as a pack.

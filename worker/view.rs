@@ -8,28 +8,23 @@ use std::{
     collections::{BTreeSet, HashMap},
     fs::{self, Permissions},
     io,
-    ops::Bound,
     os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink},
     path::{Path, PathBuf},
     sync::{Condvar, Mutex},
 };
 
 use crate::{
-    pack::{self, Entry},
     protocol::{Batch, Input, Source, Task},
     report::{Explain, Result},
     store::{self, Store},
 };
 
-/// What no task sees, or not as it is: ours, and what all users of a machine share.
-const HIDDEN: &[&str] = &["/rustcbuildx", "/tmp", "/var/tmp", "/run", "/dev", "/proc", "/sys"];
-
 pub struct View<'a> {
-    batch: &'a Batch,
-    store: &'a Store,
+    pub batch: &'a Batch,
+    pub store: &'a Store,
     numbers: HashMap<&'a str, usize>,
     /// All places of all tasks: of what they read, and of what they write.
-    places: BTreeSet<PathBuf>,
+    pub places: BTreeSet<PathBuf>,
     placed: Mutex<HashMap<PathBuf, (Source, String)>>,
     /// Places that have a link to the store.
     linked: Mutex<HashMap<PathBuf, PathBuf>>,
@@ -72,15 +67,6 @@ impl<'a> View<'a> {
         Self { batch, store, numbers, places, placed, linked, lent, given_back }
     }
 
-    /// What of the image itself all tasks may read. To be asked before anything is placed.
-    pub fn of_image(&self) -> Vec<PathBuf> {
-        let hidden: BTreeSet<PathBuf> =
-            HIDDEN.iter().map(PathBuf::from).chain(self.places.iter().cloned()).collect();
-        let mut paths = Vec::new();
-        add_without(Path::new("/"), &hidden, &|path| hidden.contains(path), &mut paths);
-        paths
-    }
-
     /// Puts what a task reads at its place, and makes the folders that it writes to.
     pub fn prepare(&self, task: &Task) -> std::result::Result<(), Trouble> {
         let mut placed = self.placed.lock().expect(LOCK);
@@ -112,12 +98,8 @@ impl<'a> View<'a> {
         let target = Path::new(&input.target);
         make_parents(target)?;
         match &input.from {
-            Source::Pack(name) => match self.tree(name, input)? {
-                Some(tree) => Ok(self
-                    .link(&tree, target)
-                    .explain(|| format!("failed to link `{}`", input.target))?),
-                None => self.unpack(&self.store.pack(name), &input.path, target),
-            },
+            Source::Pack(_) if self.batch.mounted.contains(&input.target) => Ok(()),
+            Source::Pack(name) => self.fill(&self.store.pack(name).join(&input.path), target),
             Source::Outcome(key) => {
                 let below =
                     Path::new(&input.path).strip_prefix(store::FILES).unwrap_or(Path::new(""));
@@ -151,29 +133,10 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What the store has of a heavy pack at an input's path, if a link to that is enough, because
-    /// nobody writes to it or into it.
-    fn tree(&self, name: &str, input: &Input) -> Result<Option<PathBuf>> {
-        let target = Path::new(&input.target);
-        let below = self.places.range::<Path, _>((Bound::Excluded(target), Bound::Unbounded));
-        let is_filled = below.take(1).any(|place| place.starts_with(target));
-        if input.is_writable || is_filled {
-            return Ok(None);
-        }
-        Ok(self.store.tree(name)?.map(|tree| tree.join(&input.path)))
-    }
-
     fn link(&self, stored: &Path, target: &Path) -> io::Result<()> {
         symlink(stored, target)?;
         self.linked.lock().expect(LOCK).insert(target.to_owned(), stored.to_owned());
         Ok(())
-    }
-
-    /// Whether a task has sources by a link to the store.
-    pub fn has_linked_sources(&self, task: &Task) -> bool {
-        let linked = self.linked.lock().expect(LOCK);
-        let is_linked = |input: &Input| linked.contains_key(Path::new(&input.target));
-        task.inputs.iter().any(|input| matches!(input.from, Source::Pack(_)) && is_linked(input))
     }
 
     /// Puts copies in the place of a task's links to the store; returns whether there were any.
@@ -198,61 +161,47 @@ impl<'a> View<'a> {
         Ok(had_links)
     }
 
-    /// Unpacks what a pack has at `source` to a place. What is there already has to be the same.
-    fn unpack(&self, pack: &Path, source: &str, target: &Path) -> std::result::Result<(), Trouble> {
-        let source = source.trim_matches('/');
-        let explained =
-            |error: io::Error| format!("failed to unpack `{}`: {error}", target.display());
-        let mut reader = pack::Reader::open(pack).map_err(explained)?;
-        let mut is_there = false;
-        while let Some((path, entry)) = reader.next_entry().map_err(explained)? {
-            let Ok(below) = Path::new(&path).strip_prefix(source) else { continue };
-            is_there = true;
-            let is_root = below.as_os_str().is_empty();
-            let path = if is_root { target.to_owned() } else { target.join(below) };
-            // Another input's place, or a task's own.
-            if !is_root && self.places.contains(&path) && !matches!(entry, Entry::Folder { .. }) {
-                continue;
-            }
-            let is_same = match (path.symlink_metadata(), &entry) {
-                (Err(_), _) => {
-                    pack::unpack(&mut reader, &entry, &path).map_err(explained)?;
-                    true
-                }
-                (Ok(there), Entry::Folder { .. }) => there.is_dir(),
-                (Ok(there), Entry::Link { to }) => {
-                    there.is_symlink()
-                        && fs::read_link(&path).is_ok_and(|link| link == Path::new(to))
-                }
-                (Ok(there), Entry::File { length, .. }) => {
-                    there.is_file()
-                        && pack::is_same(&mut reader, *length, &path).map_err(explained)?
-                }
+    /// Copies what the store has of a pack to a place. What is there already has to be the same.
+    fn fill(&self, from: &Path, to: &Path) -> std::result::Result<(), Trouble> {
+        let explain = || format!("failed to copy `{}`", to.display());
+        let data = from.symlink_metadata().explain(explain)?;
+        let there = to.symlink_metadata().ok();
+        if !data.is_dir() {
+            return match there {
+                None => Ok(store::copy_tree(from, to).explain(explain)?),
+                Some(there) if is_same(&data, from, &there, to).explain(explain)? => Ok(()),
+                Some(_) => Err(Trouble::Conflict(to.display().to_string())),
             };
-            if !is_same {
-                return Err(Trouble::Conflict(path.display().to_string()));
-            }
         }
-        if is_there {
-            Ok(())
-        } else {
-            Err(Trouble::Failed(format!("nothing was sent for `{}`", target.display())))
+        match there {
+            None => fs::create_dir(to)
+                .and_then(|()| fs::set_permissions(to, data.permissions()))
+                .explain(explain)?,
+            Some(there) if there.is_dir() => {}
+            Some(_) => return Err(Trouble::Conflict(to.display().to_string())),
         }
+        for entry in fs::read_dir(from).explain(explain)? {
+            let name = entry.explain(explain)?.file_name();
+            self.fill(&from.join(&name), &to.join(&name))?;
+        }
+        Ok(())
     }
 
-    /// What a task may read of what is at its place, apart from what all may.
-    pub fn readable(&self, task: &Task) -> Vec<PathBuf> {
-        let own: BTreeSet<&Path> =
-            task.inputs.iter().map(|input| Path::new(input.target.as_str())).collect();
-        let is_foreign = |path: &Path| self.places.contains(path) && !own.contains(path);
-        let mut paths = Vec::new();
-        for input in &task.inputs {
-            add_without(Path::new(&input.target), &self.places, &is_foreign, &mut paths);
+    /// Removes what was put in place, and the folders that tasks wrote to.
+    pub fn clear(&self) {
+        let placed = self.placed.lock().expect(LOCK);
+        let outs = self.batch.tasks.iter().map(|task| Path::new(&task.out));
+        let mounted: Vec<&Path> = self.batch.mounted.iter().map(Path::new).collect();
+        let is_kept = |path: &Path| {
+            mounted.iter().chain([&Path::new(crate::ROOT)]).any(|kept| kept.starts_with(path))
+        };
+        let all = placed.keys().map(PathBuf::as_path).chain(outs);
+        for path in all.filter(|path| !is_kept(path)) {
+            let _ = match path.symlink_metadata() {
+                Ok(data) if data.is_dir() => fs::remove_dir_all(path),
+                _ => fs::remove_file(path),
+            };
         }
-        paths.extend(
-            task.links.iter().map(|(link, _)| PathBuf::from(link)).filter(|path| path.exists()),
-        );
-        paths
     }
 
     /// The keys of the batch's tasks whose files a task reads, by number.
@@ -389,27 +338,6 @@ fn each_below(
     Ok(())
 }
 
-/// Adds a path without what is foreign below it: then all that is in its folder, one by one.
-/// `places` contains all paths that may be foreign.
-fn add_without(
-    path: &Path,
-    places: &BTreeSet<PathBuf>,
-    is_foreign: &dyn Fn(&Path) -> bool,
-    paths: &mut Vec<PathBuf>,
-) {
-    let below = places.range::<Path, _>((Bound::Excluded(path), Bound::Unbounded));
-    if !below.take_while(|place| place.starts_with(path)).any(|place| is_foreign(place)) {
-        paths.push(path.to_owned());
-        return;
-    }
-    let Ok(entries) = fs::read_dir(path) else { return };
-    for entry in entries.flatten() {
-        if !is_foreign(&entry.path()) {
-            add_without(&entry.path(), places, is_foreign, paths);
-        }
-    }
-}
-
 fn make_parents(path: &Path) -> Result<()> {
     match path.parent() {
         Some(parent) => make_folder(parent),
@@ -445,6 +373,17 @@ pub fn make_private_folder(path: &Path, user: u32) -> Result<()> {
     make().explain(|| format!("failed to make the folder `{}`", path.display()))
 }
 
+/// Whether two files have the same bytes, or two links the same target.
+fn is_same(a: &fs::Metadata, at: &Path, b: &fs::Metadata, other: &Path) -> io::Result<bool> {
+    if a.file_type() != b.file_type() || a.len() != b.len() {
+        return Ok(false);
+    }
+    if a.is_symlink() {
+        return Ok(fs::read_link(at)? == fs::read_link(other)?);
+    }
+    Ok(fs::read(at)? == fs::read(other)?)
+}
+
 const LOCK: &str = "no thread panics while it has this lock";
 
 #[cfg(test)]
@@ -452,27 +391,83 @@ mod tests {
     use super::*;
     use crate::tests::Scratch;
 
-    #[test]
-    fn what_is_foreign_is_left_out() {
-        let scratch = Scratch::new("what_is_foreign_is_left_out");
-        let root = scratch.path("w");
-        for path in ["a/b/c", "a/d", "e/f"] {
-            fs::create_dir_all(root.join(path)).unwrap();
+    fn input(target: &Path, pack: &str, path: &str) -> Input {
+        Input {
+            target: target.display().to_string(),
+            from: Source::Pack(pack.to_owned()),
+            path: path.to_owned(),
+            is_writable: false,
         }
-        let found = |foreign: &[&str]| {
-            let places: BTreeSet<PathBuf> = foreign.iter().map(|path| root.join(path)).collect();
-            let mut paths = Vec::new();
-            add_without(&root, &places, &|path| places.contains(path), &mut paths);
-            paths.sort();
-            paths
-                .iter()
-                .map(|path| path.strip_prefix(&root).unwrap().display().to_string())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(found(&[]), [""]);
-        assert_eq!(found(&["a/b"]), ["a/d", "e"]);
-        assert_eq!(found(&["a/b/c", "e"]), ["a/d"]);
-        // What is not there yet may come.
-        assert_eq!(found(&["a/x"]), ["a/b", "a/d", "e"]);
+    }
+
+    fn task(key: &str, out: &Path, inputs: Vec<Input>) -> Task {
+        Task {
+            key: key.to_owned(),
+            name: key.to_owned(),
+            kind: crate::protocol::Kind::Compile,
+            words: vec![],
+            env: vec![],
+            secrets: vec![],
+            folder: out.display().to_string(),
+            out: out.display().to_string(),
+            umask: 0o22,
+            links: vec![],
+            inputs,
+            state: None,
+        }
+    }
+
+    /// A store with these files in its packs.
+    fn store(scratch: &Scratch, files: &[(&str, &str)]) -> Store {
+        let store = Store::open(&scratch.path("store"), "1").unwrap();
+        for (path, text) in files {
+            let path = store.pack("").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        store
+    }
+
+    #[test]
+    fn one_place_has_one_thing() {
+        let scratch = Scratch::new("one_place_has_one_thing");
+        let files = [("s1/p/a", "a"), ("s1/p/sub/b", "b"), ("s2/p/b", "b"), ("s3/p/b", "other")];
+        let (store, root) = (store(&scratch, &files), scratch.path("w"));
+        let (out, sub) = (root.join("target"), root.join("sub"));
+        let tasks = vec![
+            task("u1", &out, vec![input(&root, "s1", "p")]),
+            task("u2", &out, vec![input(&sub, "s2", "p")]),
+            task("u3", &out, vec![input(&sub, "s3", "p")]),
+            task("u4", &out, vec![input(&sub.join("b"), "s3", "p/b")]),
+        ];
+        let batch = Batch { tasks, ..Batch::default() };
+        let view = View::new(&batch, &store);
+        for task in &batch.tasks[..2] {
+            view.prepare(task).unwrap();
+        }
+        assert_eq!(fs::read(sub.join("b")).unwrap(), b"b");
+        for task in &batch.tasks[2..] {
+            assert!(matches!(view.prepare(task), Err(Trouble::Conflict(_))), "{}", task.key);
+        }
+        view.clear();
+        assert!(!root.exists() && store.pack("s1").join("p/a").exists());
+    }
+
+    #[test]
+    fn what_is_mounted_is_left_as_it_is() {
+        let scratch = Scratch::new("what_is_mounted_is_left_as_it_is");
+        let (store, root) = (store(&scratch, &[("s1/p/a", "a")]), scratch.path("w"));
+        let modules = root.join("modules");
+        fs::create_dir_all(&modules).unwrap();
+        fs::write(modules.join("b"), "mounted").unwrap();
+        let inputs = vec![input(&root, "s1", "p"), input(&modules, "s2", "p")];
+        let tasks = vec![task("u1", &root.join("target"), inputs)];
+        let mounted = vec![modules.display().to_string()];
+        let batch = Batch { tasks, mounted, ..Batch::default() };
+        let view = View::new(&batch, &store);
+        view.prepare(&batch.tasks[0]).unwrap();
+        assert!(root.join("a").exists());
+        view.clear();
+        assert_eq!(fs::read(modules.join("b")).unwrap(), b"mounted");
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use tempfile::TempDir;
 
@@ -21,9 +21,9 @@ use crate::{
     },
     step::{
         layout::FILES,
-        plan,
-        protocol::{Batch, Wanted},
-        spec::Step,
+        plan::{self, Mounted},
+        protocol::{Batch, Input, Source, Wanted},
+        spec::{Context, Step},
     },
     store::{
         archive::{self, Archive},
@@ -41,6 +41,9 @@ const LACKING: &str = "lacking";
 const APART: &str = "apart";
 /// How often a call is made again with what it lacks. What was sent may have been evicted since.
 const ATTEMPTS: usize = 4;
+
+/// How many mounts a call has at most: each takes the engine some hundredths of a second.
+const MOST_MOUNTED: usize = 16;
 
 /// What is to be done in one call.
 pub(super) struct Call {
@@ -67,10 +70,40 @@ impl Call {
         needed.chain(wanted).filter(|key| !made.contains(key)).collect()
     }
 
-    /// The names and folders of the packs that it needs.
-    fn packs(&self) -> BTreeMap<&str, &Utf8Path> {
+    /// What the packs that it needs are made of, by their names.
+    fn contexts(&self) -> BTreeMap<&str, &Context> {
         let contexts = self.steps.iter().flat_map(|step| &step.contexts);
-        contexts.map(|(name, folder)| (name.as_str(), folder.as_path())).collect()
+        contexts.map(|(name, context)| (name.as_str(), context)).collect()
+    }
+
+    /// What the engine is to mount: the heavy packs that it has, where nobody writes, and where
+    /// nothing else lies in them.
+    fn mounted(&self, engine_has: impl Fn(&str) -> bool) -> Vec<Mounted> {
+        let contexts = self.contexts();
+        let inputs: Vec<&Input> = self.steps.iter().flat_map(|step| &step.task.inputs).collect();
+        let outs = self.steps.iter().map(|step| step.task.out.as_str());
+        let places: BTreeSet<&Utf8Path> =
+            inputs.iter().map(|input| input.target.as_str()).chain(outs).map(Into::into).collect();
+        let is_free = |input: &Input| {
+            let target = Utf8Path::new(&input.target);
+            let same = |other: &&Input| (&other.from, &other.path) == (&input.from, &input.path);
+            Mounted::is_possible_at(&input.target)
+                && !places.iter().any(|place| *place != target && place.starts_with(target))
+                && inputs
+                    .iter()
+                    .filter(|other| other.target == input.target)
+                    .all(|other| same(other) && !other.is_writable)
+        };
+        let mut mounted = BTreeMap::new();
+        for input in &inputs {
+            let (Source::Pack(name), target) = (&input.from, &input.target) else { continue };
+            let is_heavy = contexts.get(name.as_str()).is_some_and(|context| context.is_heavy);
+            if is_heavy && engine_has(name) && !mounted.contains_key(target) && is_free(input) {
+                let (pack, path, target) = (name.clone(), input.path.clone(), target.clone());
+                mounted.insert(input.target.clone(), Mounted { pack, path, target });
+            }
+        }
+        if mounted.len() > MOST_MOUNTED { vec![] } else { mounted.into_values().collect() }
     }
 
     /// The names of the secret variables that its tasks get.
@@ -80,7 +113,7 @@ impl Call {
     }
 
     /// What the worker is told, whose store may take `limit` bytes.
-    fn batch(&self, id: &str, limit: u64) -> Batch {
+    fn batch(&self, id: &str, limit: u64, mounted: &[Mounted]) -> Batch {
         let jobs = match self.jobs {
             Jobs::All => 0,
             Jobs::AtMost(count) => count,
@@ -92,6 +125,7 @@ impl Call {
             tasks: self.steps.iter().map(|step| step.task.clone()).collect(),
             wanted: self.wanted.clone(),
             sentinels: all_sentinels().to_vec(),
+            mounted: mounted.iter().map(|mounted| mounted.target.clone()).collect(),
         }
     }
 
@@ -110,6 +144,8 @@ struct Given {
     folder: Utf8PathBuf,
     /// The names of what is in there, and of what the engine may have all the same.
     sent: Vec<String>,
+    /// What the engine had before, and is to mount.
+    mounted: Vec<Mounted>,
 }
 
 impl Session<'_> {
@@ -125,7 +161,14 @@ impl Session<'_> {
     ) -> Result<()> {
         for _ in 0..ATTEMPTS {
             let given = self.given(&mut call, resolve)?;
-            let lacking = self.perform_once(&call, &given, &mut on_event, &mut each)?;
+            let lacking = match self.perform_once(&call, &given, &mut on_event, &mut each) {
+                // Of what it has evicted, nothing can be mounted.
+                Err(error) if !given.mounted.is_empty() => {
+                    log::info!("{error:#}");
+                    given.mounted.iter().map(|mounted| mounted.pack.clone()).collect()
+                }
+                lacking => lacking?,
+            };
             if lacking.is_empty() {
                 return Ok(());
             }
@@ -164,15 +207,16 @@ impl Session<'_> {
                 sent.push(key);
             }
         }
-        for (name, context) in call.packs() {
-            if self.engine_cache.has(name) || !context.exists() {
+        let mounted = call.mounted(|name| self.engine_cache.has(name));
+        for (name, Context { folder, .. }) in call.contexts() {
+            if self.engine_cache.has(name) || !folder.exists() {
                 continue;
             }
-            write_pack(context, &packs.join(name))?;
+            write_pack(folder, &packs.join(name))?;
             sent.push(name.to_owned());
         }
         log::info!("{} is sent {}", self.engine.name(), sent.join(" "));
-        Ok(Given { _temp: temp, folder, sent })
+        Ok(Given { _temp: temp, folder, sent, mounted })
     }
 
     /// Sends an outcome, as a pack in a folder; returns whether the store has it.
@@ -197,10 +241,11 @@ impl Session<'_> {
         each: &mut (impl FnMut(&str, File) -> Result<()> + Send),
     ) -> Result<Vec<String>> {
         let path = given.folder.join("batch");
-        fs::write(&path, call.batch(&build_id(), self.config.engine_store_size).encode())
-            .on_disk(&path, || format!("failed to write `{path}`"))?;
+        let batch = call.batch(&build_id(), self.config.engine_store_size, &given.mounted);
+        fs::write(&path, batch.encode()).on_disk(&path, || format!("failed to write `{path}`"))?;
         let (source, style) = (worker::source(&self.cache)?, self.style());
-        let plan = plan::batch(&self.image, &source, &given.folder, call.secrets(), style);
+        let Given { folder, mounted, .. } = given;
+        let plan = plan::batch(&self.image, &source, folder, mounted, call.secrets(), style);
         let (cmd, purpose) = (self.engine.build(&plan, self.variables(call.jobs)), call.purpose());
         log::debug!("{purpose}\n{cmd}");
         let (begun, mut watch) = (SystemTime::now(), self.engine.watch());

@@ -274,7 +274,7 @@ impl<'a> Session<'a> {
 
     /// Reads sources for the engine.
     fn reader(&self) -> Reader<'_> {
-        Reader::new(&self.cache, self.homes.clone(), |part| self.engine_cache.has(part))
+        Reader::new(&self.cache, self.homes.clone())
     }
 
     /// The variables for the engine's command: how many processes a build script may run at once,

@@ -11,7 +11,7 @@ pub mod version_control;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     step::{
         key::Key,
         protocol::{Input, Source},
-        spec::Output,
+        spec::{Context, Output},
     },
     store::provenance::{Origin, Provenance, ProvenanceRecords},
     target::shim,
@@ -40,7 +40,7 @@ pub struct Inputs {
     /// Files and folders, by the paths that the host has for them.
     pub inputs: Vec<Input>,
     /// The names and folders of what is sent.
-    pub contexts: BTreeMap<String, Utf8PathBuf>,
+    pub contexts: BTreeMap<String, Context>,
     /// The crates it is compiled against.
     pub crates: Vec<Key>,
     /// See [`Provenance::macros`].
@@ -309,7 +309,10 @@ impl Inputs {
     ) -> Result<()> {
         self.inputs.extend(sources.inputs(holes, is_writable)?);
         let parts = sources.parts.iter();
-        self.contexts.extend(parts.map(|part| (part.name.clone(), part.context.clone())));
+        self.contexts.extend(parts.map(|part| {
+            let context = Context { folder: part.context.clone(), is_heavy: part.is_heavy };
+            (part.name.clone(), context)
+        }));
         Ok(())
     }
 
@@ -322,7 +325,8 @@ impl Inputs {
         let from = match &provenance.origin {
             Origin::Step => Source::Outcome(key),
             Origin::Copy { context } => {
-                self.contexts.insert(key.clone(), context.clone());
+                let context = Context { folder: context.clone(), is_heavy: false };
+                self.contexts.insert(key.clone(), context);
                 Source::Pack(key)
             }
         };

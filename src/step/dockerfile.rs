@@ -45,6 +45,8 @@ pub enum Mount {
     Bind { from: String, target: String },
     /// A folder in the engine that outlives the build.
     Cache { id: String, target: String },
+    /// What is at a path in such a folder, which nobody can write to.
+    InCache { id: String, source: String, target: String },
     /// A file under `/run/secrets` that is no part of the cache key.
     Secret { id: String },
 }
@@ -91,6 +93,9 @@ impl Display for Mount {
         match self {
             Self::Bind { from, target } => write!(f, "type=bind,from={from},target={target}"),
             Self::Cache { id, target } => write!(f, "type=cache,id={id},target={target}"),
+            Self::InCache { id, source, target } => {
+                write!(f, "type=cache,id={id},source={source},target={target},readonly")
+            }
             Self::Secret { id } => write!(f, "type=secret,id={id}"),
         }
     }

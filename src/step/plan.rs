@@ -32,12 +32,29 @@ const SOURCE: &str = "worker-source";
 /// The context with the batch, and with what is sent for it.
 const GIVEN: &str = "given";
 
+/// What the engine's store has of a pack, mounted where a task wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    pub pack: String,
+    /// In the pack.
+    pub path: String,
+    pub target: String,
+}
+
+impl Mounted {
+    /// Whether the frontends take a path as it is, in a list of options between commas.
+    pub fn is_possible_at(target: &str) -> bool {
+        target.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@".contains(c))
+    }
+}
+
 /// Plans the batch in the folder `given`, for the worker whose source is in the folder `worker`.
 /// The result has a folder for each outcome that the batch wants.
 pub fn batch(
     image: &Image,
     worker: &Utf8Path,
     given: &Utf8Path,
+    mounted: &[Mounted],
     secrets: BTreeSet<String>,
     style: Style<'_>,
 ) -> Plan {
@@ -55,16 +72,19 @@ pub fn batch(
         "-Cpanic=abort",
     ];
     let compile = Run { mounts: vec![], argv: compile.map(str::to_owned).to_vec() };
+    let store = format!("rustcbuildx-store-{VERSION}");
     let mounts = [
-        Mount::Cache {
-            id: format!("rustcbuildx-store-{VERSION}"),
-            target: format!("{WORKER}/store"),
-        },
+        Mount::Cache { id: store.clone(), target: format!("{WORKER}/store") },
         Mount::Bind { from: GIVEN.to_owned(), target: format!("{WORKER}/given") },
     ];
+    let mounted = mounted.iter().map(|Mounted { pack, path, target }| Mount::InCache {
+        id: store.clone(),
+        source: format!("v{VERSION}/packs/{pack}/{path}"),
+        target: target.clone(),
+    });
     let secret = |id: &String| Mount::Secret { id: id.clone() };
     let run = Run {
-        mounts: mounts.into_iter().chain(secrets.iter().map(secret)).collect(),
+        mounts: mounts.into_iter().chain(mounted).chain(secrets.iter().map(secret)).collect(),
         argv: vec![format!("{bin}/worker")],
     };
     let stages = vec![

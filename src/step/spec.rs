@@ -26,8 +26,8 @@ pub struct Step {
     pub base: String,
     #[serde(with = "as_text")]
     pub task: Task,
-    /// The names of what is sent for it, and the folders with that.
-    pub contexts: BTreeMap<String, Utf8PathBuf>,
+    /// The names of what is sent for it, and where that is.
+    pub contexts: BTreeMap<String, Context>,
     /// See [`Provenance::crates`](crate::store::provenance::Provenance::crates).
     pub crates: Vec<Key>,
     /// See [`Provenance::macros`](crate::store::provenance::Provenance::macros).
@@ -38,6 +38,14 @@ pub struct Step {
     /// Known once it ran, as far as it is not remembered.
     #[serde(default)]
     pub baked: Baked,
+}
+
+/// What is sent for a step.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Context {
+    pub folder: Utf8PathBuf,
+    /// Whether it is so large that the engine is to mount it, not to copy it.
+    pub is_heavy: bool,
 }
 
 /// A file or folder, as the host and as its outcome or context name it.

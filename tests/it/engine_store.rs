@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::SystemTime;
 
 use rustcbuildx::step::protocol::VERSION;
 
@@ -40,18 +41,18 @@ pub fn known(project: &Project) -> Vec<String> {
 pub fn spoil(project: &Project, names: &[String], command: &str) {
     let image = Engine::docker().env[OsStr::new("RUSTCBUILDX_BASE_IMAGE")].to_str().unwrap();
     let (image, names) = (image.trim_start_matches("docker-image://"), names.join(" "));
+    // Each time another command, since `--no-cache` drops the store.
+    let now = SystemTime::now();
     let file = format!(
         "FROM {image}
 RUN --network=none --mount=type=cache,id=rustcbuildx-store-{VERSION},target=/store \\
-  cd /store/v{VERSION} && for name in {names}; do \\
+  : {now:?}; cd /store/v{VERSION} && for name in {names}; do \\
   for it in outcomes/$name packs/$name trees/$name; do [ ! -e $it ] || {command} || exit; done; done
-# {:?}
-",
-        std::time::SystemTime::now()
+"
     );
     let mut docker = project.command("docker", By::Ours);
     docker
-        .args(["buildx", "build", "--quiet", "--no-cache", "--output=type=cacheonly", "-"])
+        .args(["buildx", "build", "--quiet", "--output=type=cacheonly", "-"])
         .stdin(Stdio::piped());
     let mut docker = docker.spawn().unwrap();
     docker.stdin.take().unwrap().write_all(file.as_bytes()).unwrap();

@@ -38,9 +38,9 @@ pub struct Sources {
 pub struct Part {
     /// The name under which it is sent.
     pub name: String,
-    /// The folder to send. Of what need not be sent, there may be none.
+    /// The folder to send. There is none before it is copied.
     pub context: Utf8PathBuf,
-    /// Whether it is large and rarely changes: it stays in the engine.
+    /// Whether it is large and rarely changes.
     pub is_heavy: bool,
     /// Below the root: nothing for the rest, else a folder or file.
     place: Utf8PathBuf,
@@ -243,7 +243,7 @@ mod tests {
 
         fn read(&self, root: &Utf8Path, wanted: &[Utf8PathBuf], copies: bool) -> Rc<Sources> {
             let homes = Homes { user: None, cargo: "/none".into() };
-            let mut reader = Reader::new(&self.cache, homes, |_| false);
+            let mut reader = Reader::new(&self.cache, homes);
             reader.copies = copies;
             reader.sources(root, &self.unit(), wanted).unwrap()
         }
@@ -443,7 +443,7 @@ mod tests {
         let tree = Tree::new(&["../notes"]);
         symlink("../notes", tree.root.join("notes")).unwrap();
         let homes = Homes { user: None, cargo: tree.around.join("w") };
-        let mut reader = Reader::new(&tree.cache, homes, |_| false);
+        let mut reader = Reader::new(&tree.cache, homes);
         reader.copies = true;
         let sources = reader.sources(&tree.root, &tree.unit(), &[]).unwrap();
         assert!(sources.parts[0].context.join(INSIDE).join("notes").is_symlink());
