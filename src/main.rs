@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use rustcbuildx::{
     cli,
     config::env,
+    green::planner,
     target::shim::Shim,
     wrapper::{build_script, compile, identity, role::Role},
 };
@@ -31,6 +32,7 @@ fn run() -> anyhow::Result<ExitCode> {
     match Role::of(env::arguments()) {
         Role::Compiler(words) => compile::run(words),
         Role::BuildScript(program) => build_script::run(&program),
+        Role::Planner(args) => planner::run_in_background(args),
         Role::Command(args) => cli::run(args),
     }
 }

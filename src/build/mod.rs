@@ -371,11 +371,14 @@ fn target_folder(unit: &Unit) -> Utf8PathBuf {
 
 /// What to ask the planner for a unit that the store lacks. Cargo compiled everything below a
 /// program before, so a program may well be the only unit that is missing; but the engine may lack
-/// artifacts that were deferred.
+/// artifacts that were deferred. What cargo does not build, such as a call by another program, has no
+/// target folder, and no plan contains it.
 fn plan_request(unit: &Unit, is_incremental: bool, env: &Env) -> PlanRequest {
     let target = target_folder(unit);
-    let is_worth_a_plan =
-        unit.serves_units() || unit.is_test() || crate::target::deferred::may_be_in(&target, env);
+    let is_worth_a_plan = !target.as_str().is_empty()
+        && (unit.serves_units()
+            || unit.is_test()
+            || crate::target::deferred::may_be_in(&target, env));
     let output = unit.output_paths().into_iter().next().unwrap_or_default();
     PlanRequest { target, output, is_worth_a_plan, is_incremental }
 }

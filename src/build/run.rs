@@ -11,8 +11,12 @@ use crate::{
         embedded_paths,
         outcome::{is_success, with_host_paths},
     },
+    config::env::BARRIER,
     inputs::{Finder, canonical_program},
-    planning::barrier,
+    planning::{
+        background,
+        barrier::{self, Answer},
+    },
     report::timings::Phase,
     step::key::Key,
     store::{archive::Archive, local::Store},
@@ -27,9 +31,7 @@ impl Session<'_> {
             Look::Hit(built) => return Ok(*built),
             Look::Miss(missing) => missing,
         };
-        if barrier::pass(self.env, || {
-            plan_request(&missing.found.unit, missing.is_incremental, self.env)
-        }) {
+        if self.pass_barrier(&missing) {
             // The plan may have discovered what the unit reads.
             self.recall(prepared)?;
             return self.build_alone(prepared);
@@ -48,6 +50,17 @@ impl Session<'_> {
             self.engine_cache.add(&built.step.key)?;
         }
         Ok(built)
+    }
+
+    /// Waits until a plan is carried out. Returns whether there was one.
+    fn pass_barrier(&self, missing: &Missing) -> bool {
+        let request = || plan_request(&missing.found.unit, missing.is_incremental, self.env);
+        match self.env.get(BARRIER) {
+            Some(name) => barrier::pass(name, &request()) == Answer::Planned,
+            // Where no outcome is kept, a plan is of no use.
+            None if self.config.store_size == 0 => false,
+            None => background::pass(self.env, &self.cache, &request()),
+        }
     }
 
     /// Has the engine build a unit, and stores its outcome if that is a success.

@@ -1,6 +1,12 @@
 //! The process environment: what rustcbuildx reads of it, and the only reader of `std::env`.
 
-use std::{collections::BTreeMap, env, ffi::OsString, fs};
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::{OsStr, OsString},
+    fs,
+    os::unix::ffi::OsStrExt,
+};
 
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -9,7 +15,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 /// [`crate::planning::barrier`].
 pub const BARRIER: &str = "RUSTCBUILDX_GATE";
 /// By this variable, `cargo green` gives its build a name, and says that it tells itself at the end
-/// what was slow: see [`crate::report::notice`].
+/// what was slow. A planner in the background has one, too, for the wrapper to tell it: see [`crate::report::notice`].
 pub const NOTICES: &str = "RUSTCBUILDX_NOTICES";
 /// By this variable, the wrapper knows that it is called in a dry run, and into which folder to
 /// record units: see [`crate::planning::recorder`].
@@ -233,17 +239,43 @@ pub fn current_exe() -> Result<Utf8PathBuf> {
         .map_err(|exe| anyhow::anyhow!("failed to use `{}`: its name is not UTF-8", exe.display()))
 }
 
+/// The environment that another process was started with; `None` if the system does not tell.
+pub fn environment_of(process: u32) -> Option<Vec<(OsString, OsString)>> {
+    let bytes = fs::read(format!("/proc/{process}/environ")).ok()?;
+    Some(pairs(&bytes))
+}
+
+/// Source: proc_pid_environ(5).
+fn pairs(environ: &[u8]) -> Vec<(OsString, OsString)> {
+    let pair = |pair: &[u8]| {
+        let at = pair.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
+        let word = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+        Some((word(&pair[..at]), word(&pair[at + 1..])))
+    };
+    environ.split(|byte| *byte == 0).filter_map(pair).collect()
+}
+
 fn parent_environment() -> Option<BTreeMap<String, String>> {
     let parent = rustix::process::getppid()?;
-    let bytes = fs::read(format!("/proc/{}/environ", parent.as_raw_nonzero())).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    let pairs = text.split('\0').filter_map(|pair| pair.split_once('='));
-    Some(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    let pairs = environment_of(parent.as_raw_nonzero().get().unsigned_abs())?;
+    let text = |word: OsString| word.to_string_lossy().into_owned();
+    Some(pairs.into_iter().map(|(name, value)| (text(name), text(value))).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_environment_is_read_as_it_is() {
+        let found = pairs(b"A=1\0B=a=b\n\0C=\0=x\0none\0D=\xff\0");
+        let found: Vec<_> =
+            found.iter().map(|(name, value)| (name.to_str().unwrap(), value.as_bytes())).collect();
+        let expected: [(&str, &[u8]); 4] =
+            [("A", b"1"), ("B", b"a=b\n"), ("C", b""), ("D", b"\xff")];
+        assert_eq!(found, expected);
+        assert!(environment_of(0).is_none());
+    }
 
     #[test]
     fn a_folder_is_spelled_as_cargo_does() {

@@ -1,9 +1,10 @@
-//! The barrier: where cargo's units wait while `cargo green` has all of them built together.
+//! The barrier: where cargo's units wait while a planner has all of them built together.
 //!
 //! It is an abstract socket, with a name but no file. The first unit that the store lacks connects
 //! to it and writes a [`PlanRequest`]. That unit and all later ones go on when their connection is
 //! closed: either the plan is carried out, or the planner is dead. A unit that is not worth a plan
-//! gets a byte as its answer, and goes on by itself.
+//! gets a byte as its answer, and goes on by itself. Such a socket has no owner that the system
+//! guards, so both sides look whose process the other one is.
 
 use std::{
     io::{self, Read, Write},
@@ -18,8 +19,6 @@ use std::{
 use anyhow::{Context, Result};
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
-
-use crate::config::env::{BARRIER, Env};
 
 /// What a waiting unit tells the planner of itself.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -52,18 +51,18 @@ impl Barrier {
         &self,
         mut goes_on: impl FnMut(&PlanRequest) -> bool,
     ) -> Result<(UnixStream, PlanRequest)> {
-        let mut ask = || {
-            loop {
-                let (mut unit, _) = self.0.accept()?;
-                let request: PlanRequest = serde_json::from_reader(&unit)?;
-                if request.is_worth_a_plan && !goes_on(&request) {
-                    return Ok::<_, io::Error>((unit, request));
-                }
-                // It may be dead by now.
-                let _ = unit.write_all(&[0]);
+        loop {
+            let (mut unit, _) = self.0.accept().context("failed to wait for a unit")?;
+            if !is_of_this_user(&unit) {
+                continue;
             }
-        };
-        ask().context("failed to wait for a unit")
+            // It may be dead by now.
+            let Ok(request) = serde_json::from_reader::<_, PlanRequest>(&unit) else { continue };
+            if request.is_worth_a_plan && !goes_on(&request) {
+                return Ok((unit, request));
+            }
+            let _ = unit.write_all(&[0]);
+        }
     }
 }
 
@@ -79,18 +78,36 @@ impl From<Barrier> for OwnedFd {
     }
 }
 
-/// Waits at the barrier that the environment names. Returns whether a plan was carried out.
-pub fn pass(env: &Env, request: impl FnOnce() -> PlanRequest) -> bool {
-    let Some(name) = env.get(BARRIER) else { return false };
-    // Nobody there, or nobody any more: no plan is to be waited for.
+/// How it ended that a unit waited at a barrier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A plan was carried out, or ended early.
+    Planned,
+    /// The unit is to be built by itself.
+    Alone,
+    /// Nobody is there, or nobody any more: no plan is to be waited for.
+    Nobody,
+}
+
+/// Waits at the barrier of this name.
+pub fn pass(name: &str, request: &PlanRequest) -> Answer {
     let Ok(mut barrier) = address(name).and_then(|address| UnixStream::connect_addr(&address))
     else {
-        return false;
+        return Answer::Nobody;
     };
-    let told = serde_json::to_writer(&barrier, &request()).map_err(io::Error::from);
+    if !is_of_this_user(&barrier) {
+        return Answer::Alone;
+    }
+    let told = serde_json::to_writer(&barrier, request).map_err(io::Error::from);
     let answer =
         told.and_then(|()| barrier.shutdown(Shutdown::Write)).and_then(|()| barrier.read(&mut [0]));
-    !matches!(answer, Ok(1))
+    if matches!(answer, Ok(1)) { Answer::Alone } else { Answer::Planned }
+}
+
+/// Whether the process at the other end belongs to this one's user.
+fn is_of_this_user(stream: &UnixStream) -> bool {
+    rustix::net::sockopt::socket_peercred(stream)
+        .is_ok_and(|other| other.uid == rustix::process::geteuid())
 }
 
 fn address(name: &str) -> io::Result<SocketAddr> {
@@ -118,7 +135,7 @@ mod tests {
             .map(|_| {
                 let (name, sender) = (name.clone(), sender.clone());
                 thread::spawn(move || {
-                    assert!(pass(&Env::with(&[(BARRIER, &name)]), request));
+                    assert_eq!(pass(&name, &request()), Answer::Planned);
                     sender.send(()).unwrap();
                 })
             })
@@ -132,10 +149,9 @@ mod tests {
         // A process that another test starts has all that is open here for a moment.
         let is_gone = |_| {
             thread::sleep(Duration::from_millis(10));
-            !pass(&Env::with(&[(BARRIER, &name)]), request)
+            pass(&name, &request()) == Answer::Nobody
         };
         assert!((0..100).any(is_gone));
-        assert!(!pass(&Env::with(&[]), request));
     }
 
     #[test]
@@ -147,12 +163,26 @@ mod tests {
         let name = format!("test-alone-{}", std::process::id());
         let barrier = Barrier::new(&name).unwrap();
         let units = thread::spawn(move || {
-            [(false, false), (true, true), (true, false)]
-                .map(|told| pass(&Env::with(&[(BARRIER, &name)]), || request(told)))
+            [(false, false), (true, true), (true, false)].map(|told| pass(&name, &request(told)))
         });
         let (asked, told) = barrier.asked(|request| request.is_incremental).unwrap();
         assert_eq!(told, request((true, false)));
         drop((asked, barrier));
-        assert_eq!(units.join().unwrap(), [false, false, true]);
+        assert_eq!(units.join().unwrap(), [Answer::Alone, Answer::Alone, Answer::Planned]);
+    }
+
+    /// As if killed at that moment.
+    #[test]
+    fn a_unit_that_says_nothing_holds_up_nobody() {
+        let name = format!("test-killed-{}", std::process::id());
+        let barrier = Barrier::new(&name).unwrap();
+        let killed = UnixStream::connect_addr(&address(&name).unwrap()).unwrap();
+        drop(killed);
+        let (target, output) = ("/t".into(), "/t/a".into());
+        let request = PlanRequest { target, output, is_worth_a_plan: true, is_incremental: false };
+        let unit = thread::spawn(move || pass(&name, &request));
+        drop(barrier.asked(|_| false).unwrap());
+        drop(barrier);
+        assert_eq!(unit.join().unwrap(), Answer::Planned);
     }
 }

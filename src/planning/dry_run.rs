@@ -22,11 +22,17 @@ pub struct DryRun {
 pub const BUILD_DIR: &str = "CARGO_BUILD_BUILD_DIR";
 /// How the wrapper fails in a dry run where only the local compiler can compile a unit.
 pub const LOCAL: &str = "failed to rehearse a local compile";
+/// Options before the command that have the next word for their value.
+///
+/// Source: `cargo --help`, and `-C` of the cargo book, "Unstable features".
+const WITH_VALUE: &[&str] = &["--color", "--config", "-C", "-Z"];
 /// Options that a dry run does without, and whether each has a value, which may be the next word.
 const DROPPED: &[(&str, bool)] = &[
+    ("--artifact-dir", true),
     ("--message-format", true),
     ("--no-run", false),
     ("--open", false),
+    ("--out-dir", true),
     ("--root", true),
     ("--target-dir", true),
 ];
@@ -49,7 +55,14 @@ pub fn command(words: &[String]) -> Option<&str> {
 }
 
 fn command_at(words: &[String]) -> Option<usize> {
-    words.iter().position(|word| !word.starts_with(['-', '+']))
+    let is_value = |at: usize| at > 0 && WITH_VALUE.contains(&words[at - 1].as_str());
+    (0..words.len()).find(|at| !words[*at].starts_with(['-', '+']) && !is_value(*at))
+}
+
+/// Whether cargo goes to another folder before it does anything.
+pub fn changes_folder(words: &[String]) -> bool {
+    let end = command_at(words).unwrap_or(words.len());
+    words[..end].iter().any(|word| word.starts_with("-C"))
 }
 
 impl DryRun {
@@ -153,6 +166,14 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_is_changed_before_the_command() {
+        let changes =
+            |line: &str| changes_folder(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        assert!(changes("-C x build") && changes("-Zunstable-options -Cx build"));
+        assert!(!changes("rustc -- -C opt-level=1") && !changes("build -C"));
+    }
+
+    #[test]
     fn a_rehearsal_runs_nothing() {
         case("build --release", Some("build --release"));
         case("+nightly run --bin x -- --flag", Some("+nightly build --bin x"));
@@ -163,6 +184,14 @@ mod tests {
         case("rustc --lib -- --emit asm", Some("rustc --lib -- --emit asm"));
         case("install ripgrep --root /r --locked", Some("install ripgrep --locked"));
         case("build --target-dir=/x", Some("build"));
+        case("build --artifact-dir /x --out-dir=/y -r", Some("build -r"));
+        case(
+            "--config a.toml -Z x -Zy --color never b -r",
+            Some("--config a.toml -Z x -Zy --color never build -r"),
+        );
+        case("--config build", None);
+        case("/bin/rustc --crate-name a", None);
+        case("xtask build", None);
         case("build --help", None);
         case("install --list", None);
         case("--version", None);

@@ -8,8 +8,8 @@
 //! compiled after its script.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{ErrorKind, IsTerminal, Write},
+    fs::{self, OpenOptions},
+    io::{IsTerminal, Write},
     os::unix::fs::{FileTypeExt, OpenOptionsExt},
 };
 
@@ -17,7 +17,11 @@ use anyhow::Error;
 
 use crate::{
     config::env::{Env, NOTICES, RECORDER},
-    util::{digest::digest, state_dir::Cache},
+    util::{
+        ancestors::{self, Process},
+        digest::digest,
+        state_dir::Cache,
+    },
 };
 
 /// Says `text` unless it, or another text of the same `kind`, was said in this build before.
@@ -25,8 +29,8 @@ pub fn say(env: &Env, kind: &str, text: &str) {
     Notices::of(env).say(kind, text);
 }
 
-/// Tells the user of a failure that makes the build slower but does not change its result. `cargo
-/// green` prints it at its end.
+/// Tells the user of a failure that makes the build slower but does not change its result. Where
+/// the build, or its planner, has a name, others print it: [`say_at_end`], [`say_for_planner`].
 pub fn say_slow(env: &Env, kind: &str, why: &Error) {
     let why = format!("{why:#}");
     let why = why.lines().next().unwrap_or_default();
@@ -34,17 +38,27 @@ pub fn say_slow(env: &Env, kind: &str, why: &Error) {
     let notices = Notices::of(env);
     match notices.has_end {
         true => notices.leave(END, kind, &text),
-        false => notices.say(kind, &slower(&text)),
+        false => notices.say(kind, &slower(&text, "")),
     }
 }
 
-fn slower(why: &str) -> String {
-    format!("slower than it could be: {why} (hint: RUSTCBUILDX_LOG=warn says more)")
+/// Whoever says more, in the log, may have no standard error that anyone sees.
+fn slower(why: &str, also: &str) -> String {
+    format!("slower than it could be: {why} (hint: RUSTCBUILDX_LOG=warn{also} says more)")
+}
+
+/// Tells the user, in the place of the planner of this name, what made the build slow. A planner in
+/// the background has no standard error.
+pub fn say_for_planner(env: &Env, name: &str) {
+    let planner = Notices { build: name.to_owned(), ..Notices::of(env) };
+    for (kind, text) in planner.claim(END) {
+        Notices::of(env).say(&kind, &slower(&text, " with RUSTCBUILDX_LOG_PATH"));
+    }
 }
 
 /// Like [`say`], for the process that becomes cargo or, if it gives the build a name, starts cargo.
 pub fn say_for(env: &Env, name: Option<&str>, kind: &str, text: &str) {
-    let own = || process(std::process::id()).as_ref().map(id).unwrap_or_default();
+    let own = || Process::own().map(|own| own.identity()).unwrap_or_default();
     let build = name.map_or_else(own, str::to_owned);
     Notices { build, cargo: None, is_hidden: false, ..Notices::of(env) }.say(kind, text);
 }
@@ -66,9 +80,9 @@ pub fn say_at_end(env: &Env, name: &str) {
     let notices =
         Notices { build: name.to_owned(), cargo: None, is_hidden: false, ..Notices::of(env) };
     notices.say_deferred(NEXT);
-    let slow = notices.claim(END);
+    let slow: Vec<String> = notices.claim(END).into_iter().map(|(_, text)| text).collect();
     if !slow.is_empty() {
-        to_stderr(&slower(&slow.join("; ")));
+        to_stderr(&slower(&slow.join("; "), ""));
     }
 }
 
@@ -95,7 +109,7 @@ struct Notices {
     cargo: Option<u32>,
     /// Whether nobody sees this process's standard error unless it fails.
     is_hidden: bool,
-    /// Whether `cargo green` prints deferred notices at the end.
+    /// Whether others print at the end what made the build slow.
     has_end: bool,
     /// Nobody sees the output of a dry run, and the command itself will print the same.
     is_dry_run: bool,
@@ -103,13 +117,14 @@ struct Notices {
 
 impl Notices {
     fn of(env: &Env) -> Self {
-        let cargo = cargo_above(std::process::id(), process);
+        let cargo = ancestors::users_cargo();
         let name = env.get(NOTICES);
-        let parent = || process(std::process::id()).and_then(|own| process(own.parent));
+        let parent = || Process::own().and_then(|own| Process::of(own.parent));
         let build = match name {
             Some(name) => name.to_owned(),
             None => {
-                cargo.as_ref().map(id).or_else(|| parent().as_ref().map(id)).unwrap_or_default()
+                let starter = cargo.clone().or_else(parent);
+                starter.map(|starter| starter.identity()).unwrap_or_default()
             }
         };
         Self {
@@ -143,16 +158,16 @@ impl Notices {
     /// Whether this process is the first of the build with a notice of this kind.
     fn is_first(&self, kind: &str) -> bool {
         let Some(cache) = &self.cache else { return true };
-        let path = cache.path(ISSUED).join(digest([self.build.as_str(), kind]));
-        let made = fs::create_dir_all(cache.path(ISSUED)).and_then(|()| File::create_new(path));
-        made.map_or_else(|error| error.kind() != ErrorKind::AlreadyExists, |_| true)
+        let name = format!("{ISSUED}/{}", digest([self.build.as_str(), kind]));
+        // Rather twice than never.
+        cache.claim(&name).unwrap_or(true)
     }
 
     /// Defers a notice to `whom`.
     fn leave(&self, whom: &str, kind: &str, text: &str) {
         let Some(cache) = self.cache.as_ref().filter(|_| !self.is_dry_run) else { return };
         let name = format!("{DEFERRED}/{}{}", self.prefix(whom), digest([kind]));
-        cache.write(&name, &text).unwrap_or_else(|error| log::warn!("{error:#}"));
+        cache.write(&name, &(kind, text)).unwrap_or_else(|error| log::warn!("{error:#}"));
     }
 
     fn prefix(&self, whom: &str) -> String {
@@ -160,12 +175,12 @@ impl Notices {
     }
 
     fn say_deferred(&self, whom: &str) {
-        self.claim(whom).iter().for_each(|text| to_stderr(text));
+        self.claim(whom).iter().for_each(|(_, text)| to_stderr(text));
     }
 
-    /// The notices that were deferred to `whom`. Whoever takes one prints it, and nobody else finds
-    /// it.
-    fn claim(&self, whom: &str) -> Vec<String> {
+    /// The notices that were deferred to `whom`, each with its kind. Whoever takes one prints it,
+    /// and nobody else finds it.
+    fn claim(&self, whom: &str) -> Vec<(String, String)> {
         let Some(cache) = &self.cache else { return vec![] };
         let Ok(entries) = cache.path(DEFERRED).read_dir_utf8() else { return vec![] };
         let names = entries.flatten().map(|entry| entry.file_name().to_owned());
@@ -203,57 +218,6 @@ fn write_for(process: u32, line: &str) -> Option<()> {
     // In the place of cargo's bar, which cargo draws again.
     let begin = if file.is_terminal() { "\r\x1b[K" } else { "" };
     file.write_all(format!("{begin}{line}").as_bytes()).ok()
-}
-
-/// What the system knows of a process.
-#[derive(Clone, Debug, PartialEq)]
-struct Process {
-    id: u32,
-    name: String,
-    parent: u32,
-    /// When it started: another process may get its number.
-    start: String,
-}
-
-/// An identity that no other process ever has.
-fn id(process: &Process) -> String {
-    format!("{} {}", process.id, process.start)
-}
-
-fn process(id: u32) -> Option<Process> {
-    let process = parsed(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)?;
-    // Someone may have given the process another name than its file's.
-    let file = fs::read_link(format!("/proc/{id}/exe")).ok();
-    let is_cargo = file.is_some_and(|file| file.file_name().is_some_and(|name| name == "cargo"));
-    Some(if is_cargo { Process { name: "cargo".to_owned(), ..process } } else { process })
-}
-
-/// Source: proc_pid_stat(5). The name may hold blanks and parentheses.
-fn parsed(stat: &str) -> Option<Process> {
-    let (id, rest) = stat.split_once(" (")?;
-    let (name, rest) = rest.rsplit_once(") ")?;
-    let fields: Vec<&str> = rest.split(' ').collect();
-    let start = fields.get(19)?.to_string();
-    Some(Process {
-        id: id.parse().ok()?,
-        name: name.to_owned(),
-        parent: fields.get(1)?.parse().ok()?,
-        start,
-    })
-}
-
-/// The nearest cargo that a process descends from. `cargo fix` starts itself as a compiler: of
-/// cargos that started each other, the first.
-fn cargo_above(id: u32, process: impl Fn(u32) -> Option<Process>) -> Option<Process> {
-    let parent = |of: &Process| process(of.parent);
-    let mut ancestor = parent(&process(id)?)?;
-    while ancestor.name != "cargo" {
-        ancestor = parent(&ancestor)?;
-    }
-    while let Some(above) = parent(&ancestor).filter(|above| above.name == "cargo") {
-        ancestor = above;
-    }
-    Some(ancestor)
 }
 
 #[cfg(test)]
@@ -299,40 +263,10 @@ mod tests {
         script.say("x", "text");
         script.leave(END, "slow", "later");
         assert!(other.claim(NEXT).is_empty() && other.claim(END).is_empty());
-        assert_eq!(compile.claim(NEXT), ["text"]);
+        let pair = |kind: &str, text: &str| (kind.to_owned(), text.to_owned());
+        assert_eq!(compile.claim(NEXT), [pair("x", "text")]);
         assert!(compile.claim(NEXT).is_empty());
-        assert_eq!(compile.claim(END), ["later"]);
-    }
-
-    #[test]
-    fn a_process_is_told_by_the_system() {
-        let rest = "S 41 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 0 0";
-        let expected =
-            Process { id: 42, name: "a) (b".to_owned(), parent: 41, start: "12345".to_owned() };
-        assert_eq!(parsed(&format!("42 (a) (b) {rest}")), Some(expected));
-        assert_eq!(parsed("42 (a"), None);
-        let own = process(std::process::id()).unwrap();
-        assert!(process(own.parent).is_some());
-    }
-
-    /// `names` are those of a process, of its parent, and so on.
-    #[track_caller]
-    fn case(names: &str, expected: Option<u32>) {
-        let names: Vec<&str> = names.split(' ').collect();
-        let process = |id: u32| {
-            let name = names.get(id as usize)?.to_string();
-            Some(Process { id, name, parent: id + 1, start: String::new() })
-        };
-        assert_eq!(cargo_above(0, process).map(|cargo| cargo.id), expected, "{names:?}");
-    }
-
-    #[test]
-    fn a_build_is_the_cargo_above() {
-        case("rustcbuildx cargo bash", Some(1));
-        case("rustcbuildx sh cargo bash cargo bash", Some(2));
-        case("rustcbuildx cargo cargo bash", Some(2));
-        case("rustcbuildx cargo cargo-clippy bash", Some(1));
-        case("rustcbuildx bash", None);
+        assert_eq!(compile.claim(END), [pair("slow", "later")]);
     }
 
     #[test]

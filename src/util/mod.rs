@@ -1,5 +1,6 @@
 //! What every room uses and no room owns: files, processes, text.
 
+pub mod ancestors;
 pub mod digest;
 pub mod disk;
 pub mod logging;

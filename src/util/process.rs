@@ -4,13 +4,14 @@ use std::{
     convert::Infallible,
     ffi::{OsStr, OsString},
     fmt,
-    fs::File,
+    fs::{self, File},
     io::{self, PipeReader},
     os::{
-        fd::OwnedFd,
+        fd::{OwnedFd, RawFd},
         unix::process::{CommandExt, ExitStatusExt},
     },
     panic,
+    path::Path,
     process::{ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -193,6 +194,41 @@ pub fn start_dependent(
     command.spawn().with_context(|| format!("failed to run `{}`", program.display())).map(drop)
 }
 
+/// Starts a process in the background, with a folder and an environment of its own. It goes on
+/// after this one, in a session of its own, and has none of this one's open files: whoever reads
+/// what this one writes until its end does not wait for the other.
+pub fn start_detached(
+    program: &OsStr,
+    args: impl IntoIterator<Item = OsString>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+    folder: &Path,
+    stdin: OwnedFd,
+) -> Result<()> {
+    let mut command = std::process::Command::new(program);
+    command.args(args).env_clear().envs(env).current_dir(folder);
+    command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::null());
+    let inherited = open_files().context("failed to list the open files")?;
+    let detach = move || {
+        rustix::process::setsid()?;
+        for file in &inherited {
+            // One that is no longer open is no concern. SAFETY: a number is all that is given.
+            unsafe { libc::fcntl(*file, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only system calls are made, which are async-signal-safe.
+    unsafe { command.pre_exec(detach) };
+    command.spawn().with_context(|| format!("failed to run `{}`", program.display())).map(drop)
+}
+
+/// The numbers of this process's open files that a process which it starts may inherit, but the
+/// standard ones.
+fn open_files() -> io::Result<Vec<RawFd>> {
+    let entries = fs::read_dir("/proc/self/fd")?;
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Ok(numbers.filter(|number| *number > libc::STDERR_FILENO).collect())
+}
+
 /// Has the system end a process as soon as the one that starts it has ended.
 fn end_with_this(command: &mut std::process::Command) {
     let order = || {
@@ -272,4 +308,45 @@ pub fn end_as(status: ExitStatus) -> std::process::ExitCode {
 /// A status as a shell gives it.
 pub fn shell_status(status: ExitStatus) -> i32 {
     status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, os::unix::net::UnixStream};
+
+    use super::*;
+
+    /// What cargo does with the wrapper: it reads until everybody has closed the pipe.
+    #[test]
+    fn what_is_detached_holds_nothing_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
+        // As cargo's jobserver is, it is left open for what this process starts.
+        rustix::io::fcntl_setfd(&writer, rustix::io::FdFlags::empty()).unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let script = "pwd; echo $IT_A.$HOME. $(ls /proc/$$/fd); cut -d' ' -f6 /proc/$$/stat; \
+                      echo $$; read wait";
+        let script = format!("{{ {script}; }} >&0 2>&1");
+        start_detached(
+            "/bin/sh".as_ref(),
+            ["-c".into(), script.into()],
+            [("IT_A".into(), "a b".into()), ("PATH".into(), "/usr/bin:/bin".into())],
+            dir.path(),
+            theirs.into(),
+        )
+        .unwrap();
+        drop(writer);
+        // The process waits for a line of ours, and this does not wait for the process.
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+        let mut lines = io::BufRead::lines(io::BufReader::new(&ours));
+        let mut line = || lines.next().unwrap().unwrap();
+        assert_eq!(line(), dir.path().canonicalize().unwrap().to_str().unwrap());
+        let open = line();
+        let open = open.strip_prefix("a b.. ").unwrap_or_else(|| panic!("{open}"));
+        // A shell may have a copy of its own.
+        assert!(open.starts_with("0 1 2") && open.split(' ').count() <= 4, "{open}");
+        assert_eq!(line(), line(), "it is in no session of its own");
+        io::Write::write_all(&mut &ours, b"\n").unwrap();
+        assert!(lines.next().is_none());
+    }
 }

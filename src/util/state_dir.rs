@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File},
-    io::{ErrorKind, Read, Write},
+    io::{self, ErrorKind, Read, Write},
     time::{Duration, SystemTime},
 };
 
@@ -73,6 +73,16 @@ impl Cache {
             Ok(())
         };
         write().on_disk(&path, || format!("failed to write `{path}`"))
+    }
+
+    /// Makes a note of this name. Returns whether this process is the first to make it.
+    pub fn claim(&self, name: &str) -> io::Result<bool> {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a note is in the cache folder"))?;
+        match File::create_new(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            made => made.map(|_| true),
+        }
     }
 
     /// A digest that does not reveal the value, because it depends on a secret number of this
@@ -203,6 +213,7 @@ const AGES: &[(&str, u32)] = &[
     ("macros", 90),
     ("notices", 1),
     ("notices-left", 1),
+    ("plans", 1),
     ("programs", 90),
     ("programs-known", 90),
     ("recipes", 90),
@@ -236,6 +247,16 @@ mod tests {
         fs::write(cache.path("a/b"), "[1,").unwrap();
         assert_eq!(cache.read::<Vec<u8>>("a/b"), None);
         assert_eq!(cache.read::<Vec<u8>>("a/none"), None);
+    }
+
+    #[test]
+    fn a_note_is_made_once() {
+        let (_dir, cache) = cache();
+        assert!(cache.claim("notes/a").unwrap());
+        assert!(!cache.claim("notes/a").unwrap());
+        assert!(cache.claim("notes/b").unwrap());
+        fs::write(cache.path("file"), "").unwrap();
+        assert!(cache.claim("file/a").is_err());
     }
 
     #[test]

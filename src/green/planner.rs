@@ -1,0 +1,203 @@
+//! The planner: makes a dry run of a cargo command, and builds what the store lacks together.
+//!
+//! It is a process beside cargo: a child of `cargo green`, or one that the wrapper started in the
+//! background ([`crate::planning::background`]) and that ends with cargo.
+
+use std::{
+    ffi::OsString,
+    os::fd::AsFd,
+    panic,
+    process::ExitCode,
+    thread::{self, ScopedJoinHandle},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context, Result, anyhow};
+use camino::Utf8Path;
+use tempfile::TempDir;
+
+use crate::{
+    build::{Session, together::Together},
+    config::{
+        env::{self, Env},
+        jobs::Jobs,
+        settings::Config,
+    },
+    green::progress::Progress,
+    planning::{
+        barrier::{Barrier, PlanRequest},
+        dry_run::{DryRun, cargos_own},
+        recorder::Recorder,
+    },
+    report::{notice, timings::Phase},
+    target::deferred,
+    util::{ancestors::Process, logging},
+};
+
+/// So many units are missing after an edit at least for a call of them all to take less time than
+/// one for each.
+const FEW: usize = 3;
+/// How often a planner in the background looks whether its cargo still runs.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+pub struct Planner<'a> {
+    pub env: &'a Env,
+    pub config: &'a Config,
+    pub cargo: &'a str,
+    /// What a dry run has cargo call.
+    pub wrapper: &'a Utf8Path,
+    /// Cargo's arguments.
+    pub words: &'a [String],
+    pub dry_run: &'a DryRun,
+    /// Whether nobody is to see how far it is.
+    pub is_quiet: bool,
+}
+
+/// Serves `rustcbuildx --plan-in-background PROCESS CARGO ARGUMENTS…`.
+pub fn run_in_background(args: Vec<OsString>) -> Result<ExitCode> {
+    let words: Option<Vec<String>> = args.into_iter().map(|arg| arg.into_string().ok()).collect();
+    let words = words.unwrap_or_default();
+    let [process, cargo, words @ ..] = &words[..] else { return Err(anyhow!(NOT_FOR_PEOPLE)) };
+    end_with(process.parse().ok().and_then(Process::of).context(NOT_FOR_PEOPLE)?);
+    let env = Env::current();
+    let config = Config::load(&env)?;
+    logging::start(&config.log)?;
+    let (wrapper, dry_run) = (env::current_exe()?, DryRun::of(words).context(NOT_FOR_PEOPLE)?);
+    let planner = Planner {
+        env: &env,
+        config: &config,
+        cargo,
+        wrapper: &wrapper,
+        words,
+        dry_run: &dry_run,
+        is_quiet: true,
+    };
+    // Whoever started it has let the first incremental unit go.
+    planner.serve(1)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+const NOT_FOR_PEOPLE: &str =
+    "failed to plan: only rustcbuildx starts a planner (hint: `cargo green build` plans)";
+
+/// Ends this process when cargo has ended, or has become the program that it runs. What the engine
+/// is at ends with this process.
+fn end_with(cargo: Process) {
+    thread::spawn(move || {
+        while cargo.is_cargo_still() {
+            thread::sleep(INTERVAL);
+        }
+        std::process::exit(1);
+    });
+}
+
+/// A finished dry run.
+struct Recorded<'a> {
+    session: Session<'a>,
+    recorder: Recorder,
+    /// Where that is.
+    _folder: TempDir,
+}
+
+impl Planner<'_> {
+    /// Plans once a unit asks for it at the barrier, which is this process's standard input. What
+    /// is compiled incrementally, as after an edit, is mostly alone or one of few, and waits for
+    /// nothing until it is known what there is to plan: that is found out beside the second of
+    /// them, of which some (`edited`) went on already.
+    pub fn serve(&self, mut edited: usize) -> Result<()> {
+        let barrier: Barrier = std::io::stdin().as_fd().try_clone_to_owned()?.into();
+        thread::scope(|scope| {
+            let mut dry_run = None;
+            // All wait as long as these are open: what is said here is to be there by then.
+            let (_first, request) = barrier.asked(|unit| {
+                if !unit.is_incremental {
+                    return false;
+                }
+                edited += 1;
+                if edited == 2 {
+                    dry_run = Some(scope.spawn(|| self.run_dry()));
+                }
+                !dry_run.as_ref().is_some_and(ScopedJoinHandle::is_finished)
+            })?;
+            let recorded = match dry_run {
+                Some(dry_run) => dry_run.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
+                None => self.run_dry(),
+            };
+            // The command is right without it.
+            recorded.and_then(|recorded| self.plan(recorded, request)).unwrap_or_else(|error| {
+                log::warn!("{error:#}");
+                notice::say_slow(
+                    self.env,
+                    "the rest was not planned, and each unit built by itself",
+                    &error,
+                );
+            });
+            Ok(())
+        })
+    }
+
+    /// Has cargo tell all units.
+    fn run_dry(&self) -> Result<Recorded<'_>> {
+        let session =
+            Session::open(self.env, self.config, self.env.get("RUSTC").unwrap_or("rustc"))?;
+        let folder = session.cache.temp_dir()?;
+        let path =
+            Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
+        let recorder = Recorder::begin(path.to_owned())?;
+        let begun = SystemTime::now();
+        if let Some(why) = self.dry_run.run(self.cargo, self.wrapper, &recorder)? {
+            log::warn!("{why:#}");
+            notice::say_slow(self.env, "some units may not have been planned", &why);
+        }
+        session.timings.add("rehearsal", Phase::DryRun, begun, SystemTime::now());
+        Ok(Recorded { session, recorder, _folder: folder })
+    }
+
+    /// Fills the store with what the command will ask for, whose units wait: the one of this
+    /// request, which was the first, and all later ones.
+    fn plan(&self, recorded: Recorded<'_>, first: PlanRequest) -> Result<()> {
+        let Recorded { session, recorder, _folder } = recorded;
+        let jobs = self.jobs(&recorder);
+        if deferred::is_build_folder(&first.target, self.env) {
+            // As with the rest of the cache, the build is right without it.
+            deferred::sweep(&session.cache, &first.target)
+                .unwrap_or_else(|error| log::warn!("{error:#}"));
+        }
+        let mut together = Together::new(&session, &recorder, first.target, jobs)?;
+        let missing = together.resolve();
+        if !together.is_of_use(&first.output) {
+            log::info!("not planned: cargo takes for fresh what a plan would make anew");
+            return Ok(());
+        }
+        if first.is_incremental && missing.len() < FEW {
+            log::info!("not planned: only {} are missing after an edit", missing.len());
+            return Ok(());
+        }
+        let mut progress = Progress::new(self.is_quiet);
+        progress.expect(missing);
+        let planned = build_all(&session, &mut together, &mut progress);
+        progress.finish();
+        planned
+    }
+
+    fn jobs(&self, recorder: &Recorder) -> Jobs {
+        let told = || recorder.jobs().map(|number| Jobs::from_num_jobs(&number));
+        Jobs::asked(cargos_own(self.words), self.env).or_else(told).unwrap_or(Jobs::All)
+    }
+}
+
+/// Builds all units that are missing, batch after batch.
+fn build_all(
+    session: &Session<'_>,
+    together: &mut Together<'_>,
+    progress: &mut Progress,
+) -> Result<()> {
+    while let Some(batch) = together.next_batch() {
+        let ended = batch.run(session, |event| progress.add(event));
+        if !together.end(ended)? {
+            break;
+        }
+        progress.expect(together.resolve());
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! A planner in the background, for a cargo that nobody started with one.
+//!
+//! The first unit that the store lacks makes the barrier of its cargo, and starts this program
+//! again as the planner, which has the barrier as its standard input. Units that come later find
+//! the barrier by its name, which follows from cargo's process. There is one planner for each cargo
+//! in all its life: whoever comes after it goes on alone. It ends with cargo at the latest.
+
+use anyhow::Result;
+
+use crate::{
+    config::env::{self, Env, NOTICES},
+    planning::{
+        barrier::{Answer, Barrier, PlanRequest, pass as pass_at},
+        caller::Caller,
+    },
+    report::notice,
+    util::{process, state_dir::Cache},
+};
+
+/// The first argument of the planner. Cargo's process, its file and its arguments follow.
+pub const COMMAND: &str = "--plan-in-background";
+
+/// Waits until a planner has carried out a plan for the cargo that called this process, and starts
+/// the planner if there was none. Returns whether there was a plan.
+pub fn pass(env: &Env, cache: &Cache, request: &PlanRequest) -> bool {
+    // That is a planner itself.
+    if env.get(NOTICES).is_some() {
+        return false;
+    }
+    let Some(cargo) = Caller::find() else { return false };
+    let name = cargo.barrier();
+    let mut answer = pass_at(&name, request);
+    if answer == Answer::Nobody && is_planner_due(&name, cache, request) {
+        start(&cargo, &name, env, cache).unwrap_or_else(|error| {
+            log::warn!("{error:#}");
+            notice::say_slow(env, "each unit was built by itself", &error);
+        });
+        answer = pass_at(&name, request);
+    }
+    if answer == Answer::Planned {
+        notice::say_for_planner(env, &name);
+    }
+    answer == Answer::Planned
+}
+
+/// Whether a unit that finds nobody at the barrier is to have a planner started. Of units that are
+/// compiled incrementally the first is none: after an edit it is mostly the only one.
+fn is_planner_due(name: &str, cache: &Cache, request: &PlanRequest) -> bool {
+    if !request.is_worth_a_plan || cache.path(&note(name)).exists() {
+        return false;
+    }
+    !request.is_incremental || !cache.claim(&format!("{}-edited", note(name))).unwrap_or(true)
+}
+
+/// Is there once a planner was started for the cargo of this barrier.
+fn note(name: &str) -> String {
+    format!("plans/{name}")
+}
+
+/// Starts a planner, unless somebody else has.
+fn start(cargo: &Caller, name: &str, env: &Env, cache: &Cache) -> Result<()> {
+    // If it exists, its maker starts the planner.
+    let Ok(barrier) = Barrier::new(name) else { return Ok(()) };
+    if !cache.claim(&note(name))? {
+        return Ok(());
+    }
+    let process = cargo.process.id.to_string();
+    let args = [COMMAND, &process, cargo.program.as_str()].map(Into::into);
+    let words = cargo.words.iter().map(Into::into);
+    let environment = cargo.environment(env).chain([(NOTICES.into(), name.into())]);
+    process::start_detached(
+        env::current_exe()?.as_ref(),
+        args.into_iter().chain(words),
+        environment,
+        &cargo.folder,
+        barrier.into(),
+    )
+}
