@@ -41,15 +41,17 @@
 //! Without the wrapper it starts the real program. Programs are recognized by what they are, and
 //! not by their names ([`wrapper::identity`]).
 //!
-//! # What happens in `cargo green`
+//! # What happens with a whole command
 //!
-//! [`green`] starts cargo, and a planner beside it. The first unit that the store lacks asks the
-//! planner for a plan and waits at the [barrier](planning::barrier), as do all later ones. The
-//! planner then makes a [dry run](planning::dry_run) of the same command: there the wrapper only
-//! records units ([`planning::recorder`]), and build scripts print placeholders
-//! ([`planning::directives`]). From the recorded units it finds out what can be built when
-//! ([`planning::schedule`]), builds what the store lacks in batches ([`build::together`]), and
-//! opens the barrier. The waiting units find their outcomes in the store.
+//! Beside cargo there is a [planner](green::planner), which [`green`] starts together with cargo.
+//! Under a plain cargo, the first unit that the store lacks starts it in the
+//! [background](planning::background). That unit asks the planner for a plan and waits at the
+//! [barrier](planning::barrier), as do all later ones. The planner then makes a
+//! [dry run](planning::dry_run) of the same command: there the wrapper only records units
+//! ([`planning::recorder`]), and build scripts print placeholders ([`planning::directives`]). From
+//! the recorded units it finds out what can be built when ([`planning::schedule`]), builds what the
+//! store lacks in batches ([`build::together`]), and opens the barrier. The waiting units find their
+//! outcomes in the store.
 //!
 //! # Decisions
 //!
@@ -103,9 +105,9 @@
 //! |---|---|
 //! | [`wrapper`] | one call by cargo: who calls, a compile, a run of a build script |
 //! | [`cli`] | the commands of `rustcbuildx` |
-//! | [`green`] | `cargo green`: the planner and its progress |
+//! | [`green`] | the planner and its progress; `cargo green` |
 //! | [`build`] | units through the engine: resolve, run, retry; batches |
-//! | [`planning`] | a whole cargo command before it runs: dry run, recorder, barrier |
+//! | [`planning`] | a whole cargo command before it runs: its cargo, dry run, recorder, barrier |
 //! | [`inputs`] | what a unit reads: sources, crates, discovered inputs, baked paths |
 //! | [`target`] | files under `target/`: install, shims, stubs |
 //! | [`report`] | what a person is told: notices, misspelt settings, timings |
@@ -132,7 +134,7 @@
 pub mod wrapper;
 // The commands of `rustcbuildx`.
 pub mod cli;
-// `cargo green`.
+// The planner, and `cargo green`.
 pub mod green;
 // Units through the engine.
 pub mod build;

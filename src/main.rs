@@ -32,7 +32,7 @@ fn run() -> anyhow::Result<ExitCode> {
     match Role::of(env::arguments()) {
         Role::Compiler(words) => compile::run(words),
         Role::BuildScript(program) => build_script::run(&program),
-        Role::Planner(args) => planner::run_in_background(args),
+        Role::Planner(process) => planner::run_in_background(&process),
         Role::Command(args) => cli::run(args),
     }
 }

@@ -11,6 +11,8 @@ use std::{
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::util::process::Environment;
+
 /// By this variable, `cargo green` tells the wrapper where units of its build wait: see
 /// [`crate::planning::barrier`].
 pub const BARRIER: &str = "RUSTCBUILDX_GATE";
@@ -240,13 +242,13 @@ pub fn current_exe() -> Result<Utf8PathBuf> {
 }
 
 /// The environment that another process was started with; `None` if the system does not tell.
-pub fn environment_of(process: u32) -> Option<Vec<(OsString, OsString)>> {
+pub fn environment_of(process: u32) -> Option<Environment> {
     let bytes = fs::read(format!("/proc/{process}/environ")).ok()?;
     Some(pairs(&bytes))
 }
 
 /// Source: proc_pid_environ(5).
-fn pairs(environ: &[u8]) -> Vec<(OsString, OsString)> {
+fn pairs(environ: &[u8]) -> Environment {
     let pair = |pair: &[u8]| {
         let at = pair.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
         let word = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();

@@ -57,7 +57,7 @@ const COMMANDS: &str = "build, check, clippy, test, run, bench, doc, install, ru
 const COMMANDS_DO: &str = "all units that are missing are planned and built together; \
                            `cargo green build --help` is cargo's own help";
 const OTHERS_DO: &str =
-    "cargo runs it with RUSTC_WRAPPER=rustcbuildx: what it compiles is compiled unit by unit";
+    "cargo runs it with RUSTC_WRAPPER=rustcbuildx: what of these it starts in turn is planned";
 const EXAMPLES: [(&str, &str); 5] = [
     ("cargo green build --release", "what `cargo build --release` makes"),
     (

@@ -170,7 +170,7 @@ impl Engine {
             args.push(format!("--build-context={name}={path}"));
         }
         args.push("-".to_owned());
-        Cmd { program: self.client.build[0].clone(), args, env, stdin: plan.dockerfile.clone() }
+        Cmd { env, stdin: plan.dockerfile.clone(), ..Cmd::new(&self.client.build[0], args) }
     }
 
     /// Pulls an image and shows the engine's own progress. Its answer is the error.

@@ -32,7 +32,7 @@ use crate::{
     green::planner::Planner,
     planning::{
         barrier::Barrier,
-        dry_run::{BUILD_DIR, DryRun, cargos_own, command},
+        dry_run::{BUILD_DIR, Cargo, DryRun, cargos_own, command},
     },
     report::{misspelt, notice},
     target::deferred,
@@ -80,8 +80,7 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
         let planner = Planner {
             env: &env,
             config: &config,
-            cargo: &cargo,
-            wrapper: &wrapper,
+            cargo: Cargo { program: &cargo, wrapper: Some(&wrapper), environment: None },
             words,
             dry_run,
             is_quiet: is_quiet(words),

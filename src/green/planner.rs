@@ -4,7 +4,6 @@
 //! background ([`crate::planning::background`]) and that ends with cargo.
 
 use std::{
-    ffi::OsString,
     os::fd::AsFd,
     panic,
     process::ExitCode,
@@ -12,21 +11,22 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, bail};
 use camino::Utf8Path;
 use tempfile::TempDir;
 
 use crate::{
     build::{Session, together::Together},
     config::{
-        env::{self, Env},
+        env::{Env, NOTICES},
         jobs::Jobs,
         settings::Config,
     },
     green::progress::Progress,
     planning::{
         barrier::{Barrier, PlanRequest},
-        dry_run::{DryRun, cargos_own},
+        caller::Caller,
+        dry_run::{Cargo, DryRun, cargos_own},
         recorder::Recorder,
     },
     report::{notice, timings::Phase},
@@ -43,9 +43,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 pub struct Planner<'a> {
     pub env: &'a Env,
     pub config: &'a Config,
-    pub cargo: &'a str,
-    /// What a dry run has cargo call.
-    pub wrapper: &'a Utf8Path,
+    pub cargo: Cargo<'a>,
     /// Cargo's arguments.
     pub words: &'a [String],
     pub dry_run: &'a DryRun,
@@ -53,23 +51,27 @@ pub struct Planner<'a> {
     pub is_quiet: bool,
 }
 
-/// Serves `rustcbuildx --plan-in-background PROCESS CARGO ARGUMENTS…`.
-pub fn run_in_background(args: Vec<OsString>) -> Result<ExitCode> {
-    let words: Option<Vec<String>> = args.into_iter().map(|arg| arg.into_string().ok()).collect();
-    let words = words.unwrap_or_default();
-    let [process, cargo, words @ ..] = &words[..] else { return Err(anyhow!(NOT_FOR_PEOPLE)) };
-    end_with(process.parse().ok().and_then(Process::of).context(NOT_FOR_PEOPLE)?);
+/// Serves `rustcbuildx --plan-in-background PROCESS`.
+pub fn run_in_background(process: &str) -> Result<ExitCode> {
     let env = Env::current();
+    let process = process.parse().ok().and_then(Process::of).context(NOT_FOR_PEOPLE)?;
+    end_with(process.clone());
+    let caller = Caller::of(process).context(NOT_FOR_PEOPLE)?;
+    if env.get(NOTICES) != Some(caller.barrier().as_str()) {
+        bail!(NOT_FOR_PEOPLE);
+    }
     let config = Config::load(&env)?;
     logging::start(&config.log)?;
-    let (wrapper, dry_run) = (env::current_exe()?, DryRun::of(words).context(NOT_FOR_PEOPLE)?);
     let planner = Planner {
         env: &env,
         config: &config,
-        cargo,
-        wrapper: &wrapper,
-        words,
-        dry_run: &dry_run,
+        cargo: Cargo {
+            program: caller.program.as_str(),
+            wrapper: None,
+            environment: Some(&caller.environment),
+        },
+        words: &caller.words,
+        dry_run: &DryRun::of(&caller.words).context(NOT_FOR_PEOPLE)?,
         is_quiet: true,
     };
     // Whoever started it has let the first incremental unit go.
@@ -145,7 +147,7 @@ impl Planner<'_> {
             Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
         let recorder = Recorder::begin(path.to_owned())?;
         let begun = SystemTime::now();
-        if let Some(why) = self.dry_run.run(self.cargo, self.wrapper, &recorder)? {
+        if let Some(why) = self.dry_run.run(&self.cargo, &recorder)? {
             log::warn!("{why:#}");
             notice::say_slow(self.env, "some units may not have been planned", &why);
         }

@@ -17,13 +17,13 @@ use crate::{
     util::{process, state_dir::Cache},
 };
 
-/// The first argument of the planner. Cargo's process, its file and its arguments follow.
+/// The first argument of the planner. The number of cargo's process follows.
 pub const COMMAND: &str = "--plan-in-background";
 
 /// Waits until a planner has carried out a plan for the cargo that called this process, and starts
 /// the planner if there was none. Returns whether there was a plan.
 pub fn pass(env: &Env, cache: &Cache, request: &PlanRequest) -> bool {
-    // That is a planner itself.
+    // That is a planner, or below `cargo green`, which has had one.
     if env.get(NOTICES).is_some() {
         return false;
     }
@@ -38,6 +38,10 @@ pub fn pass(env: &Env, cache: &Cache, request: &PlanRequest) -> bool {
         answer = pass_at(&name, request);
     }
     if answer == Answer::Planned {
+        if !cargo.process.is_cargo_still() {
+            // Nobody waits for the unit any more, nor reads an error.
+            std::process::exit(1);
+        }
         notice::say_for_planner(env, &name);
     }
     answer == Answer::Planned
@@ -64,13 +68,11 @@ fn start(cargo: &Caller, name: &str, env: &Env, cache: &Cache) -> Result<()> {
     if !cache.claim(&note(name))? {
         return Ok(());
     }
-    let process = cargo.process.id.to_string();
-    let args = [COMMAND, &process, cargo.program.as_str()].map(Into::into);
-    let words = cargo.words.iter().map(Into::into);
-    let environment = cargo.environment(env).chain([(NOTICES.into(), name.into())]);
+    let mut environment = cargo.planners_environment(env);
+    environment.push((NOTICES.into(), name.into()));
     process::start_detached(
         env::current_exe()?.as_ref(),
-        args.into_iter().chain(words),
+        [COMMAND.into(), cargo.process.id.to_string().into()],
         environment,
         &cargo.folder,
         barrier.into(),

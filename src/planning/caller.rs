@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
     fs,
+    os::unix::ffi::OsStrExt,
     path::PathBuf,
 };
 
@@ -15,12 +16,13 @@ use crate::{
     util::{
         ancestors::{Process, nearest_cargo},
         digest::digest,
+        process::Environment,
     },
 };
 
 /// How the names of variables begin that decide what a planner does. The wrapper may have others
 /// than cargo: by the `[env]` table of cargo's configuration, or of a script that calls it.
-const SETTINGS_BEGIN: &[&str] =
+const SETTINGS: &[&str] =
     &["BUILDKIT_", "BUILDX_", "CONTAINER", "DOCKER_", "RUSTCBUILDX", "XDG_CACHE_HOME"];
 /// By these, cargo would take part in the jobserver of who started it, whose files a process in the
 /// background does not have.
@@ -35,15 +37,19 @@ pub struct Caller {
     /// What follows cargo's name.
     pub words: Vec<String>,
     pub folder: PathBuf,
-    /// The environment that cargo was started with, without the variables that it sets for a unit.
-    environment: Vec<(OsString, OsString)>,
+    /// The variables that cargo was started with, which are not those that it sets for a unit.
+    pub environment: Environment,
 }
 
 impl Caller {
-    /// The nearest cargo above this process. `None` if there is none, the system does not tell of
-    /// it, or nobody knows how to make a dry run of its command.
+    /// The nearest cargo above this process.
     pub fn find() -> Option<Self> {
-        let process = nearest_cargo()?;
+        nearest_cargo().and_then(Self::of)
+    }
+
+    /// `None` if the process is no cargo, the system does not tell of it, or nobody knows how to
+    /// make a dry run of its command.
+    pub fn of(process: Process) -> Option<Self> {
         let file = |name: &str| format!("/proc/{}/{name}", process.id);
         let words = words(fs::read(file("cmdline")).ok()?)?;
         if changes_folder(&words) {
@@ -53,7 +59,8 @@ impl Caller {
         DryRun::of(&words)?;
         let program = Utf8PathBuf::from_path_buf(fs::read_link(file("exe")).ok()?).ok()?;
         let folder = fs::read_link(file("cwd")).ok()?;
-        let environment = environment_of(process.id)?;
+        let mut environment = environment_of(process.id)?;
+        environment.retain(|(name, _)| !is_one_of(name, JOBSERVER));
         let is_whole = program.file_name() == Some("cargo") && process.is_cargo_still();
         is_whole.then_some(Self { process, program, words, folder, environment })
     }
@@ -64,11 +71,26 @@ impl Caller {
         format!("cargo-{}", &digest([user, self.process.identity()])[..32])
     }
 
-    /// The environment for a process that runs cargo's command again, with the settings of this
-    /// one.
-    pub fn environment(&self, env: &Env) -> impl Iterator<Item = (OsString, OsString)> {
-        again(self.environment.iter().cloned(), env).into_iter()
+    /// The variables for its planner: cargo's, and settings of this process.
+    pub fn planners_environment(&self, env: &Env) -> Environment {
+        let mut all: BTreeMap<OsString, OsString> = self.environment.iter().cloned().collect();
+        all.extend(settings(env));
+        all.into_iter().collect()
     }
+}
+
+/// What this process was set, and cargo perhaps was not.
+fn settings(env: &Env) -> Environment {
+    let output = env.script_output();
+    // A build script sets nothing for others.
+    let is_users = |name: &str| is_one_of(name.as_ref(), SETTINGS) && !output.contains(name);
+    let settings = env.iter().filter(|(name, _)| is_users(name));
+    settings.map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+fn is_one_of(name: &OsStr, beginnings: &[&str]) -> bool {
+    let name = name.as_bytes();
+    beginnings.iter().any(|beginning| name.starts_with(beginning.as_bytes()))
 }
 
 /// Cargo's arguments; `None` if one of them is not UTF-8.
@@ -83,25 +105,6 @@ fn words(mut cmdline: Vec<u8>) -> Option<Vec<String>> {
         .skip(1)
         .map(|word| String::from_utf8(word.to_vec()).ok())
         .collect()
-}
-
-fn again(
-    environment: impl Iterator<Item = (OsString, OsString)>,
-    env: &Env,
-) -> BTreeMap<OsString, OsString> {
-    let is_kind = |name: &OsStr, kinds: &[&str]| {
-        name.to_str().is_some_and(|name| kinds.iter().any(|kind| name.starts_with(kind)))
-    };
-    let output = env.script_output();
-    let is_users = |(name, _): &(&str, &str)| {
-        // A build script sets nothing for others.
-        is_kind(name.as_ref(), SETTINGS_BEGIN) && !output.contains(name)
-    };
-    let settings = env.iter().filter(is_users);
-    let mut again: BTreeMap<OsString, OsString> =
-        environment.filter(|(name, _)| !is_kind(name, JOBSERVER)).collect();
-    again.extend(settings.map(|(name, value)| (name.into(), value.into())));
-    again
 }
 
 #[cfg(test)]
@@ -130,8 +133,15 @@ mod tests {
 
     #[test]
     fn settings_are_the_wrappers_and_the_rest_is_cargos() {
-        let cargos = [("PATH", "/bin"), ("DOCKER_HOST", "a"), ("MAKEFLAGS", "-j"), ("IT", "1")];
-        let cargos = cargos.map(|(name, value)| (name.into(), value.into()));
+        let own = Process::own().unwrap();
+        let cargos = [("PATH", "/bin"), ("DOCKER_HOST", "a"), ("IT", "1")];
+        let caller = Caller {
+            process: own,
+            program: "/bin/cargo".into(),
+            words: vec![],
+            folder: "/".into(),
+            environment: cargos.map(|(name, value)| (name.into(), value.into())).to_vec(),
+        };
         let env = Env::with(&[
             ("PATH", "/usr/bin"),
             ("DOCKER_HOST", "b"),
@@ -139,8 +149,8 @@ mod tests {
             ("CARGO_PKG_NAME", "a"),
             ("OUT_DIR", "/nowhere/out"),
         ]);
-        let found = again(cargos.into_iter(), &env);
-        let found: Vec<_> = found
+        let found: Vec<_> = caller
+            .planners_environment(&env)
             .iter()
             .map(|(name, value)| format!("{}={}", name.display(), value.display()))
             .collect();
@@ -153,6 +163,13 @@ mod tests {
         fs::write(dir.path().join("output"), "cargo::rustc-env=DOCKER_HOST=evil\n").unwrap();
         let out_dir = dir.path().join("out");
         let env = Env::with(&[("OUT_DIR", out_dir.to_str().unwrap()), ("DOCKER_HOST", "evil")]);
-        assert!(again(std::iter::empty(), &env).is_empty());
+        assert!(settings(&env).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_cargo_has_no_planner() {
+        assert!(Caller::of(Process::own().unwrap()).is_none());
+        assert!(is_one_of("MAKEFLAGS".as_ref(), JOBSERVER));
+        assert!(!is_one_of("IT_MAKEFLAGS".as_ref(), JOBSERVER));
     }
 }

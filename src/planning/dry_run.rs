@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use crate::{
     config::env::RECORDER,
     planning::recorder::Recorder,
-    util::process::{self, Cmd},
+    util::process::{self, Cmd, Environment},
 };
 
 /// A cargo command line whose outcome nobody wants.
@@ -16,6 +16,15 @@ pub struct DryRun {
     words: Vec<String>,
     /// The command of `words`.
     command: String,
+}
+
+/// How a dry run starts cargo.
+pub struct Cargo<'a> {
+    pub program: &'a str,
+    /// What it is to call; `None` if that follows from its variables and its configuration.
+    pub wrapper: Option<&'a Utf8Path>,
+    /// Its variables, if they are not those of this process.
+    pub environment: Option<&'a Environment>,
 }
 
 /// Cargo's variable for its build folder.
@@ -95,20 +104,35 @@ impl DryRun {
         Some(Self { words: dry_run, command: command.to_owned() })
     }
 
+    /// The words that have cargo use a target folder. Of its configuration, options count more than
+    /// variables, and the last of them most.
+    ///
+    /// Source: the cargo book, "Command-line overrides".
+    fn words_for(&self, target: &Utf8Path) -> Vec<String> {
+        let mut words = self.words.clone();
+        if words.iter().any(|word| word.starts_with("--config")) {
+            let value = serde_json::Value::from(target.as_str());
+            let end = cargos_own(&words).len();
+            let options = ["build.build-dir", "build.target-dir"]
+                .into_iter()
+                .flat_map(|name| ["--config".to_owned(), format!("{name}={value}")]);
+            words.splice(end..end, options);
+        }
+        words
+    }
+
     /// Has cargo name all units to `recorder`. Returns why some may be missing, if so.
-    pub fn run(
-        &self,
-        cargo: &str,
-        wrapper: &Utf8Path,
-        recorder: &Recorder,
-    ) -> Result<Option<Error>> {
-        let mut cmd = Cmd::new(cargo, &self.words);
+    pub fn run(&self, cargo: &Cargo<'_>, recorder: &Recorder) -> Result<Option<Error>> {
+        let mut cmd = Cmd::new(cargo.program, self.words_for(&recorder.target()));
+        cmd.environment = cargo.environment.cloned();
         cmd.env = vec![
             (RECORDER.to_owned(), recorder.cache.path("").into_string()),
             ("CARGO_TARGET_DIR".to_owned(), recorder.target().into_string()),
             (BUILD_DIR.to_owned(), recorder.target().into_string()),
-            ("RUSTC_WRAPPER".to_owned(), wrapper.to_string()),
         ];
+        let wrapper =
+            cargo.wrapper.map(|wrapper| ("RUSTC_WRAPPER".to_owned(), wrapper.to_string()));
+        cmd.env.extend(wrapper);
         match self.command.as_str() {
             "doc" => cmd.env.push(("RUSTDOC".to_owned(), "true".to_owned())),
             "install" => {
@@ -171,6 +195,20 @@ mod tests {
             |line: &str| changes_folder(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
         assert!(changes("-C x build") && changes("-Zunstable-options -Cx build"));
         assert!(!changes("rustc -- -C opt-level=1") && !changes("build -C"));
+    }
+
+    #[test]
+    fn no_option_leads_a_dry_run_into_a_folder_in_use() {
+        let words = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            DryRun::of(&words).unwrap().words_for("/c/t".into()).join(" ")
+        };
+        assert_eq!(words("build -r"), "build -r");
+        assert_eq!(
+            words("--config build.build-dir=\"x\" rustc -r -- --cfg a"),
+            "--config build.build-dir=\"x\" rustc -r --config build.build-dir=\"/c/t\" \
+             --config build.target-dir=\"/c/t\" -- --cfg a"
+        );
     }
 
     #[test]

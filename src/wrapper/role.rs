@@ -12,19 +12,21 @@ pub enum Role {
     Compiler(Vec<OsString>),
     /// A build script's shim: the path of itself.
     BuildScript(String),
-    /// The wrapper, which wants a planner: cargo's process, its file and its arguments.
-    Planner(Vec<OsString>),
+    /// The wrapper, which has this program plan for a cargo: the number of that process.
+    Planner(String),
     /// A person.
     Command(Vec<OsString>),
 }
 
 impl Role {
-    pub fn of(mut args: Vec<OsString>) -> Self {
+    pub fn of(args: Vec<OsString>) -> Self {
         match args.first().and_then(|first| first.to_str()) {
             Some(shim::COMMAND) if args.len() == 2 && args[1].to_str().is_some() => {
                 Self::BuildScript(args[1].to_string_lossy().into_owned())
             }
-            Some(background::COMMAND) => Self::Planner(args.split_off(1)),
+            Some(background::COMMAND) if args.len() == 2 => {
+                Self::Planner(args[1].to_string_lossy().into_owned())
+            }
             Some(first) if is_compiler(first) || is_called(first, &args[1..]) => {
                 Self::Compiler(args)
             }
@@ -75,7 +77,6 @@ mod tests {
             assert!(matches!(role(line), Role::Command(_)), "{line}");
         }
         assert_eq!(role("--run-build-script /x"), Role::BuildScript("/x".to_owned()));
-        let planner = ["7", "/bin/cargo", "rustc", "--", "-v"].map(Into::into).to_vec();
-        assert_eq!(role("--plan-in-background 7 /bin/cargo rustc -- -v"), Role::Planner(planner));
+        assert_eq!(role("--plan-in-background 7"), Role::Planner("7".to_owned()));
     }
 }

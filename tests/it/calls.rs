@@ -1,4 +1,4 @@
-//! Engine calls, counted: none where there is nothing to do, else one per unit.
+//! Engine calls, counted: none where there is nothing to do, and one per unit where none is planned.
 
 use crate::command::{Finished, start};
 use crate::engine::WRAPPER;
@@ -6,11 +6,16 @@ use crate::project::{By, Project, json_lines};
 
 const NO_CALLS: [&str; 0] = [];
 
+/// Where no outcome is stored, a plan is of no use.
+fn unplanned() -> Project {
+    Project::new("workspace").inside("ws").env("RUSTCBUILDX_STORE_SIZE", "0")
+}
+
 /// From nothing: the records are those of plain cargo, and there are as many calls as units were
 /// compiled and build scripts run.
 #[test]
 fn one_per_unit_and_build_script_run() {
-    let project = Project::new("workspace").inside("ws");
+    let project = unplanned();
     let args = "test --no-run --message-format=json -p native -p macros -p middle";
     let (plain, ours) = (project.plain(args).succeeds(), project.ours(args).succeeds());
     let records = |run: &Finished, by| json_lines(run, &project.target(by));
@@ -23,7 +28,7 @@ fn one_per_unit_and_build_script_run() {
 /// A unit that reads a file outside of its package is built twice, and once from then on.
 #[test]
 fn one_more_for_what_is_learned() {
-    let project = Project::new("workspace").inside("ws");
+    let project = unplanned();
     let args = "test --no-run --message-format=json -p app";
     project.ours(args).succeeds();
     project.calls.take();

@@ -55,6 +55,19 @@ impl Running {
         kill_process(pid, signal).unwrap();
     }
 
+    /// The process and all that it started, as far as they are in its group.
+    pub fn ids(&self) -> Vec<i32> {
+        let group = self.child.id().to_string();
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let is_in_group = |pid: &i32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+            rest.split(' ').nth(2) == Some(&group)
+        };
+        let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        ids.filter(is_in_group).collect()
+    }
+
     pub fn is_finished(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }

@@ -128,8 +128,9 @@ fn what_was_stored_serves_units_that_are_built() {
         project.ours("build").succeeds();
         project.calls.take().len()
     };
-    // All four units of the package.
-    assert_eq!(edit_and_count("\nfn main"), 4);
+    // All four units of the package, some of them together.
+    let calls = edit_and_count("\nfn main");
+    assert!((1..=4).contains(&calls), "{calls}");
     assert_eq!(edit_and_count("\n\nfn main"), 1);
     project.same_in_the_end("run");
 }

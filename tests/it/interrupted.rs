@@ -62,7 +62,7 @@ fn processes() -> impl Iterator<Item = i32> {
 }
 
 /// The wrapper's processes that work for this project.
-fn wrappers(project: &Project) -> Vec<i32> {
+pub fn wrappers(project: &Project) -> Vec<i32> {
     let link = |pid, name| fs::read_link(format!("/proc/{pid}/{name}"));
     let is_ours = |pid: &i32| {
         link(*pid, "exe").is_ok_and(|exe| exe == Path::new(WRAPPER))

@@ -13,6 +13,7 @@ mod project;
 mod tree;
 
 mod artifacts;
+mod background;
 mod baked;
 mod calls;
 mod commands;

@@ -21,7 +21,8 @@ fn podman_in_a_path_with_spaces_and_letters_beyond_ascii() {
 
 #[test]
 fn podman_calls_are_one_per_unit() {
-    let project = Project::on(Engine::podman(), "broken");
+    // Nothing is stored, so nothing is planned.
+    let project = Project::on(Engine::podman(), "broken").env("RUSTCBUILDX_STORE_SIZE", "0");
     let run = project.ours("build --message-format=json").succeeds();
     let calls = project.calls.take();
     assert_eq!(calls.len(), run.units_compiled() + run.build_scripts(), "{calls:#?}");
@@ -56,7 +57,7 @@ fn ssh_builds_there_and_brings_artifacts_here() {
 fn ssh_is_started_once_for_all_calls() {
     let (project, ssh) = with_ssh_watched("broken");
     project.ours("build").succeeds();
-    assert!(project.calls.take().len() > 3);
+    assert!(project.calls.take().len() > 1);
     assert_eq!(ssh.tunnels(), 1, "{}", ssh.started());
     // To find out what is there is left to docker's command: the image's digest, and its version.
     assert!(ssh.started().lines().count() < 30, "{}", ssh.started());
