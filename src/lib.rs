@@ -50,8 +50,8 @@
 //! [dry run](planning::dry_run) of the same command: there the wrapper only records units
 //! ([`planning::recorder`]), and build scripts print placeholders ([`planning::directives`]). From
 //! the recorded units it finds out what can be built when ([`planning::schedule`]), builds what the
-//! store lacks in batches ([`build::together`]), and opens the barrier. The waiting units find their
-//! outcomes in the store.
+//! store lacks in batches ([`build::together`]), and opens the barrier. The waiting units find
+//! their outcomes in the store.
 //!
 //! # Decisions
 //!

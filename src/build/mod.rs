@@ -371,8 +371,8 @@ fn target_folder(unit: &Unit) -> Utf8PathBuf {
 
 /// What to ask the planner for a unit that the store lacks. Cargo compiled everything below a
 /// program before, so a program may well be the only unit that is missing; but the engine may lack
-/// artifacts that were deferred. What cargo does not build, such as a call by another program, has no
-/// target folder, and no plan contains it.
+/// artifacts that were deferred. What another program than cargo asks for has no target folder, and
+/// no plan contains it.
 fn plan_request(unit: &Unit, is_incremental: bool, env: &Env) -> PlanRequest {
     let target = target_folder(unit);
     let is_worth_a_plan = !target.as_str().is_empty()

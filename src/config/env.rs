@@ -17,7 +17,8 @@ use crate::util::process::Environment;
 /// [`crate::planning::barrier`].
 pub const BARRIER: &str = "RUSTCBUILDX_GATE";
 /// By this variable, `cargo green` gives its build a name, and says that it tells itself at the end
-/// what was slow. A planner in the background has one, too, for the wrapper to tell it: see [`crate::report::notice`].
+/// what was slow. A planner in the background has one, too, and the wrapper tells what was slow in
+/// its place: see [`crate::report::notice`].
 pub const NOTICES: &str = "RUSTCBUILDX_NOTICES";
 /// By this variable, the wrapper knows that it is called in a dry run, and into which folder to
 /// record units: see [`crate::planning::recorder`].

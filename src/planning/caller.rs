@@ -5,7 +5,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs,
     os::unix::ffi::OsStrExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use camino::Utf8PathBuf;
@@ -27,6 +27,8 @@ const SETTINGS: &[&str] =
 /// By these, cargo would take part in the jobserver of who started it, whose files a process in the
 /// background does not have.
 const JOBSERVER: &[&str] = &["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
+
+const CLIPPY: &str = "clippy-driver";
 
 /// A cargo of a command that can be planned.
 #[derive(Debug)]
@@ -60,6 +62,9 @@ impl Caller {
         let program = Utf8PathBuf::from_path_buf(fs::read_link(file("exe")).ok()?).ok()?;
         let folder = fs::read_link(file("cwd")).ok()?;
         let mut environment = environment_of(process.id)?;
+        if is_for_members_only(&environment) {
+            return None;
+        }
         environment.retain(|(name, _)| !is_one_of(name, JOBSERVER));
         let is_whole = program.file_name() == Some("cargo") && process.is_cargo_still();
         is_whole.then_some(Self { process, program, words, folder, environment })
@@ -77,6 +82,18 @@ impl Caller {
         all.extend(settings(env));
         all.into_iter().collect()
     }
+}
+
+/// Whether cargo calls this program as a wrapper for the workspace alone. A dry run would compile
+/// all else. Clippy is such a wrapper, too, in front of which this program is called.
+fn is_for_members_only(environment: &Environment) -> bool {
+    let value = |wanted: &str| {
+        let found = environment.iter().find(|(name, value)| name == wanted && !value.is_empty());
+        found.map(|(_, value)| Path::new(value))
+    };
+    let is_clippy = |wrapper: &Path| wrapper.file_name().is_some_and(|name| name == CLIPPY);
+    value("RUSTC_WRAPPER").is_none()
+        && value("RUSTC_WORKSPACE_WRAPPER").is_some_and(|wrapper| !is_clippy(wrapper))
 }
 
 /// What this process was set, and cargo perhaps was not.
@@ -164,6 +181,22 @@ mod tests {
         let out_dir = dir.path().join("out");
         let env = Env::with(&[("OUT_DIR", out_dir.to_str().unwrap()), ("DOCKER_HOST", "evil")]);
         assert!(settings(&env).is_empty());
+    }
+
+    #[test]
+    fn a_wrapper_of_the_workspace_alone_is_told_from_others() {
+        let case = |variables: &[(&str, &str)], expected: bool| {
+            let pair = |(name, value): &(&str, &str)| (name.into(), value.into());
+            let environment = variables.iter().map(pair).collect();
+            assert_eq!(is_for_members_only(&environment), expected, "{variables:?}");
+        };
+        let (all, members) = ("RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER");
+        case(&[], false);
+        case(&[(members, "rustcbuildx")], true);
+        case(&[(all, ""), (members, "rustcbuildx")], true);
+        case(&[(all, "rustcbuildx"), (members, "mine")], false);
+        // Where cargo's configuration names the wrapper.
+        case(&[(members, "/t/bin/clippy-driver")], false);
     }
 
     #[test]
