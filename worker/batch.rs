@@ -43,8 +43,13 @@ pub fn run(folders: &Folders) -> Result<()> {
         fs::read_to_string(&path).explain(|| format!("failed to read `{}`", path.display()))?;
     let batch = Batch::decode(&text).explain(|| "failed to read the batch".to_owned())?;
     let store = Store::open(&folders.store, &batch.id)?;
-    receive(folders, &store)?;
     let report = Report::new(&folders.outcomes)?;
+    let number = store.number().explain(|| "failed to number the store".to_owned())?;
+    report.add(report::STORE, &number)?;
+    if !batch.store.is_empty() && batch.store != number {
+        return Ok(());
+    }
+    receive(folders, &store, &report)?;
     link_git(folders)?;
     let lacking = lacking(&batch, &store);
     if !lacking.is_empty() {
@@ -79,8 +84,8 @@ fn link_git(folders: &Folders) -> Result<()> {
     }
 }
 
-/// Stores what the client sent.
-fn receive(folders: &Folders, store: &Store) -> Result<()> {
+/// Stores what the client sent, and reports what it lacks for that.
+fn receive(folders: &Folders, store: &Store, report: &Report) -> Result<()> {
     for (kind, is_pack) in [("packs", true), ("outcomes", false)] {
         let folder = folders.given.join(kind);
         let Ok(entries) = fs::read_dir(&folder) else { continue };
@@ -90,6 +95,9 @@ fn receive(folders: &Folders, store: &Store) -> Result<()> {
                 entry.file_name().into_string().map_err(|name| format!("{name:?} is no name"))?;
             if is_pack {
                 store.add_pack(&entry.path(), &name)?;
+                if !store.has_pack(&name) {
+                    report.add(report::LACKING, &name)?;
+                }
             } else {
                 store.add_outcome(&entry.path(), &name)?;
             }

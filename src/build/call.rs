@@ -4,43 +4,43 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
-    io::{self, BufWriter, PipeReader},
-    time::SystemTime,
+    io::{self, PipeReader},
+    thread,
+    time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use camino::{Utf8Path, Utf8PathBuf};
-use tempfile::TempDir;
+use anyhow::{Result, anyhow, bail};
+use camino::Utf8Path;
 
-use super::{FALLBACK, Session, build_id, millis_since};
+use super::{FALLBACK, Session, build_id, given::Given, millis_since};
 use crate::{
     config::jobs::Jobs,
-    engine::{
-        client::Event,
-        worker::{self, pack::Writer},
-    },
+    engine::{client::Event, worker},
+    snapshot::copy,
     step::{
-        layout::FILES,
         plan::{self, Mounted},
         protocol::{Batch, Input, Source, Wanted},
         spec::{Context, Step},
     },
-    store::{
-        archive::{self, Archive},
-        local::Store,
-    },
+    store::archive::{self, Archive},
     unit::path_map::all_sentinels,
     util::{disk::OnDisk, process},
 };
 
 /// Beside the outcomes: the folder of what the worker reports to its client.
 const REPORT: &str = "report";
+/// In the report: the number of the worker's store.
+const STORE: &str = "store";
 /// In the report: the names of what the worker lacks.
 const LACKING: &str = "lacking";
 /// In the report: the keys of tasks that could not run beside the others, and why.
 const APART: &str = "apart";
 /// How often a call is made again with what it lacks. What was sent may have been evicted since.
 const ATTEMPTS: usize = 4;
+/// How long to wait for the engine to mount the store that is counted on. While Docker measures it,
+/// that is some tenths of a second, BuildKit mounts another one instead.
+const WAITS: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
 
 /// How many mounts a call has at most: each takes the engine some hundredths of a second.
 const MOST_MOUNTED: usize = 16;
@@ -63,7 +63,7 @@ impl Call {
     }
 
     /// The outcomes that it needs and does not make.
-    fn needed_outcomes(&self) -> BTreeSet<&str> {
+    pub fn needed_outcomes(&self) -> BTreeSet<&str> {
         let made: BTreeSet<&str> = self.steps.iter().map(|step| step.key.as_str()).collect();
         let needed = self.steps.iter().flat_map(Step::made_from);
         let wanted = self.wanted.iter().map(|wanted| wanted.key.as_str());
@@ -71,14 +71,14 @@ impl Call {
     }
 
     /// What the packs that it needs are made of, by their names.
-    fn contexts(&self) -> BTreeMap<&str, &Context> {
+    pub fn contexts(&self) -> BTreeMap<&str, &Context> {
         let contexts = self.steps.iter().flat_map(|step| &step.contexts);
         contexts.map(|(name, context)| (name.as_str(), context)).collect()
     }
 
     /// What the engine is to mount: the heavy packs that it has, where nobody writes, and where
     /// nothing else lies in them.
-    fn mounted(&self, engine_has: impl Fn(&str) -> bool) -> Vec<Mounted> {
+    pub fn mounted(&self, engine_has: impl Fn(&str) -> bool) -> Vec<Mounted> {
         let contexts = self.contexts();
         let inputs: Vec<&Input> = self.steps.iter().flat_map(|step| &step.task.inputs).collect();
         let outs = self.steps.iter().map(|step| step.task.out.as_str());
@@ -113,13 +113,14 @@ impl Call {
     }
 
     /// What the worker is told, whose store may take `limit` bytes.
-    fn batch(&self, id: &str, limit: u64, mounted: &[Mounted]) -> Batch {
+    fn batch(&self, id: &str, store: &str, limit: u64, mounted: &[Mounted]) -> Batch {
         let jobs = match self.jobs {
             Jobs::All => 0,
             Jobs::AtMost(count) => count,
         };
         Batch {
             id: id.to_owned(),
+            store: store.to_owned(),
             jobs,
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
             tasks: self.steps.iter().map(|step| step.task.clone()).collect(),
@@ -138,14 +139,12 @@ impl Call {
     }
 }
 
-/// What the engine is sent.
-struct Given {
-    _temp: TempDir,
-    folder: Utf8PathBuf,
-    /// The names of what is in there, and of what the engine may have all the same.
-    sent: Vec<String>,
-    /// What the engine had before, and is to mount.
-    mounted: Vec<Mounted>,
+/// What the worker answers, beside outcomes.
+struct Answer {
+    /// The number of the store that it has.
+    store: String,
+    /// The names of what it lacks.
+    lacking: Vec<String>,
 }
 
 impl Session<'_> {
@@ -159,21 +158,39 @@ impl Session<'_> {
         mut on_event: impl FnMut(Event),
         mut each: impl FnMut(&str, File) -> Result<()> + Send,
     ) -> Result<()> {
-        for _ in 0..ATTEMPTS {
-            let given = self.given(&mut call, resolve)?;
-            let lacking = match self.perform_once(&call, &given, &mut on_event, &mut each) {
-                // Of what it has evicted, nothing can be mounted.
+        self.supply(&call)?;
+        let (mut may_mount, mut failures) = (true, 0);
+        let (mut counted_on, mut waits) = (self.engine_cache.store(), WAITS.iter());
+        while failures < ATTEMPTS {
+            let mut given = self.given(&mut call, resolve)?;
+            if !may_mount {
+                given.mounted.clear();
+            }
+            let store = counted_on.as_deref();
+            let answer = match self.perform_once(&call, &given, store, &mut on_event, &mut each) {
+                // Of what the engine has evicted, nothing can be mounted.
                 Err(error) if !given.mounted.is_empty() => {
                     log::info!("{error:#}");
-                    given.mounted.iter().map(|mounted| mounted.pack.clone()).collect()
+                    (may_mount, failures) = (false, failures + 1);
+                    continue;
                 }
-                lacking => lacking?,
+                answer => answer?,
             };
-            if lacking.is_empty() {
-                return Ok(());
+            if store.is_some_and(|store| store != answer.store) {
+                log::info!("{} has mounted another store", self.engine.name());
+                match waits.next() {
+                    Some(wait) => thread::sleep(*wait),
+                    None => counted_on = None,
+                }
+                continue;
             }
-            log::info!("{} lacks {}", self.engine.name(), lacking.join(" "));
-            lacking.iter().for_each(|name| self.engine_cache.remove(name));
+            self.engine_cache.count_on(&answer.store)?;
+            if answer.lacking.is_empty() {
+                return given.sent.iter().try_for_each(|name| self.engine_cache.add(name));
+            }
+            log::info!("{} lacks {}", self.engine.name(), answer.lacking.join(" "));
+            answer.lacking.iter().for_each(|name| self.engine_cache.remove(name));
+            failures += 1;
         }
         bail!(
             "failed to build with {}: it loses what it is sent (hint: is its disk full?)",
@@ -181,67 +198,52 @@ impl Session<'_> {
         )
     }
 
-    /// A folder with all that the engine is not known to have. A step whose outcome is nowhere is
-    /// added to the call.
-    fn given(&self, call: &mut Call, resolve: &dyn Fn(&str) -> Option<Step>) -> Result<Given> {
-        let temp = self.cache.temp_dir()?;
-        let folder = Utf8PathBuf::from_path_buf(temp.path().to_owned()).ok();
-        let folder = folder.context("the cache folder's name is not UTF-8")?.join(call.name);
-        let (packs, outcomes) = (folder.join("packs"), folder.join("outcomes"));
-        for folder in [&folder, &packs, &outcomes] {
-            fs::create_dir(folder).on_disk(folder, || format!("failed to make `{folder}`"))?;
+    /// Sends the engine the heavy packs that it lacks, in a call of their own: the call that needs
+    /// them can mount them then.
+    fn supply(&self, call: &Call) -> Result<()> {
+        let lacks = |(name, context): &(&str, &Context)| {
+            context.is_heavy && !self.engine_cache.has(name) && context.folder.exists()
+        };
+        let heavy: Vec<(&str, &Context)> = call.contexts().into_iter().filter(lacks).collect();
+        if heavy.is_empty() {
+            return Ok(());
         }
-        let mut sent = Vec::new();
-        loop {
-            let missing = call
-                .needed_outcomes()
-                .into_iter()
-                .find(|key| !self.engine_cache.has(key) && !sent.iter().any(|sent| sent == key));
-            let Some(key) = missing.map(str::to_owned) else { break };
-            if self.send_outcome(&key, &outcomes)? {
-                sent.push(key);
-            } else if let Some(step) = resolve(&key) {
-                call.steps.insert(0, step);
-            } else {
-                // The engine may have it all the same.
-                sent.push(key);
+        let supply = Call { name: "sources", steps: vec![], wanted: vec![], jobs: call.jobs };
+        // The engine may have lost what they are based on.
+        for with_base in [true, false] {
+            let mut given = Given::new(supply.name, &self.cache)?;
+            for (name, Context { folder, .. }) in &heavy {
+                let base = copy::base_of(name, &self.cache);
+                let base = base.filter(|base| with_base && self.engine_cache.has(base));
+                given.add_pack(name, folder, base.as_deref(), &self.cache)?;
+            }
+            let store = self.engine_cache.store();
+            let answer =
+                self.perform_once(&supply, &given, store.as_deref(), &mut |_| (), &mut |_, _| {
+                    Ok(())
+                })?;
+            // Otherwise the call itself finds out what is lacking.
+            if answer.lacking.is_empty() && store.is_none_or(|store| store == answer.store) {
+                self.engine_cache.count_on(&answer.store)?;
+                return given.sent.iter().try_for_each(|name| self.engine_cache.add(name));
             }
         }
-        let mounted = call.mounted(|name| self.engine_cache.has(name));
-        for (name, Context { folder, .. }) in call.contexts() {
-            if self.engine_cache.has(name) || !folder.exists() {
-                continue;
-            }
-            write_pack(folder, &packs.join(name))?;
-            sent.push(name.to_owned());
-        }
-        log::info!("{} is sent {}", self.engine.name(), sent.join(" "));
-        Ok(Given { _temp: temp, folder, sent, mounted })
+        Ok(())
     }
 
-    /// Sends an outcome, as a pack in a folder; returns whether the store has it.
-    fn send_outcome(&self, key: &str, outcomes: &Utf8Path) -> Result<bool> {
-        let folder = outcomes.join(format!("{key}-files"));
-        let Some(received) = self.store().get(key, &folder) else { return Ok(false) };
-        received.outcome.write(&folder)?;
-        received.files.replace_folder(&folder.join(FILES))?;
-        write_pack(&folder, &outcomes.join(key))?;
-        // Its folder is temporary, and beside the one that is removed.
-        drop(received);
-        fs::remove_dir_all(&folder).on_disk(&folder, || format!("failed to remove `{folder}`"))?;
-        Ok(true)
-    }
-
-    /// Makes one call; returns the names of what the engine lacks for it.
+    /// Makes one call, which does nothing if it does not get the store that is counted on.
     fn perform_once(
         &self,
         call: &Call,
         given: &Given,
+        store: Option<&str>,
         on_event: &mut impl FnMut(Event),
         each: &mut (impl FnMut(&str, File) -> Result<()> + Send),
-    ) -> Result<Vec<String>> {
+    ) -> Result<Answer> {
+        log::info!("{} is sent {}", self.engine.name(), given.sent.join(" "));
         let path = given.folder.join("batch");
-        let batch = call.batch(&build_id(), self.config.engine_store_size, &given.mounted);
+        let limit = self.config.engine_store_size;
+        let batch = call.batch(&build_id(), store.unwrap_or_default(), limit, &given.mounted);
         fs::write(&path, batch.encode()).on_disk(&path, || format!("failed to write `{path}`"))?;
         let (source, style) = (worker::source(&self.cache)?, self.style());
         let Given { folder, mounted, .. } = given;
@@ -287,20 +289,6 @@ impl Session<'_> {
             let (_, why) = line.split_once(' ').unwrap_or(("", &line));
             self.slow(FALLBACK, &anyhow!("{why}"));
         }
-        let lacking = lines(LACKING);
-        if lacking.is_empty() {
-            given.sent.iter().try_for_each(|name| self.engine_cache.add(name))?;
-        }
-        Ok(lacking)
+        Ok(Answer { store: lines(STORE).concat(), lacking: lines(LACKING) })
     }
-}
-
-/// Packs what is in a folder into a file.
-fn write_pack(folder: &Utf8Path, path: &Utf8Path) -> Result<()> {
-    let write = || -> io::Result<()> {
-        let mut pack = Writer::new(BufWriter::new(File::create(path)?));
-        pack.tree(folder.as_std_path(), "")?;
-        pack.finish().map(drop)
-    };
-    write().on_disk(path, || format!("failed to write `{path}`"))
 }

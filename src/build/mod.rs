@@ -5,6 +5,7 @@ mod attempts;
 mod call;
 mod deferred;
 pub mod embedded_paths;
+mod given;
 mod lookup;
 pub mod missing_tools;
 mod outcome;

@@ -74,6 +74,7 @@ pub fn folder_of(name: &str, cache: &Cache) -> Utf8PathBuf {
 /// Copies sources, which may have changed since they were listed, and returns what is in the copy.
 /// Files that did not change since the copy `last` are shared with it.
 pub fn copy(sources: &[Source], last: Option<&str>, cache: &Cache) -> Result<(String, Listing)> {
+    let base = last;
     let last = last.map(|last| Last::of(last, cache)).unwrap_or_default();
     let mut listing = Listing::new();
     let folder = cache.folder_named_by("sources", |new| {
@@ -91,8 +92,16 @@ pub fn copy(sources: &[Source], last: Option<&str>, cache: &Cache) -> Result<(St
     let name = folder.file_name().unwrap_or_default().to_owned();
     if listing.len() > LARGE {
         cache.write(&listing_of(&name), &listing)?;
+        if let Some(base) = base.filter(|base| *base != name) {
+            cache.write(&format!("bases/{name}"), &base)?;
+        }
     }
     Ok((name, listing))
+}
+
+/// An earlier copy, which shares files with this one.
+pub fn base_of(name: &str, cache: &Cache) -> Option<String> {
+    cache.read(&format!("bases/{name}"))
 }
 
 fn listing_of(name: &str) -> String {

@@ -81,6 +81,24 @@ fn what_the_engine_lost_is_sent() {
     project.same_in_the_end("run");
 }
 
+/// As BuildKit mounts another one while Docker measures the first.
+#[test]
+fn another_store_is_noticed() {
+    let project = project("broken");
+    project.ours("build").succeeds();
+    let usual = edit_and_count(&project, "// HERE", "// HERE 1");
+    let engine = fs::read_dir(marks(&project)).unwrap().next().unwrap().unwrap().path();
+    let number = fs::read_to_string(engine.join("number")).unwrap();
+    fs::write(engine.join("number"), "that of the other").unwrap();
+    fs::write(engine.join("s0"), "").unwrap();
+    // It is waited for three times.
+    assert_eq!(edit_and_count(&project, "// HERE 1", "// HERE 2"), usual + 3);
+    assert_eq!(fs::read_to_string(engine.join("number")).unwrap(), number);
+    assert!(!engine.join("s0").exists(), "what the other has still counts");
+    assert_eq!(edit_and_count(&project, "// HERE 2", "// HERE 3"), usual);
+    project.same_in_the_end("run");
+}
+
 /// A file that is cut off is noticed before it is used, one with other bytes before it comes back.
 #[test]
 fn what_is_damaged_is_not_used() {
