@@ -279,6 +279,9 @@ impl<'a> Run<'a> {
         }
         match self.view.prepare(task) {
             Ok(()) => {}
+            Err(Trouble::Conflict(path)) if self.batch.tasks.len() == 1 => {
+                return Err(format!("failed to prepare {}: two inputs are at `{path}`", task.name));
+            }
             Err(Trouble::Conflict(path)) => {
                 self.report.add(
                     report::FALLBACK,

@@ -36,13 +36,6 @@ pub enum Item {
     Link(String),
 }
 
-impl Item {
-    /// An empty file, over which the real one is mounted separately.
-    pub fn empty() -> Self {
-        Self::File { mode: 0o644, digest: String::new() }
-    }
-}
-
 /// What is in a copy, by path.
 pub type Listing = Vec<(Utf8PathBuf, Item)>;
 
@@ -113,7 +106,6 @@ fn copy_one(source: &Source, to: &Utf8Path, last: &Last) -> io::Result<Option<It
     match &source.item {
         Item::Folder => fs::create_dir(to)?,
         Item::Link(text) => symlink(text, to)?,
-        item if *item == Item::empty() => drop(File::create_new(to)?),
         item if last.share(&source.path, item, to) => {}
         Item::File { .. } => return copy_file(source, to),
     }
