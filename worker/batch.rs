@@ -274,7 +274,7 @@ impl<'a> Run<'a> {
         if self.rules.is_none() && self.batch.tasks.len() > 1 {
             // Nothing would hold tasks apart but their users.
             let why = format!("{} this kernel has no Landlock", task.key);
-            self.report.add(report::FALLBACK, &why)?;
+            self.report.add(report::ALONE, &why)?;
             return Ok(false);
         }
         match self.view.prepare(task) {
@@ -283,10 +283,8 @@ impl<'a> Run<'a> {
                 return Err(format!("failed to prepare {}: two inputs are at `{path}`", task.name));
             }
             Err(Trouble::Conflict(path)) => {
-                self.report.add(
-                    report::FALLBACK,
-                    &format!("{} something else is at `{path}`", task.key),
-                )?;
+                self.report
+                    .add(report::APART, &format!("{} something else is at `{path}`", task.key))?;
                 return Ok(false);
             }
             Err(Trouble::Failed(why)) => {

@@ -28,8 +28,10 @@ const REPORT: &str = "report";
 pub const STORE: &str = "store";
 /// In the report: the names of what the client is to send, before anything can run.
 pub const LACKING: &str = "lacking";
-/// In the report: the keys of tasks that cannot run beside the others, and why.
-pub const FALLBACK: &str = "apart";
+/// In the report: the keys of tasks that could not run beside the others of this batch, and why.
+pub const APART: &str = "apart";
+/// In the report: the keys of tasks that cannot run beside any others, and why.
+pub const ALONE: &str = "alone";
 
 pub struct Report {
     folder: PathBuf,

@@ -33,8 +33,10 @@ const REPORT: &str = "report";
 const STORE: &str = "store";
 /// In the report: the names of what the worker lacks.
 const LACKING: &str = "lacking";
-/// In the report: the keys of tasks that could not run beside the others, and why.
+/// In the report: the keys of tasks that could not run beside the others of the batch, and why.
 const APART: &str = "apart";
+/// In the report: the keys of tasks that cannot run beside any others, and why.
+const ALONE: &str = "alone";
 /// How often a call is made again with what it lacks. What was sent may have been evicted since.
 const ATTEMPTS: usize = 4;
 /// How long to wait for the engine to mount the store that is counted on. While Docker measures it,
@@ -285,7 +287,8 @@ impl Session<'_> {
                 report.get(name).map(|text| String::from_utf8_lossy(text)).unwrap_or_default();
             text.lines().map(str::to_owned).collect()
         };
-        for line in lines(APART) {
+        lines(APART).iter().for_each(|line| log::info!("apart: {line}"));
+        for line in lines(ALONE) {
             let (_, why) = line.split_once(' ').unwrap_or(("", &line));
             self.slow(FALLBACK, &anyhow!("{why}"));
         }
