@@ -223,6 +223,7 @@ fn what_the_engine_has_is_not_built() {
         for folder in [project.target(By::Ours), project.dir().join("cache")] {
             fs::remove_dir_all(folder).unwrap();
         }
+        fs::remove_file(&trace).unwrap();
         green(&project, "build").succeeds();
         built("engine") == 0
     };
