@@ -22,12 +22,12 @@
 //! 1. [`build`] decides which paths the unit sees in its container ([`unit::path_map`]) and finds
 //!    what it reads ([`inputs`]): its package's sources, the crates below it, and what was
 //!    discovered in earlier builds.
-//! 2. These make a [step](step::spec): mounts, a command, and a [key](step::key), the digest of all
+//! 2. These make a [step](step::spec): inputs, a command, and a [key](step::key), the digest of all
 //!    that decides the outcome.
 //! 3. If the store has an outcome for the key ([`store`]), no engine is asked.
-//! 4. Otherwise the step is written as a Dockerfile ([`step::dockerfile`]), and [`engine`] has
-//!    docker or podman build it. The outcome comes back as an archive and is stored, if it is a
-//!    success.
+//! 4. Otherwise the step becomes a [task](step::protocol) of a batch, and [`engine`] has docker or
+//!    podman build a Dockerfile ([`step::plan`]) in which the worker runs the batch. The outcome
+//!    comes back as an archive and is stored, if it is a success.
 //! 5. If the outcome shows that the unit looked for something it was not given
 //!    ([`inputs::discovered`]), or embeds a path that only its container had
 //!    ([`build::embedded_paths`]), the unit runs again with that.
@@ -59,38 +59,31 @@
 //!   the same on every machine, unless the output uses a path when it runs. The program of a build
 //!   script that does so is made twice: with common paths for containers, and with the host's for
 //!   this machine ([`inputs::canonical_program`]).
-//! - **A dependency is mounted from the engine's own copy of it** ([`engine::kept`]). What the
-//!   engine has is not sent again, so a call costs the same however much is below its unit. What
-//!   only the store has is uploaded first; a few files, and those of unknown making, are sent with
-//!   the call. In a batch, a dependency is mounted from the stage that makes it. Crates are mounted
-//!   as whole folders and linked into their place ([`step::stage::take_kept`]), because a mount for
-//!   each file cost the engine 25 to 100 ms of CPU a unit. A unit whose output tells where a link
-//!   leads is built again with mounts.
-//! - **An outcome is a folder of its stage.** Mounting files out of that folder costs the engine
-//!   0.07 s a unit; a `COPY` into a stage of its own costs 0.23 s. Only what is sent back is
-//!   copied. The folder is not right below the root, because BuildKit would walk the whole root to
-//!   digest it, in 0.14 s a unit.
-//! - **A step's process is named after its key** ([`step::spec::Step::called`]). BuildKit's cache
-//!   key contains neither the id of a cache mount nor what is in it, so without the name the same
-//!   words with another crate mounted would be the same step to BuildKit.
-//! - **The units of a batch wait for a job token in their containers** ([`config::jobs`]). BuildKit
-//!   starts everything that is ready at once, and the number of tokens must not be part of a step,
-//!   because another number would then be another step. Each compiler has a jobserver of its own,
-//!   since cargo's is out of reach: with few tokens for as long as there are other units to use the
-//!   processors.
-//! - **A step succeeds whatever rustc's status is**, so that messages, status and files come back
-//!   whole. The [`step::layout::BUILD_ID`] in an outcome tells whether the step ran in this build
-//!   or was remembered by the engine; a remembered failure is run again.
-//! - **An artifact stays in the engine only where nobody else looks for it** ([`target::left`]). A
-//!   target folder that lasts contains what plain cargo would have put there, for plain cargo,
-//!   rustdoc and editors to use. Whoever wants more of it gets a separate build folder.
+//! - **One step of the engine runs many units.** A unit as a step of its own costs the engine a
+//!   container, a snapshot and mounts: 0.1 to 0.2 s of CPU. So the step starts a program of ours,
+//!   the worker. It runs each unit as a [task](step::protocol), by a user of its own that may read
+//!   only the unit's inputs. Its source is in `worker/`, and the compiler of the image builds it
+//!   once ([`engine::worker`]).
+//! - **What the engine has is not sent again** ([`engine::cache`]). The worker stores outcomes and
+//!   sources in one cache mount, so a call costs the same however much is below its unit. The
+//!   engine may evict that mount at any time. The worker then reports what it lacks, and the call
+//!   is made again with that sent.
+//! - **Each call has a number of its own in its batch**, so that BuildKit never takes it for an
+//!   earlier one. What ran before is found by its key, in the worker's store. Only successes are in
+//!   there, so a failure is always run again.
+//! - **A call succeeds whatever rustc's status is**, so that messages, status and files come back
+//!   whole ([`step::layout`]).
+//! - **An artifact stays in the engine only where nobody else looks for it**
+//!   ([`target::deferred`]). A target folder that lasts contains what plain cargo would have put
+//!   there, for plain cargo, rustdoc and editors to use. Whoever wants more of it gets a separate
+//!   build folder.
 //! - **The key of a step is the key of its outcome** ([`step::key`]). It digests the step and the
 //!   sources and, through their keys, all steps below. So the same key means the same outcome.
 //! - **Sources are copied before they are sent** ([`inputs::sources`], [`snapshot`]), and a copy is
 //!   named by the digest of its own bytes. Whatever is edited meanwhile, a key never stands for
 //!   other bytes than those that were used. To look a unit up, nothing is copied, and only files
-//!   that changed are read. A heavy file or folder is uploaded to the engine once, so that an edit
-//!   beside it sends only what is small.
+//!   that changed are read. A heavy file or folder is uploaded to the engine once, and mounted, so
+//!   that an edit beside it sends only what is small, and one in it only what it changed.
 //! - **Code finds what is baked into it** ([`unit::baked_paths`]). A build script or a macro may be
 //!   linked with a crate that looks for files in its own package. It is shown that package at the
 //!   very path that the code has, so its outcome is shared only with those who have the package at
@@ -116,9 +109,9 @@
 //! | [`inputs`] | what a unit reads: sources, crates, discovered inputs, baked paths |
 //! | [`target`] | files under `target/`: install, shims, stubs |
 //! | [`report`] | what a person is told: notices, misspelt settings, timings |
-//! | [`engine`] | docker and podman, and where they differ |
+//! | [`engine`] | docker and podman, where they differ, and what they have |
 //! | [`store`] | outcomes on this machine, and the provenance of artifacts |
-//! | [`step`] | a unit as a step of a container: paths, command, key, Dockerfile |
+//! | [`step`] | a unit as a step of a container: paths, task, key, Dockerfile |
 //! | [`mod@unit`] | what a unit is: its work, variables, path map, target folder |
 //! | [`rustc`] | rustc's own words: arguments, outputs, dep-info |
 //! | [`config`] | the environment, settings, secrets, help |
@@ -131,7 +124,9 @@
 //! clock, nor does anything that they import but `config::env`, whose values are handed to them.
 //! `rustc` and `unit` know no container, `step` knows no engine, `store` knows no Dockerfile. Only
 //! `config::env` reads the environment, only `util::process` starts processes, and only `engine`
-//! knows docker from podman. `tests/tidy.rs` holds the code to this, and to the order of the rooms.
+//! knows docker from podman. `worker/` is a program of its own, of which `src` includes two files
+//! that both are built from, and knows nothing of `src`. `tests/tidy.rs` holds the code to this,
+//! and to the order of the rooms.
 
 // One call by cargo.
 pub mod wrapper;

@@ -1,26 +1,27 @@
-//! Units as Dockerfiles: each folder of `tests/golden` holds cargo's words (`argv`), the
-//! environment (`env`) and the text that comes of them (`Dockerfile`). `BLESS=1 cargo test --test
-//! golden` writes the text anew.
+//! Units as tasks, and a call as a Dockerfile: each folder of `tests/golden` holds cargo's words
+//! (`argv`), the environment (`env`) and the task that comes of them (`task`). `BLESS=1 cargo test
+//! --test golden` writes the texts anew.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use rustcbuildx::{
     config::env::Env,
     rustc::{args::RustcArgs, tool::Tool},
     step::{
-        dockerfile::{Mount, Style},
+        dockerfile::Style,
         image::Image,
-        plan,
-        spec::Step,
-        stage,
+        plan::{self, Mounted},
+        protocol::{Input, Source},
+        task,
     },
     unit::{
         invocation::{self, Invocation},
         work::Unit,
     },
 };
-
-const STYLE: Style<'_> = Style { syntax: None, words_in_variables: true };
 
 fn lines(path: &Path) -> Vec<String> {
     let text =
@@ -52,47 +53,55 @@ fn unit(dir: &Path) -> Unit {
     }
 }
 
-fn dockerfile(unit: &Unit) -> String {
-    let image = Image {
+fn image() -> Image {
+    Image {
         name: "rust:1-slim".into(),
         pinned: "rust@sha256:0".into(),
         version: "rustc 1.0.0\nhost: x86_64-unknown-linux-gnu".into(),
         sysroot: "/usr/local/rustup/toolchains/1".into(),
         path: "/usr/local/bin:/usr/bin:/bin".into(),
         libc: "glibc 2.36".into(),
-    };
-    let (from, source) = ("s0".to_owned(), "/p".to_owned());
-    let mounts =
-        vec![Mount::Bind { from, source, target: unit.package.to_string(), writable: false }];
-    let run = stage::run(unit, &image, 0o022, &mounts, None);
-    let step = Step {
-        key: "u0".into(),
-        base: image.pinned,
-        run,
-        stages: vec![],
-        contexts: Default::default(),
-        heavy: Default::default(),
-        crates: vec![],
-        macros: None,
-        common: None,
-        baked: Default::default(),
-    };
-    plan::unit(&step, STYLE).dockerfile
+    }
+}
+
+fn task(unit: &Unit) -> String {
+    let (target, from) = (unit.package.to_string(), Source::Pack("s0".to_owned()));
+    let inputs = [Input { target, from, path: "p".to_owned(), is_writable: false }];
+    task::task(unit, &image(), 0o022, &inputs, None).identity()
+}
+
+#[track_caller]
+fn is_golden(text: &str, golden: &Path) {
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(golden, text).unwrap();
+    }
+    assert_eq!(text, fs::read_to_string(golden).unwrap(), "{}", golden.display());
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
 #[test]
-fn units_become_these_dockerfiles() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut cases: Vec<_> =
-        fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).collect();
+fn units_become_these_tasks() {
+    let cases = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path());
+    let mut cases: Vec<_> = cases.filter(|path| path.is_dir()).collect();
     cases.sort();
-    assert!(cases.len() >= 3, "only {} cases in {}", cases.len(), root.display());
+    assert!(cases.len() >= 3, "only {} cases in {}", cases.len(), root().display());
     for dir in cases {
-        let text = dockerfile(&unit(&dir));
-        let golden = dir.join("Dockerfile");
-        if std::env::var_os("BLESS").is_some() {
-            fs::write(&golden, &text).unwrap();
-        }
-        assert_eq!(text, fs::read_to_string(&golden).unwrap(), "{}", golden.display());
+        is_golden(&task(&unit(&dir)), &dir.join("task"));
     }
+}
+
+#[test]
+fn a_call_becomes_this_dockerfile() {
+    let secrets = ["NUM_JOBS".to_owned()].into();
+    let (worker, given) = ("/cache/worker".into(), "/cache/given".into());
+    let mounted = Mounted {
+        pack: "s1".to_owned(),
+        path: "p".to_owned(),
+        target: "/home/me/project/modules".to_owned(),
+    };
+    let plan = plan::batch(&image(), worker, given, &[mounted], secrets, Style::default());
+    is_golden(&plan.dockerfile, &root().join("Dockerfile"));
 }

@@ -80,7 +80,7 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("rustc", &["crate::snapshot"]),
     ("unit", &["crate::snapshot"]),
     ("step", &["crate::snapshot"]),
-    ("store", &["crate::step::dockerfile", "crate::step::plan", "crate::step::stage"]),
+    ("store", &["crate::step::dockerfile", "crate::step::plan"]),
 ];
 
 /// Words that say too little, or another thing each time, with the ones to use instead: in no part
@@ -121,19 +121,13 @@ const NO_NAMES: &[(&str, &str)] = &[
     ("shown", "to container"),
     ("take", "fetch"),
 ];
-/// Files, and rooms, that may still have them: a step for each unit, and what is fetched from and
-/// uploaded to the engine for it, is about to be replaced by a worker that runs many units in one
-/// step.
-const ABOUT_TO_GO: &[&str] = &[
-    "build/left",
-    "build/supply",
-    "build/together",
-    "engine/kept",
-    "planning/schedule",
-    "step/plan",
-    "step/stage",
-    "target/left",
-];
+/// Of these words, what the worker may use: a slot is a user for one process at a time there.
+const WORDS_OF_WORKER: &[&str] = &["slot"];
+
+/// The files of `src` and of the worker.
+fn all_sources() -> Vec<Source> {
+    Source::all().into_iter().chain(Source::of_worker()).collect()
+}
 
 #[test]
 fn src_holds_rooms_and_what_starts_them() {
@@ -156,7 +150,7 @@ fn name_of(entry: std::io::Result<fs::DirEntry>) -> String {
 #[test]
 fn no_room_is_crowded() {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for path in files(&["src"]) {
+    for path in files(&["src", "worker"]) {
         *counts.entry(shown(path.parent().unwrap())).or_default() += 1;
     }
     for (room, count) in counts {
@@ -232,6 +226,32 @@ fn pure_rooms_import_what_is_pure() {
     }
 }
 
+/// The compiler of any image builds the worker, with nothing else at hand.
+#[test]
+fn the_worker_stands_alone() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let sections = manifest.split("\n[").filter(|section| section.contains("dependencies]\n"));
+    let lines = sections.flat_map(str::lines);
+    let names = lines.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
+    let crates: Vec<String> =
+        names.chain(["rustcbuildx"]).map(|name| name.replace('-', "_")).collect();
+    let crates: Vec<&str> = crates.iter().map(String::as_str).collect();
+    for source in Source::of_worker() {
+        source.names_none_of(&crates);
+        for word in ["#[path", "include!", "include_str!", "include_bytes!"] {
+            assert!(!source.code.contains(word), "{} has `{word}`", source.shown());
+        }
+    }
+}
+
+/// It is part of a pure room of `src`, too.
+#[test]
+fn the_protocol_touches_nothing() {
+    let sources = Source::of_worker();
+    let protocol = sources.iter().find(|source| source.name == "worker/protocol").unwrap();
+    protocol.names_none_of(IMPURE);
+}
+
 #[test]
 fn strangers_do_not_know_each_other() {
     for source in Source::all() {
@@ -243,12 +263,13 @@ fn strangers_do_not_know_each_other() {
 
 #[test]
 fn names_are_words_that_a_newcomer_can_guess() {
-    let is_about_to_go =
-        |source: &Source| ABOUT_TO_GO.iter().any(|name| source.name.starts_with(name));
-    for source in Source::all().iter().filter(|source| !is_about_to_go(source)) {
+    for source in all_sources() {
+        let may_have = |word: &str| source.room() == "worker" && WORDS_OF_WORKER.contains(&word);
         for name in source.names() {
             let parts = words_of(&name);
-            let old = OLD_WORDS.iter().find(|(old, _)| parts.iter().any(|part| part == old));
+            let is_in_name =
+                |(old, _): &&(&str, &str)| parts.iter().any(|part| part == old) && !may_have(old);
+            let old = OLD_WORDS.iter().find(is_in_name);
             let old = old.or(NO_NAMES.iter().find(|(old, _)| name.to_lowercase() == *old));
             if let Some((old, new)) = old {
                 panic!("{} names something `{name}`: not `{old}`, but {new}", source.shown());
@@ -301,11 +322,11 @@ fn only_the_program_imports_a_command() {
 
 #[test]
 fn files_say_what_they_are_and_end_soon() {
-    for source in Source::all() {
+    for source in all_sources() {
         let lines = source.code.lines().filter(|line| !line.trim().is_empty()).count();
         assert!(lines <= MAX_LINES, "{} has {lines} lines of code", source.shown());
     }
-    for path in files(&["src", "tests"])
+    for path in files(&["src", "tests", "worker"])
         .into_iter()
         .filter(|path| path.extension().is_some_and(|e| e == "rs"))
     {
@@ -315,7 +336,8 @@ fn files_say_what_they_are_and_end_soon() {
             is_fixture || text.starts_with("//! "),
             "{shown} does not begin with a line that says what it is"
         );
-        assert!(shown.starts_with("src/") || text.lines().count() <= 500, "{shown} is too long");
+        let has_units = shown.starts_with("src/") || shown.starts_with("worker/");
+        assert!(has_units || text.lines().count() <= 500, "{shown} is too long");
     }
 }
 
@@ -324,7 +346,7 @@ fn files_say_what_they_are_and_end_soon() {
 fn lines_end_soon() {
     let config = fs::read_to_string(root().join("rustfmt.toml")).unwrap();
     assert!(config.contains("max_width = 100\n"));
-    for source in Source::all() {
+    for source in all_sources() {
         let comments = source.text.lines().filter(|line| line.trim_start().starts_with("//"));
         for comment in comments {
             assert!(comment.chars().count() <= 100, "{}: {comment}", source.shown());
@@ -334,7 +356,7 @@ fn lines_end_soon() {
 
 #[test]
 fn whoever_allows_says_why() {
-    for source in Source::all() {
+    for source in all_sources() {
         let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
         for (at, line) in lines
             .iter()
@@ -360,6 +382,7 @@ fn nothing_names_this_machine() {
     for path in files(&[
         "src",
         "tests",
+        "worker",
         "hack",
         ".ci",
         "docs",

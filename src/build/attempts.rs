@@ -57,7 +57,7 @@ mod tests {
             stderr: said.as_bytes().to_vec(),
             build_id: String::new(),
             called_git: false,
-            is_left: false,
+            is_deferred: false,
         };
         let unit = Unit::new(work, cwd.into(), cwd.into());
         assert_eq!(

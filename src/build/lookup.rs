@@ -24,14 +24,16 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// With what rustc keeps from one compile of the unit to the next, where cargo asks it to and
-    /// the engine may keep it; gives whether it is so. What is made with it has a key of its own;
-    /// what is made without serves as well.
-    pub(super) fn go_on(&mut self, session: &Session<'_>, cache_buster: Option<&str>) -> bool {
-        let Some(state) = session.incremental_state(&self.unit) else { return false };
-        self.inputs.mounts.push(state);
+    /// Has the step go on from the incremental state of the unit's last compile, where cargo asks
+    /// for that and the engine may store it; returns whether it does. What is made with it has a
+    /// key of its own, but what is made without it serves as well.
+    pub(super) fn go_on(&mut self, session: &Session<'_>) -> bool {
+        let state = session.incremental_state(&self.unit);
+        if state.is_none() {
+            return false;
+        }
         let (common, baked) = (self.step.common.take(), std::mem::take(&mut self.step.baked));
-        self.step = Step { common, baked, ..session.step(&self.unit, &self.inputs, cache_buster) };
+        self.step = Step { common, baked, ..session.step(&self.unit, &self.inputs, state) };
         true
     }
 }
@@ -40,12 +42,7 @@ impl Session<'_> {
     /// Finds what a unit reads. It sees the host's own paths if one of them is in its output or in
     /// the program that it runs. A build script's program is made with common paths first, for
     /// containers to run it ([`canonical_program`]).
-    pub(super) fn find(
-        &self,
-        finder: &mut Finder<'_>,
-        prepared: &Prepared,
-        cache_buster: Option<&str>,
-    ) -> Result<Found> {
+    pub(super) fn find(&self, finder: &mut Finder<'_>, prepared: &Prepared) -> Result<Found> {
         let mut unit = prepared.unit.clone();
         let mut common = None;
         let own = if unit.path_map.are_common() {
@@ -65,7 +62,7 @@ impl Session<'_> {
             unit.path_map = unit.path_map.with_own(&own);
         }
         let inputs = finder.inputs(&mut unit)?;
-        let mut step = Step { common, ..self.step(&unit, &inputs, cache_buster) };
+        let mut step = Step { common, ..self.step(&unit, &inputs, None) };
         step.baked.add(&unit, &prepared.discovered.baked);
         Ok(Found { unit, inputs, step })
     }

@@ -1,5 +1,5 @@
-//! What a failed unit looked for and did not find in its container: a program, a library, a file,
-//! or crates that fit.
+//! What a failed unit looked for and did not find in its container: a program, a library, or a
+//! file.
 //!
 //! Source of the texts: rustc and the linkers it calls, the `cc`, `cmake`, `pkg-config`, `bindgen`
 //! and `prost-build` crates, shells, `env` and `make`; of the network's: curl, wget, git, cargo,
@@ -18,26 +18,6 @@ use crate::{
     store::archive::Outcome,
     unit::work::Unit,
 };
-
-/// Whether rustc found no crates that go together. Where a crate's bytes are others each time it is
-/// compiled, as with a macro that walks a hash map, the engine may keep others than this machine
-/// has.
-///
-/// Source: rustc's index of error codes.
-pub fn is_of_crates(outcome: &Outcome) -> bool {
-    let codes = ["E0460", "E0461", "E0462", "E0463", "E0519", "E0786"];
-    outcome.status != 0
-        && codes.iter().any(|code| memchr::memmem::find(&outcome.stderr, code.as_bytes()).is_some())
-}
-
-/// Whether it failed to write where it may only read.
-pub fn is_of_writing(outcome: &Outcome) -> bool {
-    let texts = ["Read-only file system", "ReadOnlyFilesystem", "os error 30"];
-    let says = |said: &[u8]| {
-        texts.iter().any(|text| memchr::memmem::find(said, text.as_bytes()).is_some())
-    };
-    outcome.status != 0 && (says(&outcome.stdout) || says(&outcome.stderr))
-}
 
 /// What to tell the user of a failed unit that missed something which this machine has.
 pub fn complaint(unit: &Unit, outcome: &Outcome, image: &str) -> Option<String> {

@@ -1,15 +1,15 @@
 //! Builds one unit: resolves its inputs, asks the store, runs it in the engine, and keeps the
-//! outcome. A first answer that cannot be trusted, or that shows an undeclared input, makes it run
-//! again.
+//! outcome. An outcome that shows an undeclared input makes it run again.
 
 mod attempts;
+mod call;
+mod deferred;
 pub mod embedded_paths;
-mod left;
+mod given;
 mod lookup;
 pub mod missing_tools;
 mod outcome;
 mod run;
-mod supply;
 pub mod together;
 mod withheld;
 
@@ -30,7 +30,7 @@ use crate::{
         secrets::is_secret,
         settings::{Config, SetEnv},
     },
-    engine::{Engine, kept::Kept, probe},
+    engine::{Engine, cache::EngineCache, probe},
     inputs::{
         Finder, Inputs, canonical_program,
         discovered::Discovered,
@@ -43,12 +43,11 @@ use crate::{
     },
     rustc::toolchain::Version,
     step::{
-        dockerfile::{Mount, Style},
+        dockerfile::Style,
         image::Image,
-        key::{self, Key},
-        layout::{BUILD_SECRET, JOB_TOKENS_ID},
+        key,
         spec::Step,
-        stage,
+        task::{self, IncrementalState},
     },
     store::{
         archive::{Outcome, Received},
@@ -81,7 +80,7 @@ pub struct Session<'a> {
     pub cache: Cache,
     pub homes: Homes,
     engine: Engine,
-    kept: Kept,
+    engine_cache: EngineCache,
     image: Image,
     pub timings: Timings,
 }
@@ -101,31 +100,16 @@ pub struct Built {
     pub files: Unpacked,
     /// How it was made.
     pub step: Step,
-    /// Whether it ran in this very build, and was not remembered by the engine.
-    is_fresh: bool,
     /// The sentinels that its files embed: of paths that only its container had.
     embedded: BTreeSet<String>,
-    /// The stages whose outcomes were mounted from the engine's cache.
-    stages: Vec<Key>,
-    /// The heavy contexts that were mounted from there.
-    heavy: Vec<Key>,
     /// A message of ours: why it failed in the container although it might work locally.
     pub complaint: Option<String>,
 }
 
 impl Built {
-    /// From the store: no engine was asked.
-    fn from_store(Received { outcome, files }: Received, step: Step) -> Self {
-        Self {
-            outcome,
-            files,
-            step,
-            is_fresh: false,
-            embedded: BTreeSet::new(),
-            stages: vec![],
-            heavy: vec![],
-            complaint: None,
-        }
+    /// Its files embed no path that only its container had.
+    fn of(Received { outcome, files }: Received, step: Step) -> Self {
+        Self { outcome, files, step, embedded: BTreeSet::new(), complaint: None }
     }
 }
 
@@ -152,7 +136,7 @@ impl<'a> Session<'a> {
         let image = probe::resolve(config, &engine, &local, &cache)?;
         // The build is right without it.
         cache.sweep().unwrap_or_else(|error| log::warn!("{error:#}"));
-        let kept = Kept::by(&engine, &cache);
+        let engine_cache = EngineCache::of(&engine, &cache);
         let timings = Timings::to(config.timings.as_deref());
         if engine.connects_often() {
             let why = anyhow!(
@@ -161,7 +145,16 @@ impl<'a> Session<'a> {
             );
             notice::say_slow(env, CONNECTS_OFTEN, &why);
         }
-        Ok(Self { env, config, cache, homes: Homes::of(env)?, engine, kept, image, timings })
+        Ok(Self {
+            env,
+            config,
+            cache,
+            homes: Homes::of(env)?,
+            engine,
+            engine_cache,
+            image,
+            timings,
+        })
     }
 
     /// Builds a unit. Fails only if the engine does; how the unit's own process ended is part of
@@ -169,7 +162,7 @@ impl<'a> Session<'a> {
     pub fn build(&self, unit: Unit) -> Result<Built> {
         let begun = SystemTime::now();
         let mut prepared = self.prepare(unit)?;
-        let mut built = self.build_trusted(&mut prepared)?;
+        let mut built = self.build_alone(&mut prepared)?;
         let known = prepared.discovered.clone();
         let mut first = None;
         // A few rounds: what the first finds may lead to code that reads more.
@@ -182,7 +175,7 @@ impl<'a> Session<'a> {
                 false => more.wider(&prepared.unit, &self.homes),
             });
             self.add_discovered(&mut prepared)?;
-            let again = self.build_trusted(&mut prepared)?;
+            let again = self.build_alone(&mut prepared)?;
             let last = std::mem::replace(&mut built, again);
             first = first.or(Some(last).filter(|last| last.outcome.status != 0));
         }
@@ -245,11 +238,6 @@ impl<'a> Session<'a> {
         Some(more)
     }
 
-    /// Whether the engine runs a step only once if two builds at the same time contain it.
-    pub fn shares_steps(&self) -> bool {
-        self.engine.shares_steps()
-    }
-
     /// How many processes the engine can run at once.
     pub fn processors(&self) -> usize {
         self.engine.processors()
@@ -259,7 +247,8 @@ impl<'a> Session<'a> {
     fn stored(&self, unit: &Unit, key: &str) -> Result<Option<Received>> {
         let begun = SystemTime::now();
         let whole = self.store().get(key, unit.out_dir());
-        let Some(received) = whole.map_or_else(|| self.left(unit, key), |whole| Ok(Some(whole)))?
+        let Some(received) =
+            whole.map_or_else(|| self.deferred(unit, key), |whole| Ok(Some(whole)))?
         else {
             return Ok(None);
         };
@@ -271,10 +260,7 @@ impl<'a> Session<'a> {
 
     /// Tells the user once in a build of a failure that makes it slower. The log gets it each time.
     fn slow(&self, kind: &str, why: &Error) {
-        match kind {
-            ANEW => log::warn!("{why:#}: again without what was thought to be kept"),
-            _ => log::warn!("{why:#}"),
-        }
+        log::warn!("{why:#}");
         notice::say_slow(self.env, kind, why);
     }
 
@@ -289,35 +275,25 @@ impl<'a> Session<'a> {
 
     /// Reads sources for the engine.
     fn reader(&self) -> Reader<'_> {
-        Reader::new(&self.cache, self.homes.clone(), |part| self.kept.has(part))
+        Reader::new(&self.cache, self.homes.clone())
     }
 
-    /// The variables for the engine's command: the secrets of the build with this number, and how
-    /// to reach the engine. For a call of several units, `bounds` are how many of them run at once
-    /// and how many threads each compiler has.
-    fn variables(&self, number: &str, bounds: Option<(Jobs, usize)>) -> Vec<(String, String)> {
-        let processors = self.processors();
-        let (jobs, bound, threads) = match bounds {
-            Some((jobs, threads)) => {
-                (jobs.number(processors).to_string(), jobs.to_string(), threads)
-            }
-            None => (
-                self.env.get(NUM_JOBS).map_or(processors.to_string(), str::to_owned),
-                String::new(),
-                processors,
-            ),
-        };
-        let build = (BUILD_SECRET.to_owned(), format!("{number} {threads} {bound}"));
-        let told = (NUM_JOBS.to_owned(), jobs);
-        [build, told].into_iter().chain(self.route()).collect()
+    /// The variables for the engine's command: how many processes a build script may run at once,
+    /// and how to reach the engine.
+    fn variables(&self, jobs: Jobs) -> Vec<(String, String)> {
+        let jobs = jobs.number(self.processors()).to_string();
+        [(NUM_JOBS.to_owned(), jobs)].into_iter().chain(self.route()).collect()
+    }
+
+    /// The variable by which a command reaches the engine, if it needs one.
+    fn route(&self) -> Option<(String, String)> {
+        let route = self.engine.route(&self.cache);
+        route.inspect_err(|error| self.slow(CONNECTS_OFTEN, error)).ok().flatten()
     }
 
     /// How Dockerfiles are written.
     fn style(&self) -> Style<'_> {
-        Style {
-            syntax: self.config.syntax.as_deref(),
-            words_in_variables: self.engine.repeats_words(),
-        }
+        Style { syntax: self.config.syntax.as_deref() }
     }
 
     /// Keeps the cache folder within its limit.
@@ -331,43 +307,35 @@ impl<'a> Session<'a> {
         LocalStore::new(&self.cache, self.config.store_size)
     }
 
-    /// The step that makes a unit of these inputs.
-    fn step(&self, unit: &Unit, inputs: &Inputs, cache_buster: Option<&str>) -> Step {
-        let run = stage::run(unit, &self.image, umask(), &inputs.mounts, cache_buster);
+    /// The step that makes a unit of these inputs, and of the incremental state of its last
+    /// compile.
+    fn step(&self, unit: &Unit, inputs: &Inputs, state: Option<IncrementalState>) -> Step {
+        let state = state.or_else(|| IncrementalState::empty(unit));
+        let task = task::task(unit, &self.image, umask(), &inputs.inputs, state);
         let base = self.image.pinned.clone();
-        let key = key::of(&base, &canonical_program::as_made(&run));
+        let key = key::of(&base, &canonical_program::as_made(&task));
         let crates = if unit.is_proc_macro() { vec![] } else { inputs.crates.clone() };
-        let (stages, contexts, macros) =
-            (inputs.stages.clone(), inputs.contexts.clone(), inputs.macros.clone());
+        let (contexts, macros) = (inputs.contexts.clone(), inputs.macros.clone());
         let baked = Baked::of_macro(if unit.is_proc_macro() {
             inputs.baked.clone()
         } else {
             BTreeSet::new()
         });
-        let (heavy, common) = (inputs.heavy.clone(), None);
-        Step {
-            key: String::new(),
-            base,
-            run,
-            stages,
-            contexts,
-            heavy,
-            crates,
-            macros,
-            common,
-            baked,
-        }
-        .called(key)
+        let step =
+            Step { key: String::new(), base, task, contexts, crates, macros, common: None, baked };
+        step.called(key)
     }
 
-    /// A folder in the engine for rustc's incremental state. What is made with it depends on
-    /// earlier compiles, so it is stored for the rest of a command at most.
-    fn incremental_state(&self, unit: &Unit) -> Option<Mount> {
-        let Work::Compile { args, .. } = &unit.work else { return None };
-        let dir = args.codegen("incremental").filter(|_| self.config.incremental)?;
-        let target = unit.path_map.real_path(&unit.cwd.join(dir)).into_string();
-        let id = format!("rustcbuildx-{}", digest([target.as_str(), &unit.name()]));
-        Some(Mount::Cache { id, source: "/".to_owned(), target, writable: true })
+    /// A folder in the engine for rustc's incremental state, where cargo asks for it and the engine
+    /// may store it. What is made with it depends on earlier compiles, so it is stored for the rest
+    /// of a command at most.
+    fn incremental_state(&self, unit: &Unit) -> Option<IncrementalState> {
+        let state = IncrementalState::empty(unit).filter(|_| self.config.incremental)?;
+        let path = unit.path_map.real_path(&unit.cwd.join(&state.folder));
+        Some(IncrementalState {
+            name: format!("i{}", digest([path.as_str(), &unit.name()])),
+            ..state
+        })
     }
 
     /// Gives the unit the variables of the settings, and its discovered inputs.
@@ -394,8 +362,6 @@ impl<'a> Session<'a> {
 
 /// What makes a build slower, for [`notice::say_slow`].
 const CONNECTS_OFTEN: &str = "the engine's command opens many ssh connections";
-const ANEW: &str = "what the engine was thought to keep is given to it or made again";
-const SENT: &str = "what the engine lacks is sent or made in each call";
 const FALLBACK: &str = "some units were built by themselves";
 const NOT_STORED: &str = "outcomes were not stored";
 
@@ -410,20 +376,17 @@ fn target_folder(unit: &Unit) -> Utf8PathBuf {
 fn plan_request(unit: &Unit, is_incremental: bool, env: &Env) -> PlanRequest {
     let target = target_folder(unit);
     let is_worth_a_plan =
-        unit.serves_units() || unit.is_test() || crate::target::left::may_be_in(&target, env);
+        unit.serves_units() || unit.is_test() || crate::target::deferred::may_be_in(&target, env);
     let output = unit.output_paths().into_iter().next().unwrap_or_default();
     PlanRequest { target, output, is_worth_a_plan, is_incremental }
 }
 
 /// Whether a step contains all that its outcome depends on. It does not if its image has no digest,
-/// which may change under its name, or if it mounts a cache with what earlier builds left.
+/// because that may change under its name, or if it goes on from the incremental state of an
+/// earlier compile.
 fn is_storable(step: &Step) -> bool {
     step.base.contains("@sha256:")
-        && !step
-            .run
-            .mounts
-            .iter()
-            .any(|mount| matches!(mount, Mount::Cache { id, .. } if id != JOB_TOKENS_ID))
+        && step.task.state.as_ref().is_none_or(|(name, _)| name.is_empty())
 }
 
 /// The name under which the discovered inputs of a unit are stored: a library, a program and a test

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     config::{env::Env, settings::Config},
-    step::{dockerfile::Mount, key::Key, spec::Step},
+    step::{key::Key, spec::Step},
     store::{
         local::{LocalStore, Store},
         provenance::ProvenanceRecords,
@@ -24,10 +24,9 @@ struct Explanation {
     key: Key,
     is_stored: bool,
     image: String,
-    /// Where inputs come from: other units' keys, digests of sources.
-    mounts: Vec<Mount>,
-    /// What runs in the container: how its files are made, its environment and its words.
-    process: Vec<String>,
+    /// The lines of its task: the words of its process, its environment, and where its inputs come
+    /// from, which are other units' keys and digests of sources.
+    task: Vec<String>,
 }
 
 /// Prints the explanation of one file as JSON, or the lines in which those of two files differ.
@@ -62,21 +61,14 @@ fn explain(path: &Utf8Path, cache: &Cache, store: &impl Store) -> Result<Explana
             .find_map(|path| records.of_path(path).map(|provenance| provenance.key.clone()));
         records.step(&key?).ok()
     });
-    let Step { key, base: image, mut run, .. } = step.with_context(|| {
+    let Step { key, base: image, task, .. } = step.with_context(|| {
         format!(
             "failed to explain `{path}`: rustcbuildx did not make it, or it was changed since \
              (hint: of a program, name the file with a hash, under `deps`)"
         )
     })?;
-    // The shell's part is the same for all.
-    run.argv.drain(..run.argv.len().min(3));
-    Ok(Explanation {
-        is_stored: store.has(&key),
-        key,
-        image,
-        mounts: run.mounts,
-        process: run.argv,
-    })
+    let task = task.identity().lines().map(str::to_owned).collect();
+    Ok(Explanation { is_stored: store.has(&key), key, image, task })
 }
 
 /// Under what names a unit may have written a file: cargo links some of `deps` to the folder above.

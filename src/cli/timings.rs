@@ -30,7 +30,6 @@ pub fn run(path: &str) -> Result<ExitCode> {
 const PHASES: &[(Phase, &str, &str)] = &[
     (Phase::DryRun, "rehearsal", "#9b7fd1"),
     (Phase::Inputs, "finding inputs", "#c9a227"),
-    (Phase::Waiting, "waiting for a slot", "#d8d8d8"),
     (Phase::Engine, "engine", "#d9622b"),
     (Phase::Cached, "cached by the engine", "#3f8fc4"),
     (Phase::Transfer, "transfer", "#c2508f"),

@@ -82,6 +82,12 @@ pub const VARS: &[Var] = &[
               copies of sources, such as 500MB or 50GB; 0 keeps no outcomes",
     },
     Var {
+        name: "RUSTCBUILDX_ENGINE_STORE_SIZE",
+        default: Some("20GB"),
+        doc: "the most that outcomes and sources take of the engine's disk; what was used least \
+              recently goes first",
+    },
+    Var {
         name: "RUSTCBUILDX_LEAVE",
         default: Some("0"),
         doc: "1 leaves libraries and build scripts of dependencies in the engine where only \

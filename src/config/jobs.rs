@@ -1,6 +1,6 @@
 //! How many processes a command may run at once: `-j`.
 
-use std::{fmt, thread};
+use std::thread;
 
 use crate::config::env::Env;
 
@@ -50,15 +50,6 @@ impl Jobs {
         match self {
             Self::All => processors,
             Self::AtMost(number) => number,
-        }
-    }
-}
-
-impl fmt::Display for Jobs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::All => f.write_str("all"),
-            Self::AtMost(number) => number.fmt(f),
         }
     }
 }

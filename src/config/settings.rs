@@ -54,8 +54,10 @@ pub struct Config {
     pub strict: bool,
     /// In bytes.
     pub store_size: u64,
+    /// The most that the engine's store may take, in bytes.
+    pub engine_store_size: u64,
     /// Whether libraries and build scripts of dependencies stay in the engine; see
-    /// [`crate::target::left`].
+    /// [`crate::target::deferred`].
     pub leave: bool,
     /// A file for what each unit's time went to.
     pub timings: Option<String>,
@@ -83,6 +85,7 @@ impl Config {
             local_scripts: list(env, "RUSTCBUILDX_LOCAL_SCRIPTS").map(str::to_owned).collect(),
             strict: switch(env, "RUSTCBUILDX_STRICT")?,
             store_size: size(env, "RUSTCBUILDX_STORE_SIZE")?,
+            engine_store_size: size(env, "RUSTCBUILDX_ENGINE_STORE_SIZE")?,
             leave: switch(env, "RUSTCBUILDX_LEAVE")?,
             timings: value(env, "RUSTCBUILDX_TIMINGS").map(str::to_owned),
             log: Log {

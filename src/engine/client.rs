@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     engine::hint::hint,
+    step::key::Key,
     util::process::{self, Cmd, Finished},
 };
 
@@ -26,17 +27,39 @@ pub enum Kind {
     Podman,
 }
 
-/// What an engine reports of the step of a stage.
+/// What the worker reports of its tasks, which it names by their keys.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It runs, or is looked up.
-    Begun { stage: String },
-    /// It has a job token.
-    AtWork { stage: String },
-    /// A step ends because a file is missing that the engine was expected to have.
-    Missed { text: String },
-    /// It ran, or the engine remembered what it did.
-    Done { stage: String, cached: bool },
+    Started {
+        key: Key,
+    },
+    /// The task ran, or the engine had its outcome.
+    Ended {
+        key: Key,
+        is_stored: bool,
+    },
+    /// Something else that the worker prints, for people.
+    Message {
+        text: String,
+    },
+}
+
+impl Event {
+    /// The event in a line that the worker printed; `None` if the line is empty.
+    pub fn of(line: &str) -> Option<Self> {
+        let line = line.trim();
+        let Some(words) = line.strip_prefix("rustcbuildx ") else {
+            return (!line.is_empty()).then(|| Self::Message { text: line.to_owned() });
+        };
+        let mut words = words.split(' ');
+        let (word, key) = (words.next()?, words.next()?.to_owned());
+        Some(match word {
+            "start" => Self::Started { key },
+            "end" => Self::Ended { key, is_stored: false },
+            "stored" => Self::Ended { key, is_stored: true },
+            _ => Self::Message { text: line.to_owned() },
+        })
+    }
 }
 
 impl Client {

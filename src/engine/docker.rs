@@ -15,7 +15,6 @@ use crate::{
         client::{Client, Event, Kind, text},
         hint::hint,
     },
-    step::layout::MISSED,
 };
 
 /// Where the docker CLI looks for plugins, after its configuration folder.
@@ -65,16 +64,16 @@ pub fn check(client: Client) -> Result<Client> {
     Ok(client)
 }
 
-pub fn build_options(watched: bool) -> Vec<String> {
-    let progress = if watched { "--progress=rawjson" } else { "--progress=plain" };
-    [progress, "--provenance=false", "--output=-"].map(str::to_owned).to_vec()
+pub fn build_options() -> Vec<String> {
+    ["--progress=rawjson", "--provenance=false", "--output=-"].map(str::to_owned).to_vec()
 }
 
 /// Reads the progress of a build: BuildKit's `SolveStatus` as JSON, one a line.
 #[derive(Default)]
 pub struct Watch {
-    /// The stages of the vertices seen.
-    stages: HashMap<String, String>,
+    /// The digests of the steps that are the worker's. Each has the beginning of a line that is not
+    /// complete yet.
+    workers: HashMap<String, Vec<u8>>,
 }
 
 #[derive(Deserialize)]
@@ -89,10 +88,6 @@ struct Status {
 struct Vertex {
     digest: String,
     name: String,
-    started: Option<String>,
-    completed: Option<String>,
-    #[serde(default)]
-    cached: bool,
 }
 
 #[derive(Deserialize)]
@@ -104,33 +99,23 @@ struct Log {
 }
 
 impl Watch {
-    /// The events in a line of progress. A step that prints something is at work, unless it misses
-    /// a file.
+    /// The events in a line of progress.
     pub fn events(&mut self, line: &str) -> Vec<Event> {
         let Ok(status) = serde_json::from_str::<Status>(line) else { return vec![] };
-        let mut events = Vec::new();
-        for Vertex { digest, name, started, completed, cached } in status.vertexes {
-            let step = name.strip_prefix('[').and_then(|name| name.split_once("] RUN "));
-            let Some(stage) = step.and_then(|(step, _)| step.split(' ').next()) else { continue };
-            if started.is_some() {
-                events.push(Event::Begun { stage: stage.to_owned() });
+        for Vertex { digest, name } in status.vertexes {
+            if name.starts_with('[') && name.contains("] RUN ") {
+                self.workers.entry(digest).or_default();
             }
-            if completed.is_some() {
-                events.push(Event::Done { stage: stage.to_owned(), cached });
-            }
-            self.stages.insert(digest, stage.to_owned());
         }
-        let said = status.logs.iter().filter_map(|log| {
-            let stage = self.stages.get(&log.vertex)?.clone();
-            let text = BASE64.decode(log.data.as_bytes()).unwrap_or_default();
-            let text = String::from_utf8_lossy(&text).trim().to_owned();
-            Some(if text.starts_with(MISSED) {
-                Event::Missed { text }
-            } else {
-                Event::AtWork { stage }
-            })
-        });
-        events.extend(said);
+        let mut events = Vec::new();
+        for log in status.logs {
+            let Some(said) = self.workers.get_mut(&log.vertex) else { continue };
+            said.extend(BASE64.decode(log.data.as_bytes()).unwrap_or_default());
+            while let Some(end) = said.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = said.drain(..=end).collect();
+                events.extend(Event::of(&String::from_utf8_lossy(&line)));
+            }
+        }
         events
     }
 }
@@ -169,15 +154,24 @@ mod tests {
     #[test]
     fn progress_is_read() {
         let mut watch = Watch::default();
-        let begun = r#"{"vertexes":[{"digest":"sha256:a","inputs":["sha256:b"],"name":"[u1 1/1] RUN --network=none x","started":"2026-11-23T02:03:55Z"},{"digest":"sha256:c","name":"[internal] load .dockerignore"}]}"#;
-        let said = r#"{"logs":[{"vertex":"sha256:a","stream":1,"data":"Lgo=","timestamp":"2026-11-23T02:03:56Z"},{"vertex":"sha256:c","data":""}]}"#;
-        let done = r#"{"vertexes":[{"digest":"sha256:a","name":"[u1 1/1] RUN --network=none x","completed":"2026-11-23T02:03:57Z","cached":true}]}"#;
-        let stage = || "u1".to_owned();
-        assert_eq!(watch.events(begun), [Event::Begun { stage: stage() }]);
-        assert_eq!(watch.events(said), [Event::AtWork { stage: stage() }]);
-        let missed = said.replace("Lgo=", "b3BlbiAvcnVzdGNidWlsZHgvY3JhdGVzL3UyL2ZpbGVzL2EK");
-        assert_eq!(watch.events(&missed), [Event::Missed { text: format!("{MISSED}/u2/files/a") }]);
-        assert_eq!(watch.events(done), [Event::Done { stage: stage(), cached: true }]);
+        let begun = r#"{"vertexes":[{"digest":"sha256:a","inputs":["sha256:b"],"name":"[batch 1/1] RUN --network=none x","started":"2026-11-23T02:03:55Z"},{"digest":"sha256:c","name":"[internal] load .dockerignore"}]}"#;
+        assert_eq!(watch.events(begun), []);
+        let mut said = |vertex: &str, text: &str| {
+            let data = BASE64.encode(text.as_bytes());
+            watch.events(&format!(
+                r#"{{"logs":[{{"vertex":"sha256:{vertex}","stream":1,"data":"{data}"}}]}}"#
+            ))
+        };
+        let started = |key: &str| Event::Started { key: key.to_owned() };
+        let ended = |key: &str, is_stored| Event::Ended { key: key.to_owned(), is_stored };
+        assert_eq!(said("a", "rustcbuildx start u1\nrustcbuildx sta"), [started("u1")]);
+        assert_eq!(said("c", "rustcbuildx start u3\n"), []);
+        assert_eq!(said("a", "rt u2\nrustcbuildx stored u3\n"), [started("u2"), ended("u3", true)]);
+        let text = "failed to unpack".to_owned();
+        assert_eq!(
+            said("a", "rustcbuildx end u1 0\nfailed to unpack\n"),
+            [ended("u1", false), Event::Message { text }]
+        );
         assert_eq!(watch.events("ERROR: failed to build"), []);
     }
 }

@@ -1,12 +1,13 @@
 //! Docker or podman: what is asked of an engine, and how. No other room knows which of them it is.
 
+pub mod cache;
 pub mod client;
 mod docker;
 mod hint;
-pub mod kept;
 mod podman;
 pub mod probe;
 mod tunnel;
+pub mod worker;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -135,17 +136,6 @@ impl Engine {
         self.client.name()
     }
 
-    /// Whether two builds at the same time run a step only once if both contain it.
-    pub fn shares_steps(&self) -> bool {
-        self.client.kind == Kind::Docker
-    }
-
-    /// Whether it repeats the words of a step: in the step's name, and in each record of what the
-    /// step left.
-    pub fn repeats_words(&self) -> bool {
-        self.client.kind == Kind::Docker
-    }
-
     /// How many processes it can run at once.
     pub fn processors(&self) -> usize {
         self.processors.unwrap_or_else(jobs::processors)
@@ -156,20 +146,7 @@ impl Engine {
         &self.address
     }
 
-    /// The command that builds a plan and writes its result to standard output as a tar file. The
-    /// plan's secrets are variables of the command's environment, and `env` is added to that. What
-    /// it prints is for people.
-    pub fn build(&self, plan: &Plan, env: Vec<(String, String)>) -> Cmd {
-        self.build_command(plan, env, None)
-    }
-
-    /// The same for a plan of many stages. `jobs` is how many of them are built at once, where the
-    /// engine has to know. [`Engine::watch`] reads what it prints.
-    pub fn build_watched(&self, plan: &Plan, env: Vec<(String, String)>, jobs: usize) -> Cmd {
-        self.build_command(plan, env, Some(jobs))
-    }
-
-    /// Reads the lines that a watched build prints, and returns the events in each. Podman prints
+    /// Reads the lines that a build prints, and returns the worker's events in each. Podman prints
     /// none.
     pub fn watch(&self) -> impl FnMut(&str) -> Vec<Event> + use<> {
         let mut watch = match self.client.kind {
@@ -179,16 +156,14 @@ impl Engine {
         move |line| watch.as_mut().map(|watch| watch.events(line)).unwrap_or_default()
     }
 
-    fn build_command(
-        &self,
-        plan: &Plan,
-        env: Vec<(String, String)>,
-        watched_jobs: Option<usize>,
-    ) -> Cmd {
+    /// The command that builds a plan and writes its result to standard output as a tar file. The
+    /// plan's secrets are variables of the command's environment, and `env` is added to that.
+    /// [`Engine::watch`] reads what it prints.
+    pub fn build(&self, plan: &Plan, env: Vec<(String, String)>) -> Cmd {
         let mut args = self.client.build[1..].to_vec();
         args.extend(match self.client.kind {
-            Kind::Docker => docker::build_options(watched_jobs.is_some()),
-            Kind::Podman => podman::build_options(watched_jobs),
+            Kind::Docker => docker::build_options(),
+            Kind::Podman => podman::build_options(),
         });
         args.extend(plan.secrets.iter().map(|id| format!("--secret=id={id},env={id}")));
         for (name, path) in &plan.contexts {

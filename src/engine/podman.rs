@@ -49,17 +49,11 @@ fn parse(version: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// For a single unit, or for a plan of which some units are to be built at once.
-///
-/// Podman compares a step with each image it has, and keeps each step as an image: the more it
-/// built, the longer each call. A unit on its own does without, as the store remembers it; the
-/// steps that two plans share are worth it.
-pub fn build_options(planned_jobs: Option<usize>) -> Vec<String> {
-    let layers = if planned_jobs.is_some() { "--layers" } else { "--layers=false" };
+/// Podman stores each step as an image, and compares a new step with all images that it has. Only
+/// the step that compiles the worker is worth that.
+pub fn build_options() -> Vec<String> {
     // Without --quiet, step lines mix with the tar file on standard output.
-    let mut options = ["--quiet", layers, "--output=-"].map(str::to_owned).to_vec();
-    options.push(format!("--jobs={}", planned_jobs.unwrap_or(1)));
-    options
+    ["--quiet", "--layers", "--output=-"].map(str::to_owned).to_vec()
 }
 
 pub fn digest(client: &Client, image: &str) -> Result<Option<String>> {

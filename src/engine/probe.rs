@@ -9,9 +9,8 @@ use crate::{
     engine::Engine,
     rustc::toolchain::Version,
     step::{
-        dockerfile::{Dockerfile, Instruction, Mount, Run, Stage, Style},
+        dockerfile::{Dockerfile, Instruction, Run, Stage, Style},
         image::Image,
-        layout::OUT,
         plan::Plan,
     },
     store::archive::Archive,
@@ -91,12 +90,14 @@ fn without_tag(name: &str) -> &str {
     }
 }
 
+/// The folder with the answer.
+const PROBED: &str = "/rustcbuildx/outcome";
 /// Each fact on a line of its own; the version, which has several, last.
 const PROBE: &str = r#"mkdir -p /rustcbuildx/outcome && { printf '%s\n' "$(rustc --print sysroot)" "$PATH" "$(getconf GNU_LIBC_VERSION 2>/dev/null)" "$(rustc -vV)"; } >/rustcbuildx/outcome/probe"#;
 
 fn probe(name: &str, pinned: &str, engine: &Engine) -> Result<Image> {
     let argv = ["/bin/sh", "-c", PROBE].map(str::to_owned).to_vec();
-    let run = Run { mounts: Vec::<Mount>::new(), argv };
+    let run = Run { mounts: vec![], argv };
     let dockerfile = Dockerfile {
         style: Style::default(),
         stages: vec![
@@ -104,7 +105,11 @@ fn probe(name: &str, pinned: &str, engine: &Engine) -> Result<Image> {
             Stage {
                 from: "scratch",
                 name: "result",
-                instructions: vec![Instruction::Copy { from: "probe", source: OUT, target: "/" }],
+                instructions: vec![Instruction::Copy {
+                    from: "probe",
+                    source: PROBED,
+                    target: "/",
+                }],
             },
         ],
     };

@@ -15,10 +15,12 @@ mod progress;
 
 use std::{
     ffi::OsString,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     panic,
     process::ExitCode,
-    sync::{Mutex, mpsc},
     thread::{self, ScopedJoinHandle},
     time::SystemTime,
 };
@@ -42,17 +44,10 @@ use crate::{
         recorder::Recorder,
     },
     report::{misspelt, notice, timings::Phase},
-    target::left,
+    target::deferred,
     util::{logging, process},
 };
 
-/// How many calls of the engine run at once: while one brings its outcomes, another keeps the
-/// engine busy.
-const CALLS: usize = 3;
-/// How many units a call builds at most, for each process that may run at once. Each step that
-/// waits costs the engine a container with all its mounts, and each call some tenths of a second.
-const SIZE: usize = 8;
-const MIN_SIZE: usize = 16;
 /// So many units are missing after an edit at least for a call of them all to take less time than
 /// one for each.
 const FEW: usize = 3;
@@ -61,7 +56,6 @@ const FEW: usize = 3;
 const LEAVING: &[&str] = &["bench", "build", "check", "clean", "clippy", "run", "rustc"];
 /// The first argument of the planner, whose standard input is the barrier.
 const PLANNER: &str = "--planner";
-const LOCK: &str = "no thread panics while it shows progress";
 
 /// Serves `cargo-green green ARGUMENTS…`, as cargo starts it, or `cargo-green ARGUMENTS…`.
 pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
@@ -138,7 +132,7 @@ fn answer(args: &[OsString]) -> Option<String> {
 fn build_folder(words: &[String], env: &Env, config: &Config) -> Option<Utf8PathBuf> {
     let leaves = config.leave && command(words).is_some_and(|command| LEAVING.contains(&command));
     let has_own = env.get(BUILD_DIR).is_some_and(|folder| !folder.is_empty());
-    if leaves && !has_own { left::build_folder(env) } else { None }
+    if leaves && !has_own { deferred::build_folder(env) } else { None }
 }
 
 /// This package's other program.
@@ -229,17 +223,22 @@ impl Planner<'_> {
     }
 
     /// Fills the store with what the command will ask for, whose units, the `first` of them and all
-    /// later ones, wait as long as there is a `barrier`.
-    fn plan(&self, recorded: Recorded<'_>, first: PlanRequest, barrier: impl Send) -> Result<()> {
+    /// later ones, wait as long as there is a barrier.
+    fn plan(
+        &self,
+        recorded: Recorded<'_>,
+        first: PlanRequest,
+        _barrier: (Barrier, UnixStream),
+    ) -> Result<()> {
         let Recorded { session, recorder, _folder } = recorded;
         let jobs = self.jobs(&recorder);
-        if left::is_build_folder(&first.target, self.env) {
+        if deferred::is_build_folder(&first.target, self.env) {
             // As with the rest of the cache, the build is right without it.
-            left::sweep(&session.cache, &first.target)
+            deferred::sweep(&session.cache, &first.target)
                 .unwrap_or_else(|error| log::warn!("{error:#}"));
         }
         let mut together = Together::new(&session, &recorder, first.target, jobs)?;
-        let missing = together.tell();
+        let missing = together.resolve();
         if !together.is_of_use(&first.output) {
             log::info!("not planned: cargo takes for fresh what a plan would make anew");
             return Ok(());
@@ -248,42 +247,10 @@ impl Planner<'_> {
             log::info!("not planned: only {} are missing after an edit", missing.len());
             return Ok(());
         }
-        let progress = Mutex::new(Progress::new(self.is_quiet()));
-        let (calls, size) = match session.shares_steps() {
-            true => (CALLS, (SIZE * jobs.number(session.processors())).max(MIN_SIZE)),
-            false => (1, usize::MAX),
-        };
-        let planned = thread::scope(|scope| {
-            // Dropped before the calls are waited for that a failure leaves behind.
-            let _barrier = barrier;
-            let (sender, receiver) = mpsc::channel();
-            let mut running = 0;
-            progress.lock().expect(LOCK).expect(missing);
-            loop {
-                while running < calls
-                    && let Some(batch) = together.next(size)?
-                {
-                    let (sender, session, progress) = (sender.clone(), &session, &progress);
-                    scope.spawn(move || {
-                        let ended =
-                            batch.run(session, |event| progress.lock().expect(LOCK).add(event));
-                        // Nobody listens any more after a failure.
-                        let _ = sender.send(ended);
-                    });
-                    running += 1;
-                }
-                if running == 0 {
-                    return Ok(());
-                }
-                let ended = receiver.recv().context("a call of the engine went missing")?;
-                running -= 1;
-                if !together.end(ended)? {
-                    return Ok(());
-                }
-                progress.lock().expect(LOCK).expect(together.tell());
-            }
-        });
-        progress.into_inner().expect(LOCK).finish();
+        let mut progress = Progress::new(self.is_quiet());
+        progress.expect(missing);
+        let planned = build_all(&session, &mut together, &mut progress);
+        progress.finish();
         planned
     }
 
@@ -295,4 +262,20 @@ impl Planner<'_> {
         let told = || recorder.jobs().map(|number| Jobs::from_num_jobs(&number));
         Jobs::asked(cargos_own(self.words), self.env).or_else(told).unwrap_or(Jobs::All)
     }
+}
+
+/// Builds all units that are missing, batch after batch.
+fn build_all(
+    session: &Session<'_>,
+    together: &mut Together<'_>,
+    progress: &mut Progress,
+) -> Result<()> {
+    while let Some(batch) = together.next_batch() {
+        let ended = batch.run(session, |event| progress.add(event));
+        if !together.end(ended)? {
+            break;
+        }
+        progress.expect(together.resolve());
+    }
+    Ok(())
 }

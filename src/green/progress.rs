@@ -16,7 +16,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 pub struct Progress {
     bar: ProgressBar,
     is_quiet: bool,
-    /// The units to build, by the stages that make them.
+    /// The units to build, by their keys.
     names: HashMap<Key, String>,
     done: BTreeSet<Key>,
     cached: usize,
@@ -39,20 +39,20 @@ impl Progress {
     pub fn expect(&mut self, names: impl IntoIterator<Item = (Key, String)>) {
         self.names.extend(names);
         self.bar.set_length(self.names.len() as u64);
-        // For the bar to be there before the first step is done.
+        // For the bar to be there before the first task is done.
         self.bar.tick();
     }
 
     pub fn add(&mut self, event: Event) {
         match event {
-            Event::AtWork { stage }
-                if self.names.contains_key(&stage) && !self.done.contains(&stage) =>
+            Event::Started { key }
+                if self.names.contains_key(&key) && !self.done.contains(&key) =>
             {
-                self.at_work.insert(stage);
+                self.at_work.insert(key);
             }
-            Event::Done { stage, cached } if self.names.contains_key(&stage) => {
-                self.at_work.remove(&stage);
-                if self.done.insert(stage) && cached {
+            Event::Ended { key, is_stored } if self.names.contains_key(&key) => {
+                self.at_work.remove(&key);
+                if self.done.insert(key) && is_stored {
                     self.cached += 1;
                 }
             }
@@ -99,8 +99,8 @@ mod tests {
         let names = [("u1", "a"), ("u2", "b")].map(|(key, name)| (key.to_owned(), name.to_owned()));
         let mut progress = Progress::new(true);
         progress.expect(names);
-        let done = |stage: &str, cached| Event::Done { stage: stage.to_owned(), cached };
-        progress.add(Event::AtWork { stage: "u1".to_owned() });
+        let done = |key: &str, is_stored| Event::Ended { key: key.to_owned(), is_stored };
+        progress.add(Event::Started { key: "u1".to_owned() });
         assert_eq!(progress.message(), ": a");
         for event in [done("u1", false), done("u1", false), done("u9", false), done("u2", true)] {
             progress.add(event);

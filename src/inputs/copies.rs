@@ -11,7 +11,7 @@ use crate::{
     snapshot::content::file_digest,
     step::spec::Output,
     store::provenance::Provenance,
-    target::{left, shim::Shim},
+    target::{deferred, shim::Shim},
     util::{digest::digest, disk::OnDisk},
 };
 
@@ -30,7 +30,7 @@ impl Finder<'_> {
         let sources = self.reader.everything(path);
         self.reader.copies = copies;
         let part = &sources?.parts[0];
-        let outputs = vec![Output { host: path.to_owned(), source: "/p".to_owned() }];
+        let outputs = vec![Output { host: path.to_owned(), source: "p".to_owned() }];
         Ok(Provenance::of_copy(part.name.clone(), part.context.clone(), outputs))
     }
 
@@ -54,7 +54,7 @@ impl Finder<'_> {
         content: &str,
         copy: impl FnOnce(&Utf8Path) -> Result<()>,
     ) -> Result<Provenance> {
-        if left::maker(path).is_some() {
+        if deferred::maker(path).is_some() {
             bail!(
                 "failed to send `{path}`: it was left in the engine (hint: run the command again)"
             );
@@ -72,7 +72,7 @@ impl Finder<'_> {
             })?,
         };
         let key = context.file_name().unwrap_or_default().to_owned();
-        let outputs = vec![Output { host: path.to_owned(), source: format!("/p/{name}") }];
+        let outputs = vec![Output { host: path.to_owned(), source: format!("p/{name}") }];
         Ok(Provenance::of_copy(key, context, outputs))
     }
 }

@@ -220,7 +220,7 @@ mod tests {
             stderr: said,
             build_id: String::new(),
             called_git: false,
-            is_left: false,
+            is_deferred: false,
         };
         let homes = Homes { user: None, cargo: "/none".into() };
         let env = Env::with(&[("A", "1"), ("B", "2"), ("PATH", "/")]);

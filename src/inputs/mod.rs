@@ -1,4 +1,5 @@
-//! Finds what a unit reads on the host, and turns it into mounts of stages and contexts.
+//! Finds what a unit reads on the host, as inputs of its task: other units' outcomes, and what is
+//! sent.
 
 pub mod baked;
 pub mod canonical_program;
@@ -10,7 +11,7 @@ pub mod version_control;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
@@ -22,30 +23,31 @@ use crate::{
         args::{Flag, RustcArgs},
         tool::Tool,
     },
-    step::{dockerfile::Mount, key::Key, spec::Output},
+    step::{
+        key::Key,
+        protocol::{Input, Source},
+        spec::{Context, Output},
+    },
     store::provenance::{Origin, Provenance, ProvenanceRecords},
     target::shim,
     unit::work::{Unit, Work},
     util::state_dir::Cache,
 };
 
-/// The mounts of a unit, and where they come from.
+/// What a unit reads, and where that comes from.
 #[derive(Default)]
 pub struct Inputs {
-    pub mounts: Vec<Mount>,
-    /// Steps mounted from.
-    pub stages: Vec<Key>,
-    /// Names and folders of the contexts mounted from.
-    pub contexts: BTreeMap<String, Utf8PathBuf>,
-    /// Those of them that are heavy, so that the engine keeps them.
-    pub heavy: BTreeSet<Key>,
+    /// Files and folders, by the paths that the host has for them.
+    pub inputs: Vec<Input>,
+    /// The names and folders of what is sent.
+    pub contexts: BTreeMap<String, Context>,
     /// The crates it is compiled against.
     pub crates: Vec<Key>,
     /// See [`Provenance::macros`].
     pub macros: Option<Utf8PathBuf>,
     /// What the code of those crates may open when it runs; see [`crate::unit::baked_paths`].
     pub baked: BTreeSet<Utf8PathBuf>,
-    /// Files and folders to mount once it is known what else lies below them.
+    /// Files and folders to add once it is known what else lies below them.
     roots: Vec<Utf8PathBuf>,
 }
 
@@ -61,26 +63,6 @@ impl Finder<'_> {
     /// what the code that it runs opens.
     pub fn inputs(&mut self, unit: &mut Unit) -> Result<Inputs> {
         self.find(unit).with_context(|| format!("failed to find the inputs of {}", unit.name()))
-    }
-
-    /// The same inputs for a call that contains no other stage. What the engine has of the stages
-    /// in `kept` is mounted from there; the rest is sent as files.
-    pub fn without_stages(&mut self, inputs: &Inputs, kept: &[Key]) -> Result<Inputs> {
-        let (contexts, heavy) = (inputs.contexts.clone(), inputs.heavy.clone());
-        let mut alone = Inputs { contexts, heavy, stages: kept.to_vec(), ..Inputs::default() };
-        for mount in &inputs.mounts {
-            match mount {
-                Mount::Bind { from, target, .. }
-                    if inputs.stages.contains(from) && !kept.contains(from) =>
-                {
-                    let copy = self.copy(Utf8Path::new(target))?;
-                    let output = Output { host: target.into(), ..copy.outputs[0].clone() };
-                    alone.mount(&copy, &output, false);
-                }
-                other => alone.mounts.push(other.clone()),
-            }
-        }
-        Ok(alone)
     }
 
     fn find(&mut self, unit: &mut Unit) -> Result<Inputs> {
@@ -108,7 +90,7 @@ impl Finder<'_> {
                         .iter()
                         .filter(|output| output.host.extension() == Some("so"))
                     {
-                        inputs.mount(provenance, output, false);
+                        inputs.add(provenance, output, false);
                     }
                 }
                 self.named_by_variables(unit, &mut inputs)?;
@@ -116,7 +98,7 @@ impl Finder<'_> {
         }
         self.artifact_dependencies(unit, &mut inputs)?;
         self.package(unit, &mut inputs)?;
-        inputs.mounts.sort();
+        inputs.inputs.sort();
         Ok(inputs)
     }
 
@@ -199,7 +181,7 @@ impl Finder<'_> {
                 is_wanted(output, provenance, unit.links(), &named) && !is_own(&output.host, args)
             };
             for output in provenance.outputs.iter().filter(is_input) {
-                inputs.mount(provenance, output, false);
+                inputs.add(provenance, output, false);
             }
             // With common paths, no source of another crate is seen where that crate had it.
             inputs
@@ -230,14 +212,14 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// Mounts a file or folder of the target folder where the host has it.
+    /// Adds a file or folder of the target folder where the host has it.
     fn artifact(&mut self, path: &Utf8Path, inputs: &mut Inputs) -> Result<()> {
         if !path.exists() {
             return Ok(());
         }
         let (key, _) = self.key_of(path)?;
         let provenance = self.records.get(&key).context("a recipe just found is gone")?.clone();
-        inputs.mount(&provenance, &output_at(&provenance, path), false);
+        inputs.add(&provenance, &output_at(&provenance, path), false);
         Ok(())
     }
 
@@ -249,7 +231,7 @@ impl Finder<'_> {
         Ok(is_known && common.is_none_or(|common| canonical_program::is_saved(self.cache, common)))
     }
 
-    /// Mounts the program of a build script: with common paths, the canonical one.
+    /// Adds the program of a build script: with common paths, the canonical one.
     fn program(&mut self, path: &Utf8Path, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
         let (key, _) = self.key_of(path)?;
         let common =
@@ -261,7 +243,7 @@ impl Finder<'_> {
                 )
             });
         match common {
-            Some(provenance) => inputs.mount(&provenance, &provenance.outputs[0], false),
+            Some(provenance) => inputs.add(&provenance, &provenance.outputs[0], false),
             None => self.artifact(path, inputs)?,
         }
         Ok(())
@@ -282,12 +264,10 @@ impl Finder<'_> {
 
     /// The files of the unit's own package, and those outside of it that the unit reads.
     fn package(&mut self, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
-        let writable = matches!(unit.work, Work::BuildScript { .. });
+        let is_writable = unit.is_build_script();
         let mut holes = vec![unit.path_map.real_path(unit.out_dir())];
-        holes.extend(inputs.mounts.iter().filter_map(|mount| match mount {
-            Mount::Bind { target, .. } => Some(unit.path_map.real_path(Utf8Path::new(target))),
-            _ => None,
-        }));
+        let target = |input: &Input| unit.path_map.real_path(Utf8Path::new(&input.target));
+        holes.extend(inputs.inputs.iter().map(target));
         let mut roots = std::mem::take(&mut inputs.roots);
         roots.extend(unit.paths.iter().cloned());
         roots.push(unit.package.clone());
@@ -296,7 +276,7 @@ impl Finder<'_> {
         for root in outermost(roots) {
             if root.is_dir() {
                 let sources = self.reader.sources(&root, unit, &wanted)?;
-                inputs.mount_sources(&sources, &holes, writable)?;
+                inputs.add_sources(&sources, &holes, is_writable)?;
                 if unit.package.starts_with(&root)
                     && !unit.path_map.moves(&unit.package)
                     && unit.serves_units()
@@ -306,13 +286,13 @@ impl Finder<'_> {
                 }
             } else {
                 let provenance = self.copy_file(&root)?;
-                inputs.mount(&provenance, &provenance.outputs[0], writable);
+                inputs.add(&provenance, &provenance.outputs[0], is_writable);
                 // What a dependency says of its sources names them as it saw them.
                 let host = Utf8PathBuf::from(unit.path_map.common(root.as_str()));
-                inputs.mount(
+                inputs.add(
                     &provenance,
                     &Output { host, ..provenance.outputs[0].clone() },
-                    writable,
+                    is_writable,
                 );
             }
         }
@@ -321,41 +301,37 @@ impl Finder<'_> {
 }
 
 impl Inputs {
-    /// The names and folders of what is heavy.
-    pub fn heavy(&self) -> impl Iterator<Item = (&Key, &Utf8PathBuf)> {
-        self.heavy.iter().filter_map(|name| self.contexts.get_key_value(name))
-    }
-
-    fn mount_sources(
+    fn add_sources(
         &mut self,
         sources: &Sources,
         holes: &[Utf8PathBuf],
-        writable: bool,
+        is_writable: bool,
     ) -> Result<()> {
-        self.mounts.extend(sources.mounts(holes, writable)?);
-        for part in &sources.parts {
-            self.contexts.insert(part.name.clone(), part.context.clone());
-            self.heavy.extend(part.is_heavy.then(|| part.name.clone()));
-        }
+        self.inputs.extend(sources.inputs(holes, is_writable)?);
+        let parts = sources.parts.iter();
+        self.contexts.extend(parts.map(|part| {
+            let context = Context { folder: part.context.clone(), is_heavy: part.is_heavy };
+            (part.name.clone(), context)
+        }));
         Ok(())
     }
 
-    /// Mounts an output where the host has it, unless something is mounted there already.
-    fn mount(&mut self, provenance: &Provenance, output: &Output, writable: bool) {
-        let is_same =
-            |mount: &Mount| matches!(mount, Mount::Bind { target, .. } if *target == output.host);
-        if self.mounts.iter().any(is_same) {
+    /// Adds an output where the host has it, unless something is there already.
+    fn add(&mut self, provenance: &Provenance, output: &Output, is_writable: bool) {
+        if self.inputs.iter().any(|input| input.target == output.host) {
             return;
         }
-        match &provenance.origin {
-            Origin::Step => push_new(&mut self.stages, provenance.key.clone()),
+        let key = provenance.key.clone();
+        let from = match &provenance.origin {
+            Origin::Step => Source::Outcome(key),
             Origin::Copy { context } => {
-                self.contexts.insert(provenance.key.clone(), context.clone());
+                let context = Context { folder: context.clone(), is_heavy: false };
+                self.contexts.insert(key.clone(), context);
+                Source::Pack(key)
             }
-        }
-        let (from, source, target) =
-            (provenance.key.clone(), output.source.clone(), output.host.to_string());
-        self.mounts.push(Mount::Bind { from, source, target, writable });
+        };
+        let (target, path) = (output.host.to_string(), output.source.clone());
+        self.inputs.push(Input { target, from, path, is_writable });
     }
 }
 

@@ -96,7 +96,7 @@ impl Finder<'_> {
         let manifest = Some(unit.cwd.join("Cargo.toml")).filter(|path| path.is_file());
         for path in found.into_iter().chain(manifest).filter(|path| !are_given(unit, path)) {
             let provenance = self.copy_file(&path)?;
-            inputs.mount(&provenance, &provenance.outputs[0], false);
+            inputs.add(&provenance, &provenance.outputs[0], false);
         }
         Ok(())
     }

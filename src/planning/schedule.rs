@@ -16,9 +16,8 @@ pub struct Schedule {
 struct Entry {
     /// What it is made from.
     made_from: Vec<usize>,
-    /// The runs of build scripts that have a say in it.
-    hears: Vec<usize>,
-    is_script: bool,
+    /// The runs of build scripts on whose directives it depends.
+    scripts: Vec<usize>,
     state: State,
 }
 
@@ -27,8 +26,10 @@ pub enum State {
     /// Its key is not known.
     Unknown,
     /// It is to be built by itself, and so is all that is made from it.
-    Apart,
+    Fallback,
+    /// The store does not have its outcome.
     Missing(Key),
+    /// A call of the engine is building it.
     InCall(Key),
     /// The store has its outcome.
     Done(Key),
@@ -37,17 +38,17 @@ pub enum State {
 impl State {
     pub fn key(&self) -> Option<&Key> {
         match self {
-            Self::Unknown | Self::Apart => None,
+            Self::Unknown | Self::Fallback => None,
             Self::Missing(key) | Self::InCall(key) | Self::Done(key) => Some(key),
         }
     }
 }
 
 impl Schedule {
-    /// Adds a unit that is made from earlier ones, and in which runs of build scripts have a say;
-    /// returns its number.
-    pub fn add(&mut self, made_from: Vec<usize>, hears: Vec<usize>, is_script: bool) -> usize {
-        self.units.push(Entry { made_from, hears, is_script, state: State::Unknown });
+    /// Adds a unit that is made from earlier ones and depends on the directives of these runs of
+    /// build scripts; returns its number.
+    pub fn add(&mut self, made_from: Vec<usize>, scripts: Vec<usize>) -> usize {
+        self.units.push(Entry { made_from, scripts, state: State::Unknown });
         self.units.len() - 1
     }
 
@@ -62,19 +63,20 @@ impl Schedule {
         self.all_below(unit).into_iter().filter(|unit| !is_stored(unit)).collect()
     }
 
+    /// Whether something that the unit is made from is to be built by itself.
+    pub fn is_above_fallback(&self, unit: usize) -> bool {
+        self.all_below(unit).iter().any(|unit| *self.state(*unit) == State::Fallback)
+    }
+
     fn all_below(&self, unit: usize) -> HashSet<usize> {
         let (mut below, mut waiting) = (HashSet::new(), vec![unit]);
         while let Some(unit) = waiting.pop() {
-            let Entry { made_from, hears, .. } = &self.units[unit];
-            waiting
-                .extend(made_from.iter().chain(hears).copied().filter(|unit| below.insert(*unit)));
+            let Entry { made_from, scripts, .. } = &self.units[unit];
+            waiting.extend(
+                made_from.iter().chain(scripts).copied().filter(|unit| below.insert(*unit)),
+            );
         }
         below
-    }
-
-    /// The state of the unit of this key.
-    pub fn state_of(&self, key: &str) -> Option<&State> {
-        self.find(key).map(|unit| self.state(unit))
     }
 
     /// The unit of this key.
@@ -82,14 +84,14 @@ impl Schedule {
         self.units.iter().position(|unit| unit.state.key().is_some_and(|known| known == key))
     }
 
-    /// The first unit whose key can be told now.
-    pub fn tellable(&self) -> Option<usize> {
-        let is_tellable = |entry: &Entry| {
+    /// The first unit whose key can be found now.
+    pub fn resolvable(&self) -> Option<usize> {
+        let is_resolvable = |entry: &Entry| {
             entry.state == State::Unknown
                 && entry.made_from.iter().all(|below| self.state(*below).key().is_some())
-                && entry.hears.iter().all(|script| matches!(self.state(*script), State::Done(_)))
+                && entry.scripts.iter().all(|script| matches!(self.state(*script), State::Done(_)))
         };
-        self.units.iter().position(is_tellable)
+        self.units.iter().position(is_resolvable)
     }
 
     pub fn set(&mut self, unit: usize, state: State) {
@@ -108,52 +110,17 @@ impl Schedule {
     pub fn with_dependents(&self, unit: usize) -> HashSet<usize> {
         let mut all = HashSet::from([unit]);
         for (number, entry) in self.units.iter().enumerate().skip(unit) {
-            if entry.made_from.iter().chain(&entry.hears).any(|below| all.contains(below)) {
+            if entry.made_from.iter().chain(&entry.scripts).any(|below| all.contains(below)) {
                 all.insert(number);
             }
         }
         all
     }
 
-    /// Whether any unit is in a call.
-    pub fn has_calls(&self) -> bool {
-        self.units.iter().any(|unit| matches!(unit.state, State::InCall(_)))
-    }
-
-    /// Whether units are left for later calls: not what waits for a unit that is built by itself.
-    pub fn is_more_to_come(&self) -> bool {
-        let mut fallback = HashSet::new();
-        self.units.iter().enumerate().any(|(number, entry)| {
-            let mut below = entry.made_from.iter().chain(&entry.hears);
-            let is_apart = match entry.state {
-                State::Apart => true,
-                State::Unknown => below.any(|below| fallback.contains(below)),
-                _ => false,
-            };
-            if is_apart {
-                fallback.insert(number);
-            }
-            !is_apart && matches!(entry.state, State::Unknown | State::Missing(_))
-        })
-    }
-
-    /// At most `count` missing units to be built next, each after those that it is made from: build
-    /// scripts first, and all they need, for others wait for what they say.
-    pub fn next(&self, count: usize) -> Vec<usize> {
+    /// The missing units, which are to be built next, each after those that it is made from.
+    pub fn missing(&self) -> Vec<usize> {
         let is_missing = |unit: &usize| matches!(self.state(*unit), State::Missing(_));
-        let mut urgent = HashSet::new();
-        for (number, entry) in self.units.iter().enumerate().rev() {
-            if is_missing(&number) && (entry.is_script || urgent.contains(&number)) {
-                urgent.insert(number);
-                urgent.extend(entry.made_from.iter().copied());
-            }
-        }
-        let missing: Vec<usize> = (0..self.units.len()).filter(is_missing).collect();
-        let (first, then): (Vec<usize>, Vec<usize>) =
-            missing.into_iter().partition(|unit| urgent.contains(unit));
-        let mut next: Vec<usize> = first.into_iter().chain(then).take(count).collect();
-        next.sort_unstable();
-        next
+        (0..self.units.len()).filter(is_missing).collect()
     }
 
     /// How many units are in which state, for the log.
@@ -162,7 +129,7 @@ impl Schedule {
         for entry in &self.units {
             let name = match entry.state {
                 State::Unknown => "unknown",
-                State::Apart => "apart",
+                State::Fallback => "by themselves",
                 State::Missing(_) => "missing",
                 State::InCall(_) => "in a call",
                 State::Done(_) => "done",
@@ -184,36 +151,33 @@ mod tests {
     /// alone.
     fn schedule() -> Schedule {
         let mut schedule = Schedule::default();
-        schedule.add(vec![], vec![], false); // c
-        schedule.add(vec![], vec![], false); // s
-        schedule.add(vec![1], vec![], true); // r
-        schedule.add(vec![2], vec![2], false); // a
-        schedule.add(vec![3], vec![], false); // b
+        schedule.add(vec![], vec![]); // c
+        schedule.add(vec![], vec![]); // s
+        schedule.add(vec![1], vec![]); // r
+        schedule.add(vec![2], vec![2]); // a
+        schedule.add(vec![3], vec![]); // b
         schedule
     }
 
     fn tell(schedule: &mut Schedule) {
-        while let Some(unit) = schedule.tellable() {
+        while let Some(unit) = schedule.resolvable() {
             schedule.set(unit, State::Missing(format!("k{unit}")));
         }
     }
 
     #[test]
-    fn scripts_come_first_and_others_wait_for_them() {
+    fn others_wait_for_what_scripts_print() {
         let mut schedule = schedule();
         tell(&mut schedule);
-        assert!(!schedule.has_calls());
-        assert_eq!(schedule.next(9), [0, 1, 2]);
-        assert_eq!(schedule.next(2), [1, 2]);
+        assert_eq!(schedule.missing(), [0, 1, 2]);
         for unit in [1, 2] {
             schedule.set(unit, State::InCall(format!("k{unit}")));
         }
-        assert!(schedule.has_calls());
         tell(&mut schedule);
-        assert_eq!(schedule.next(9), [0]);
+        assert_eq!(schedule.missing(), [0]);
         schedule.set(2, State::Done("k2".into()));
         tell(&mut schedule);
-        assert_eq!(schedule.next(9), [0, 3, 4]);
+        assert_eq!(schedule.missing(), [0, 3, 4]);
         assert_eq!(schedule.find("k3"), Some(3));
         assert_eq!(schedule.summary(), "1 done, 1 in a call, 3 missing");
         assert_eq!([0, 2, 3, 4].map(|unit| schedule.lacking_below(unit).len()), [0, 1, 1, 2]);
@@ -233,27 +197,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_made_from_what_is_built_apart() {
+    fn nothing_is_made_from_what_is_built_by_itself() {
         let mut schedule = schedule();
-        schedule.set(1, State::Apart);
+        schedule.set(1, State::Fallback);
         tell(&mut schedule);
-        assert_eq!(schedule.next(9), [0]);
-        assert!(schedule.is_more_to_come());
-        schedule.set(0, State::InCall("k0".into()));
-        assert!(!schedule.is_more_to_come(), "all others wait for what is built apart");
-    }
-
-    #[test]
-    fn what_is_not_known_yet_is_to_come() {
-        let mut schedule = schedule();
-        tell(&mut schedule);
-        for unit in [0, 1, 2] {
-            schedule.set(unit, State::InCall(format!("k{unit}")));
-        }
-        assert!(schedule.is_more_to_come());
-        for unit in [3, 4] {
-            schedule.set(unit, State::InCall(format!("k{unit}")));
-        }
-        assert!(!schedule.is_more_to_come());
+        assert_eq!(schedule.missing(), [0]);
     }
 }

@@ -27,11 +27,9 @@ pub enum Phase {
     DryRun,
     /// Finding and digesting what a unit reads.
     Inputs,
-    /// Waiting for a job token, in the engine.
-    Waiting,
-    /// A unit's step, or the call of the engine for it.
+    /// A unit's task, or the call of the engine for it.
     Engine,
-    /// A step that the engine remembers.
+    /// A task of which the engine had the outcome.
     Cached,
     /// Outcomes, from the engine to here.
     Transfer,
@@ -83,10 +81,10 @@ impl Timings {
         append(path, &span).unwrap_or_else(|error| log::warn!("failed to write `{path}`: {error}"));
     }
 
-    /// For the steps of one call of the engine, by the names of their units.
-    pub fn steps(&self, names: impl Iterator<Item = (Key, String)>) -> Steps<'_> {
+    /// For the tasks of one call of the engine, each with the name of its unit.
+    pub fn tasks(&self, names: impl Iterator<Item = (Key, String)>) -> Tasks<'_> {
         let rows = names.zip(1..).map(|((key, name), row)| (key, (row, name))).collect();
-        Steps { timings: self, rows, begun: HashMap::new() }
+        Tasks { timings: self, rows, begun: HashMap::new() }
     }
 }
 
@@ -100,41 +98,30 @@ fn append(path: &Utf8Path, span: &Span) -> std::io::Result<()> {
     file.write_all(format!("{},\n", serde_json::to_string(span)?).as_bytes())
 }
 
-/// The steps that an engine is at.
-pub struct Steps<'a> {
+/// The tasks that an engine is at.
+pub struct Tasks<'a> {
     timings: &'a Timings,
     rows: HashMap<Key, (u64, String)>,
-    begun: HashMap<Key, (Phase, SystemTime)>,
+    begun: HashMap<Key, SystemTime>,
 }
 
-impl Steps<'_> {
+impl Tasks<'_> {
     pub fn add(&mut self, event: &Event) {
-        let (stage, next) = match event {
-            Event::Begun { stage } => (stage, Some(Phase::Waiting)),
-            Event::AtWork { stage } => (stage, Some(Phase::Engine)),
-            Event::Done { stage, .. } => (stage, None),
-            Event::Missed { .. } => return,
-        };
-        let Some((row, name)) = self.rows.get(stage) else { return };
         let now = SystemTime::now();
-        let before = self.begun.get(stage).copied();
-        if before.map(|(phase, _)| phase) == next {
-            return;
+        match event {
+            Event::Started { key } => {
+                self.begun.entry(key.clone()).or_insert(now);
+            }
+            Event::Ended { key, is_stored } => {
+                let (Some((row, name)), Some(start)) = (self.rows.get(key), self.begun.remove(key))
+                else {
+                    return;
+                };
+                let phase = if *is_stored { Phase::Cached } else { Phase::Engine };
+                self.timings.add_to_row(*row, name, phase, start, now);
+            }
+            Event::Message { .. } => {}
         }
-        if let Some((phase, start)) = before {
-            let cached = matches!(event, Event::Done { cached: true, .. });
-            self.timings.add_to_row(
-                *row,
-                name,
-                if cached { Phase::Cached } else { phase },
-                start,
-                now,
-            );
-        }
-        match next {
-            Some(phase) => self.begun.insert(stage.clone(), (phase, now)),
-            None => self.begun.remove(stage),
-        };
     }
 }
 
@@ -155,35 +142,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_step_waited_for() {
+    fn what_a_task_took() {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(dir.path()).unwrap().join("trace.json");
         let timings = Timings::to(Some(path.as_str()));
-        let mut steps = timings.steps(
-            [("u1", "a"), ("u2", "b")].map(|(key, name)| (key.into(), name.into())).into_iter(),
-        );
-        let stage = |stage: &str| stage.to_owned();
-        steps.add(&Event::Begun { stage: stage("u1") });
-        steps.add(&Event::AtWork { stage: stage("u1") });
-        steps.add(&Event::Begun { stage: stage("u2") });
-        steps.add(&Event::AtWork { stage: stage("u1") });
-        steps.add(&Event::Done { stage: stage("u1"), cached: false });
-        steps.add(&Event::Done { stage: stage("u2"), cached: true });
-        steps.add(&Event::Done { stage: stage("u2"), cached: true });
-        steps.add(&Event::Begun { stage: stage("u9") });
-        let mut found: Vec<_> =
+        let names = [("u1", "a"), ("u2", "b")].map(|(key, name)| (key.into(), name.into()));
+        let mut tasks = timings.tasks(names.into_iter());
+        let started = |key: &str| Event::Started { key: key.to_owned() };
+        let ended = |key: &str, is_stored| Event::Ended { key: key.to_owned(), is_stored };
+        for event in
+            [started("u1"), started("u1"), ended("u1", false), ended("u2", true), started("u9")]
+        {
+            tasks.add(&event);
+        }
+        let found: Vec<_> =
             read(&path).unwrap().into_iter().map(|span| (span.name, span.phase)).collect();
-        found.sort();
-        let span = |name: &str, phase| (name.to_owned(), phase);
-        assert_eq!(
-            found,
-            [span("a", Phase::Waiting), span("a", Phase::Engine), span("b", Phase::Cached)]
-        );
+        assert_eq!(found, [("a".to_owned(), Phase::Engine)]);
         let text = std::fs::read_to_string(&path).unwrap();
         let whole = format!("{}]", text.trim_end().trim_end_matches(','));
         assert_eq!(
             serde_json::from_str::<Vec<serde_json::Value>>(&whole).unwrap().len(),
-            3,
+            1,
             "{whole}"
         );
     }

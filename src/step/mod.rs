@@ -1,9 +1,11 @@
-//! A unit as a step of a container: its mounts, its command, and the Dockerfile that runs it.
+//! A unit as a step: the task for the worker, its key, and the Dockerfile that runs a batch.
 
 pub mod dockerfile;
 pub mod image;
 pub mod key;
 pub mod layout;
 pub mod plan;
+#[path = "../../worker/protocol.rs"]
+pub mod protocol;
 pub mod spec;
-pub mod stage;
+pub mod task;

@@ -1,17 +1,16 @@
-//! How a unit is made, as a step that can be kept and made again: what it mounts, what it runs, and
-//! under which key.
+//! How a unit is made, as a step that can be stored and made again: its task, what is sent for it,
+//! and under which key.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     step::{
-        dockerfile::{Mount, Run},
         key::Key,
-        layout::{FILES, OUT},
-        stage,
+        layout::FILES,
+        protocol::{Source, Task},
     },
     unit::{
         baked_paths::Baked,
@@ -23,14 +22,12 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Step {
     pub key: Key,
+    /// The image that it runs in.
     pub base: String,
-    pub run: Run,
-    /// The stages that it mounts from.
-    pub stages: Vec<Key>,
-    /// The names and folders of the contexts that it mounts from.
-    pub contexts: BTreeMap<String, Utf8PathBuf>,
-    /// Those of the contexts that are heavy: the engine is to keep them.
-    pub heavy: BTreeSet<Key>,
+    #[serde(with = "as_text")]
+    pub task: Task,
+    /// The names of what is sent for it, and where that is.
+    pub contexts: BTreeMap<String, Context>,
     /// See [`Provenance::crates`](crate::store::provenance::Provenance::crates).
     pub crates: Vec<Key>,
     /// See [`Provenance::macros`](crate::store::provenance::Provenance::macros).
@@ -43,7 +40,15 @@ pub struct Step {
     pub baked: Baked,
 }
 
-/// A file or folder, as the host and as its stage or context name it.
+/// What is sent for a step.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Context {
+    pub folder: Utf8PathBuf,
+    /// Whether it is so large that the engine is to mount it, not to copy it.
+    pub is_heavy: bool,
+}
+
+/// A file or folder, as the host and as its outcome or context name it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Output {
     pub host: Utf8PathBuf,
@@ -51,57 +56,51 @@ pub struct Output {
 }
 
 impl Step {
-    /// The same step under another key, which is also the name of its process. Only by that name
-    /// does BuildKit tell two steps apart that have the same words and mount different crates: the
-    /// id of a cache mount is no part of BuildKit's cache key.
+    /// The same step under another key.
     pub fn called(mut self, key: Key) -> Self {
-        self.run.argv[stage::NAME].clone_from(&key);
+        self.task.key.clone_from(&key);
         Self { key, ..self }
     }
 
-    /// The same step with its inputs mounted from the engine's cache, those stages and heavy
-    /// contexts for which `is_kept` says so. Crates are linked into their place if there
-    /// `may_be_links`.
-    pub fn with_engine_cache(mut self, is_kept: impl Fn(&str) -> bool, may_be_links: bool) -> Self {
-        let stages = &self.stages;
-        stage::take_kept(
-            &mut self.run,
-            |key| stages.iter().any(|stage| stage == key) && is_kept(key),
-            may_be_links,
-        );
-        let heavy = &self.heavy;
-        let is_kept = |name: &str| heavy.contains(name) && is_kept(name);
-        stage::take_heavy(&mut self.run, is_kept);
-        self.contexts.retain(|name, _| !is_kept(name));
-        let mounts = &self.run.mounts;
-        self.stages.retain(|key| {
-            mounts.iter().any(|mount| matches!(mount, Mount::Bind { from, .. } if from == key))
-        });
-        self
-    }
-
-    /// The names and folders of its heavy contexts.
-    pub fn heavy(&self) -> impl Iterator<Item = (&Key, &Utf8PathBuf)> {
-        self.heavy.iter().filter_map(|name| self.contexts.get_key_value(name))
-    }
-
-    /// Whether it leaves a copy of its files in the engine.
-    pub fn fills_engine_cache(&self) -> bool {
-        self.run.mounts.iter().any(|mount| matches!(mount, Mount::Keep { .. }))
+    /// The keys of the steps that it is made from.
+    pub fn made_from(&self) -> impl Iterator<Item = &str> {
+        self.task.inputs.iter().filter_map(|input| match &input.from {
+            Source::Outcome(key) => Some(key.as_str()),
+            Source::Pack(_) => None,
+        })
     }
 }
 
-/// What a unit wrote, as the host and its stage name it: its files by `names`, or its folder.
+/// What a unit wrote, as the host and its outcome name it: its files by `names`, or its folder.
 pub fn outputs(unit: &Unit, names: &[String]) -> Vec<Output> {
-    let files = format!("{OUT}/{FILES}");
     match &unit.work {
         Work::Compile { out_dir, .. } => {
             let output = |name: &String| Output {
                 host: out_dir.join(name),
-                source: format!("{files}/{name}"),
+                source: format!("{FILES}/{name}"),
             };
             names.iter().map(output).collect()
         }
-        Work::BuildScript { out_dir, .. } => vec![Output { host: out_dir.clone(), source: files }],
+        Work::BuildScript { out_dir, .. } => {
+            vec![Output { host: out_dir.clone(), source: FILES.to_owned() }]
+        }
+    }
+}
+
+/// A task in a record, as the text that the worker reads.
+mod as_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::step::protocol::{Batch, Task};
+
+    pub fn serialize<S: Serializer>(task: &Task, serializer: S) -> Result<S::Ok, S::Error> {
+        let batch = Batch { tasks: vec![task.clone()], ..Batch::default() };
+        serializer.serialize_str(&batch.encode())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Task, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut batch = Batch::decode(&text).map_err(D::Error::custom)?;
+        batch.tasks.pop().ok_or_else(|| D::Error::custom("there is no task"))
     }
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use camino::Utf8Path;
 
 use crate::{
-    step::layout::{BUILD_ID, CALLED, FILES, LEFT, STATUS, STDERR, STDOUT},
+    step::layout::{BUILD_ID, CALLED_GIT, DEFERRED, FILES, STATUS, STDERR, STDOUT},
     store::staging::{Unpacked, beside},
     util::disk::{self, OnDisk},
 };
@@ -29,22 +29,15 @@ pub struct Outcome {
     pub status: i32,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
-    /// The number of the build in which it ran.
+    /// The number of the call in which it ran.
     pub build_id: String,
     /// Whether it called git, as far as it is a build script.
     pub called_git: bool,
     /// Whether its artifacts stayed in the engine.
-    pub is_left: bool,
+    pub is_deferred: bool,
 }
 
 impl Outcome {
-    /// Whether the process spoke of a path.
-    pub fn names(&self, path: &str) -> bool {
-        [&self.stdout, &self.stderr]
-            .iter()
-            .any(|text| memchr::memmem::find(text, path.as_bytes()).is_some())
-    }
-
     /// Writes an outcome into a folder, which is made, as a step leaves it beside the files.
     pub fn write(&self, folder: &Utf8Path) -> Result<()> {
         let status = self.status.to_string();
@@ -54,7 +47,7 @@ impl Outcome {
             (STDERR, &self.stderr),
             (BUILD_ID, self.build_id.as_bytes()),
         ];
-        said.extend(self.called_git.then_some((CALLED, &[][..])));
+        said.extend(self.called_git.then_some((CALLED_GIT, &[][..])));
         fs::create_dir_all(folder)
             .and_then(|()| {
                 said.iter().try_for_each(|(name, bytes)| fs::write(folder.join(name), bytes))
@@ -85,6 +78,18 @@ impl<R: Read> Archive<R> {
             }
         }
         bail!("{DAMAGED}: no `{name}` in it")
+    }
+
+    /// The bytes of all files, by their paths.
+    pub fn files(mut self) -> Result<BTreeMap<String, Vec<u8>>> {
+        let mut files = BTreeMap::new();
+        for entry in self.tar.entries().context(DAMAGED)? {
+            let mut entry = entry.context(DAMAGED)?;
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).context(DAMAGED)?;
+            files.insert(entry.path().context(DAMAGED)?.to_string_lossy().into_owned(), bytes);
+        }
+        Ok(files)
     }
 
     /// The outcome of a unit, without its files.
@@ -134,7 +139,8 @@ impl<R: Read> Archive<R> {
                 entry.read_to_end(said.entry(path).or_default()).context(DAMAGED)?;
             }
         }
-        let (called_git, is_left) = (said.contains_key(CALLED), said.contains_key(LEFT));
+        let (called_git, is_deferred) =
+            (said.contains_key(CALLED_GIT), said.contains_key(DEFERRED));
         let mut said =
             |name: &str| said.remove(name).with_context(|| format!("{DAMAGED}: no `{name}` in it"));
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
@@ -147,7 +153,7 @@ impl<R: Read> Archive<R> {
             stderr: said(STDERR)?,
             build_id: text(said(BUILD_ID)?),
             called_git,
-            is_left,
+            is_deferred,
         })
     }
 }

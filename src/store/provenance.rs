@@ -1,5 +1,5 @@
-//! Provenance: how each known artifact of a target folder was made, so that a later unit can take
-//! it from the engine's own cache instead of sending it there.
+//! Provenance: how each known artifact of a target folder was made, so that a later unit finds it
+//! in the engine's own cache, and need not send it there.
 //!
 //! A provenance is stored under its key. A record named by the artifact's path leads to the key, as
 //! long as the artifact is the one that was written then. The step behind a provenance is stored
@@ -43,7 +43,7 @@ pub struct Provenance {
     pub baked: Baked,
 }
 
-/// What a Dockerfile takes the outputs from.
+/// Where a task gets the outputs from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Origin {
     /// The [`Step`] of the same key.
@@ -214,7 +214,7 @@ mod tests {
         let cache = Cache::open(dir.join("cache")).unwrap();
         let host = dir.join("liba.rmeta");
         fs::write(&host, "1").unwrap();
-        let outputs = vec![Output { host: host.clone(), source: "/a".into() }];
+        let outputs = vec![Output { host: host.clone(), source: "a".into() }];
         let records = || ProvenanceRecords::new(&cache, dir.to_owned());
         records().save(Provenance::of_copy("k".into(), dir.to_owned(), outputs)).unwrap();
         let is_known = || records().of_path(&host).is_some();

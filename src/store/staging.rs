@@ -58,8 +58,7 @@ impl Unpacked {
     }
 
     /// Drops what a failure leaves and the local compiler would not: the object files of a link,
-    /// which rustc removes in its next run, which will see another folder, and the empty files for
-    /// other steps.
+    /// which rustc removes in its next run, which will see another folder, and empty files.
     pub fn drop_leftovers(&self) -> Result<()> {
         for name in self.names()? {
             let path = self.root.join(&name);

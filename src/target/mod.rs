@@ -1,6 +1,6 @@
 //! What is put under the user's target folder: artifacts, shims of build scripts, stubs.
 
+pub mod deferred;
 pub mod install;
-pub mod left;
 pub mod shim;
 pub mod stub;

@@ -160,11 +160,6 @@ impl Unit {
         matches!(&self.work, Work::Compile { args, .. } if args.has(Flag::Test))
     }
 
-    /// Whether cargo asks rustc to keep what the next compile may use again.
-    pub fn is_incremental(&self) -> bool {
-        matches!(&self.work, Work::Compile { args, .. } if args.codegen("incremental").is_some())
-    }
-
     pub fn is_build_script(&self) -> bool {
         matches!(self.work, Work::BuildScript { .. })
     }

@@ -197,8 +197,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const AGES: &[(&str, u32)] = &[
     ("artifacts", 30),
     ("digests", 90),
-    ("kept", 30),
+    ("engine-cache", 30),
     ("links", 90),
+    ("bases", 30),
     ("listings", 30),
     ("macros", 90),
     ("notices", 1),
@@ -209,6 +210,7 @@ const AGES: &[(&str, u32)] = &[
     ("sources", 30),
     ("steps", 90),
     ("tmp", 1),
+    ("worker", 30),
 ];
 
 /// Whether a file was written longer ago than that; one that is not there was not.

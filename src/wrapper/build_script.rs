@@ -116,7 +116,7 @@ fn run_here<'a>(
     session: impl FnOnce() -> Result<Session<'a>>,
 ) -> Result<ExitCode> {
     if let Some(key) = shim.maker() {
-        session()?.fetch_for(unit, |left| *left == key)?;
+        session()?.fetch_program(unit, &shim.compiled, &key)?;
         let brought = Shim::open(&shim.compiled)?;
         shim = brought.with_context(|| {
             format!("failed to run `{}`: it is gone (hint: `cargo clean`)", shim.compiled)

@@ -14,7 +14,7 @@ use crate::{
         args::{self, Flag, RustcArgs},
         tool::Tool,
     },
-    target::left,
+    target::deferred,
     unit::{
         invocation::{self, Invocation},
         target_dir::target_root,
@@ -91,7 +91,7 @@ fn fetch_deferred(programs: &[String], args: &[String], env: &Env, config: &Conf
     let args = parsed(args)?;
     let folders = args.crate_folders(&env.current_dir()?);
     let target = folders.iter().find_map(|folder| target_root(folder, args.value(Flag::Target)));
-    match target.filter(|target| left::may_be_in(target, env)) {
+    match target.filter(|target| deferred::may_be_in(target, env)) {
         Some(target) => {
             Session::open(env, config, compiler(programs))?.fetch(target, &folders, |_| true)
         }

@@ -129,7 +129,7 @@ fn an_output_is_explained() {
         serde_json::from_str(&explain(&[program]).succeeds().stdout).unwrap();
     assert_eq!(explained["is_stored"], true);
     assert!(
-        explained["process"].as_array().unwrap().iter().any(|word| word == "--crate-name"),
+        explained["task"].as_array().unwrap().iter().any(|line| line == "word --crate-name"),
         "{explained:#}"
     );
     assert_eq!(explain(&[program, program]).succeeds().stdout, "");

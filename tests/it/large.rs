@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::command::{Finished, start};
 use crate::engine::Engine;
-use crate::kept::{kept, spoil};
+use crate::engine_store::{known, spoil};
 use crate::planned;
 use crate::project::{By, Project};
 use crate::source_kinds::fill;
@@ -38,8 +38,7 @@ fn what_is_heavy_is_given_once() {
     for mode in ["", "green "] {
         let project = project();
         assert_eq!(run(&project, mode).succeeds().stdout, "7 1\n");
-        let given = kept(&project).iter().filter(|key| key.starts_with('s')).count();
-        assert_eq!(given, 1, "the folder is not given");
+        let given = known(&project);
         let copies =
             || fs::read_dir(project.dir().join("cache/rustcbuildx/sources")).unwrap().count();
         let before = copies();
@@ -47,6 +46,8 @@ fn what_is_heavy_is_given_once() {
         project.edit("src/main.rs", "// HERE", "// HERE 1");
         assert_eq!(run(&project, mode).succeeds().stdout, "7 1\n");
         assert_eq!((project.calls.take().len(), copies()), (1, before + 1), "{mode}");
+        let sources = known(&project).into_iter().filter(|name| name.starts_with('s'));
+        assert_eq!(sources.filter(|name| !given.contains(name)).count(), 1, "sent again");
         // What is in the folder counts like any other source.
         project.edit("modules/7.js", "7", "seven");
         assert_eq!(run(&project, mode).succeeds().stdout, "seven 1\n");
@@ -82,8 +83,8 @@ fn what_is_heavy_is_given_again_once_the_engine_lost_it() {
         let project = project();
         run(&project, mode).succeeds();
         let given: Vec<String> =
-            kept(&project).into_iter().filter(|key| key.starts_with('s')).collect();
-        spoil(&project, &given, "rm -r /kept/*/p");
+            known(&project).into_iter().filter(|key| key.starts_with('s')).collect();
+        spoil(&project, &given, "rm -r $it");
         project.edit("src/main.rs", "// HERE", "// HERE 1");
         assert_eq!(run(&project, mode).succeeds().stdout, "7 1\n");
         project.calls.take();

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::command::{Finished, start};
-use crate::kept::{forget_kept, kept, spoil};
+use crate::engine_store::{forget, known, spoil};
 use crate::planned::{green, in_its_own_folder, project};
 use crate::project::{By, Project};
 use crate::sources::commit;
@@ -62,7 +62,7 @@ fn what_the_engine_lost_is_made_again() {
     install(&project, "green ", "");
     for (cargo, from, to) in [("", "// HERE", "let _ = 1;"), ("green ", "let _ = 1;", "let _ = 2;")]
     {
-        spoil(&project, &kept(&project), "rm -rf /kept/*/files");
+        spoil(&project, &known(&project), "rm -r $it");
         project.edit("src/main.rs", from, to);
         commit(&project.root);
         assert_eq!(install(&project, cargo, ""), "one is 1\n");
@@ -79,9 +79,9 @@ fn a_local_compile_has_the_bytes() {
     let project = project.env("RUSTFLAGS", "-Ctarget-cpu=native");
     project.calls.take();
     assert_eq!(install(&project, "green ", &target), "one is 1\n");
-    // They are taken as they are kept: nothing is told of how to make them.
+    // They are fetched, and not made again.
     let calls = project.calls.take();
-    assert!(calls.last().is_some_and(|call| !call.contains("--build-context")), "{calls:#?}");
+    assert!(calls.last().is_some_and(|call| call.contains("/fetch")), "{calls:#?}");
 }
 
 /// A project whose libraries are to be left in the engine, and stay there from one command to the
@@ -180,11 +180,11 @@ fn stand_ins_serve_whoever_comes_upon_them() {
     project.edit("src/main.rs", "the end", "end 1");
     green(&project, "build").succeeds();
     let stand_ins = files(&build_folder(&project)).1;
-    forget_kept(&project);
+    forget(&project);
     edit(1);
     green(&project, "run").fails().says("end 2");
     assert_eq!(files(&build_folder(&project)).1, stand_ins);
-    spoil(&project, &kept(&project), "rm -rf /kept/*/files");
+    spoil(&project, &known(&project), "rm -r $it");
     edit(2);
     green(&project, "run").fails().says("end 3");
     edit(3);

@@ -59,13 +59,14 @@ fn many_units_in_few_calls() {
 /// The folder that cargo uses by itself, inside of the package: the rehearsal's is elsewhere.
 #[test]
 fn a_target_folder_in_the_package() {
-    let project = project("broken");
+    // Nothing is built by itself first.
+    let project = project("broken").env("CARGO_INCREMENTAL", "0");
     let ours = in_its_own_folder(&project, "green run").succeeds();
     assert_eq!(ours.stdout, "one is 1\n");
     assert!(project.root.join("target/debug/broken").exists());
-    // The build script, what goes on beside it, and what comes of it.
+    // The build script and its run, and what comes of that.
     let calls = project.calls.take();
-    assert!(calls.len() <= 3, "{calls:#?}");
+    assert!(calls.len() <= 2, "{calls:#?}");
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn no_store_no_plan() {
     project.plain("run").succeeds();
     assert_eq!(green(&project, "run").succeeds().stdout, "one is 1\n");
     let calls = project.calls.take();
-    assert!(!calls.is_empty() && !calls.iter().any(|call| call.contains("rawjson")), "{calls:#?}");
+    assert!(!calls.is_empty() && !calls.iter().any(|call| call.contains("/batch")), "{calls:#?}");
     project.assert_same_tree();
 }
 
@@ -139,7 +140,7 @@ fn a_path_in_use_is_learned_in_the_plan() {
     let ours = green(&project, "run");
     assert_eq!(ours.stdout.lines().next(), Some(project.root.to_str().unwrap()), "{ours}");
     let calls = project.calls.take();
-    assert!(calls.len() > 1 && calls.iter().all(|call| call.contains("rawjson")), "{calls:#?}");
+    assert!(calls.len() > 1 && calls.iter().all(|call| call.contains("/batch")), "{calls:#?}");
 }
 
 /// The program that a build script is here has a path of this checkout in it; what it makes in the
@@ -162,48 +163,6 @@ fn a_build_script_with_a_path_of_its_own() {
     assert_eq!(calls.len(), 1, "{calls:#?}");
     second.plain("run").succeeds();
     second.assert_same_tree();
-}
-
-const TAKEN: &str = " units were taken from what the engine keeps";
-
-/// How many units were taken, and of how many that were asked for.
-fn taken(log: &str) -> [usize; 2] {
-    let lines = log.lines().filter(|line| line.ends_with(TAKEN));
-    lines.fold([0, 0], |[taken, asked], line| {
-        [taken + number_before(line, " of ").unwrap(), asked + number_before(line, TAKEN).unwrap()]
-    })
-}
-
-/// The number right before these words.
-fn number_before(line: &str, words: &str) -> Option<usize> {
-    line.split_once(words)?.0.rsplit(' ').next()?.parse().ok()
-}
-
-/// On a new machine, say, whose store is empty: what others had the engine build comes in a few
-/// calls, and is not built.
-#[test]
-fn what_the_engine_keeps_is_taken() {
-    let project = project("registry").with_own_cache().logging("info");
-    let log = project.log();
-    green(&project, "build").succeeds();
-    for folder in [project.target(By::Ours), project.dir().join("cache")] {
-        fs::remove_dir_all(folder).unwrap();
-    }
-    fs::remove_file(&log).unwrap();
-    project.calls.take();
-    green(&project, "build").succeeds();
-    let (calls, log) = (project.calls.take(), fs::read_to_string(&log).unwrap());
-    let [taken, asked] = taken(&log);
-    // An engine may mislay what it keeps: that, and no more, is made again.
-    assert!(taken * 2 > asked, "{log}");
-    let made: Vec<usize> =
-        log.lines().filter_map(|line| number_before(line, " units in ")).collect();
-    assert!(made.iter().sum::<usize>() <= asked - taken, "{log}");
-    let builds = calls.iter().filter(|call| call.contains("rawjson")).count();
-    let takings = log.matches(TAKEN).count();
-    assert!(takings <= builds && builds <= takings + made.len(), "{calls:#?}");
-    project.plain("build").succeeds();
-    project.assert_same_tree();
 }
 
 /// All below it is stored: to rehearse the whole command would take longer than its compile.
@@ -318,7 +277,7 @@ fn a_compiler_has_as_many_threads_as_were_asked_for() {
     let count = "extern \"C\" { fn ioctl(fd: i32, request: u64, count: *mut i32) -> i32; }
         const FIONREAD: u64 = 0x541B;
         let mut others = -1;
-        unsafe { ioctl(3, FIONREAD, &mut others) };
+        unsafe { ioctl(198, FIONREAD, &mut others) };
         return (others + 1).to_string().parse().unwrap();
         #[allow(unreachable_code)]";
     let project = project("broken");
@@ -336,7 +295,7 @@ fn a_compiler_has_as_many_threads_as_were_asked_for() {
 pub fn assert_planned(project: &Project, run: Finished) {
     run.succeeds();
     let calls = project.calls.take();
-    assert!(!calls.is_empty() && calls.iter().all(|call| call.contains("rawjson")), "{calls:#?}");
+    assert!(!calls.is_empty() && calls.iter().all(|call| call.contains("/batch")), "{calls:#?}");
 }
 
 /// Makes it one of the members that are added to it.
@@ -359,40 +318,6 @@ pub fn member(project: &Project, name: &str, uses: &str) {
     );
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
     fs::write(folder.join("src/lib.rs"), "").unwrap();
-}
-
-/// Where a call waits for a slow unit, what it has made by then is told to the engine as what that
-/// keeps.
-#[test]
-fn what_a_running_call_has_made_is_told_as_kept() {
-    let project = project("broken").logging("info").env("CARGO_BUILD_JOBS", "2");
-    let log = project.log();
-    as_workspace(&project);
-    member(&project, "below-slow", "");
-    let sleep = "fn main() { std::thread::sleep(std::time::Duration::from_secs(25)) }";
-    fs::write(project.root.join("below-slow/build.rs"), sleep).unwrap();
-    (0..30).for_each(|at| member(&project, &format!("below{at}"), ""));
-    let uses: String =
-        (0..30).map(|at| format!("below{at} = {{ path = \"../below{at}\" }}\n")).collect();
-    // So many that five full calls come before the slow unit's library, however slow this machine
-    // is.
-    (0..56).for_each(|at| member(&project, &format!("m{at}"), &uses));
-    assert_planned(&project, green(&project, "build"));
-    let log = fs::read_to_string(&log).unwrap();
-    let calls =
-        log.lines().filter_map(|line| line.split_once("::together] ")?.1.split_once(" units in "));
-    let counts: Vec<(usize, usize)> = calls
-        .filter_map(|(units, rest)| {
-            Some((units.parse().unwrap(), rest.split_once(" steps")?.0.parse().unwrap()))
-        })
-        .collect();
-    // What the engine does not find any more is made from its cache.
-    let losses = log.matches("again without what was thought to be kept").count();
-    // Three calls begin at once, and the next one as soon as one of them ends.
-    assert!(
-        counts.len() > 5 && counts[4..].iter().all(|(units, steps)| *steps <= units + losses),
-        "{losses} losses: {counts:?}"
-    );
 }
 
 /// Sixteen units with arguments of 400 kB each are more than BuildKit can tell itself.
@@ -440,14 +365,7 @@ fn timings_tell_where_the_time_went() {
     command.arg("timings").arg(&file);
     let page = start(command, "rustcbuildx timings").finish().succeeds().stdout;
     let page = fs::read_to_string(page.trim()).unwrap();
-    for phase in [
-        "rehearsal",
-        "finding inputs",
-        "waiting for a slot",
-        "engine",
-        "transfer",
-        "restored from the store",
-    ] {
+    for phase in ["rehearsal", "finding inputs", "engine", "transfer", "restored from the store"] {
         assert!(page.contains(&format!("</i>{phase}<")), "no {phase} in {page}");
     }
     assert!(page.contains("broken 0.1.0 (build script)"), "{page}");
@@ -474,7 +392,7 @@ fn what_an_edit_reaches_is_built_together() {
         project.assert_same_tree();
         let calls = project.calls.take();
         let (together, alone): (Vec<String>, _) =
-            calls.into_iter().partition(|call| call.contains("rawjson"));
+            calls.into_iter().partition(|call| call.contains("/batch"));
         (together.len(), alone.len())
     };
     // The last time as the first: what was made together is kept for one command.

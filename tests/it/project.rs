@@ -43,7 +43,9 @@ impl Project {
 
     /// The copy's path ends with `place`.
     pub fn at(engine: &Engine, fixture: &str, place: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix("rustcbuildx-it-").tempdir().unwrap();
+        // Not in `/tmp`, where containers may have files of their own.
+        let home = std::env::home_dir().expect("there is a home folder");
+        let dir = tempfile::Builder::new().prefix("rustcbuildx-it-").tempdir_in(home).unwrap();
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
         let root = dir.path().join("source").join(place);
         copy(&fixtures.join(fixture), &root);

@@ -53,7 +53,7 @@ fn by_a_plan() {
     green(&project, "run").succeeds();
     let calls = project.calls.take();
     assert!(
-        calls.iter().all(|call| !call.contains("--secret") || call.contains("rawjson")),
+        calls.iter().all(|call| !call.contains("--secret") || call.contains("/batch")),
         "{calls:#?}"
     );
     project.plain("run").succeeds();

@@ -7,10 +7,11 @@ use std::{
 
 use walkdir::WalkDir;
 
-/// A file of `src` and the code in it that ships: without comments, unit tests and `#[cfg(test)]`
-/// items.
+/// A file of `src` or `worker` and the code in it that ships: without comments, unit tests and
+/// `#[cfg(test)]` items.
 pub struct Source {
-    /// Below `src`, without its ending: `rustc/args`, `engine/mod`.
+    /// Without its ending, and below `src`: `rustc/args`, `engine/mod`. A file of the worker begins
+    /// with that: `worker/batch`.
     pub name: String,
     /// The module that it is: `rustc`, `args`. Empty for `lib.rs`.
     pub module: Vec<String>,
@@ -23,14 +24,20 @@ pub struct Source {
 }
 
 impl Source {
+    /// The files of `src`.
     pub fn all() -> Vec<Self> {
         files(&["src"]).iter().map(|path| Self::of(path)).collect()
+    }
+
+    /// The files of the worker.
+    pub fn of_worker() -> Vec<Self> {
+        files(&["worker"]).iter().map(|path| Self::of(path)).collect()
     }
 
     fn of(path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap();
         let code = shipped(&text);
-        let name = shown(&path.with_extension("")).strip_prefix("src/").unwrap().to_owned();
+        let name = shown(&path.with_extension("")).trim_start_matches("src/").to_owned();
         let mut module: Vec<String> = name.split('/').map(str::to_owned).collect();
         module.pop_if(|last| last == "mod" || last == "lib");
         let Paths { all: paths, handed_on } = Paths::of(&code);
@@ -54,7 +61,8 @@ impl Source {
     }
 
     pub fn shown(&self) -> String {
-        format!("src/{}.rs", self.name)
+        let folder = if self.room() == "worker" { "" } else { "src/" };
+        format!("{folder}{}.rs", self.name)
     }
 
     #[track_caller]

@@ -3,47 +3,42 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fs::File,
-    io::{self, PipeReader, Seek},
-    time::{Instant, SystemTime},
+    io::Seek,
+    time::SystemTime,
 };
 
 use anyhow::{Context, Result};
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
     build::{
-        Prepared, Session, embedded_paths, millis_since,
+        Prepared, Session,
+        call::Call,
+        embedded_paths,
         outcome::{is_success, restore_output},
     },
     engine::client::Event,
     inputs::{baked, canonical_program, discovered::Discovered},
     report::timings::Phase,
-    step::{dockerfile::Mount, key::Key, layout::CRATES, spec::Step},
-    store::{
-        archive::{self, Archive},
-        local::Store,
-    },
-    target::left,
+    step::{key::Key, spec::Step},
+    store::{archive::Archive, local::Store, provenance::ProvenanceRecords},
+    target::deferred,
     unit::work::Unit,
-    util::process::{self, Cmd},
 };
 
-/// What is known of a unit as soon as its key is.
+/// A unit whose key was found.
 #[derive(Clone)]
-pub(super) struct Known {
+pub(super) struct Resolved {
     pub(super) prepared: Prepared,
     pub(super) step: Step,
 }
 
 /// Units to be built in one call of the engine, and that call.
 pub struct Batch {
-    pub(super) units: HashMap<Key, Known>,
-    /// What it takes from what the engine kept.
-    pub(super) kept: Vec<Mount>,
-    pub(super) begun: Instant,
-    /// Whether none of them is made: they are taken from what the engine keeps.
-    pub(super) is_taken: bool,
-    pub(super) cmd: Cmd,
+    pub(super) units: HashMap<Key, Resolved>,
+    pub(super) call: Call,
+    /// The target folder of the real run.
+    pub(super) target: Utf8PathBuf,
 }
 
 /// How a unit of a batch ended.
@@ -57,77 +52,42 @@ pub enum End {
     Failed,
 }
 
-/// A batch that was built: how its units ended, or why the call failed.
+/// A batch that was built.
 pub struct Ended {
-    pub(super) batch: Batch,
+    /// The keys of its units.
+    pub(super) keys: Vec<Key>,
+    /// How its units ended, or why the call failed.
     pub(super) ends: Result<Vec<(Key, End)>>,
 }
 
 impl Batch {
     /// Builds it and stores what ended well.
     pub fn run(self, session: &Session<'_>, on_event: impl FnMut(Event)) -> Ended {
-        let ends = session.run(&self, on_event);
-        Ended { batch: self, ends }
+        let keys = self.units.keys().cloned().collect();
+        Ended { keys, ends: session.run(self, on_event) }
     }
 }
 
 impl Session<'_> {
-    fn run(&self, batch: &Batch, mut on_event: impl FnMut(Event)) -> Result<Vec<(Key, End)>> {
-        let Batch { units, is_taken, cmd, .. } = batch;
-        let mut steps = self
-            .timings
-            .steps(units.iter().map(|(key, known)| (key.clone(), known.prepared.unit.name())));
-        log::debug!("{} units together\n{cmd}", units.len());
-        let (begun, mut watch) = (SystemTime::now(), self.engine.watch());
-        let mut missed = Vec::new();
-        let mut on_event = |event: Event| {
-            if let Event::Done { stage, cached: false } = &event
-                && units.get(stage).is_some_and(|known| known.step.fills_engine_cache())
-            {
-                self.kept.note_made(stage);
-            }
-            steps.add(&event);
+    fn run(&self, batch: Batch, mut on_event: impl FnMut(Event)) -> Result<Vec<(Key, End)>> {
+        let Batch { units, call, target } = batch;
+        let names = units.iter().map(|(key, unit)| (key.clone(), unit.prepared.unit.name()));
+        let mut tasks = self.timings.tasks(names);
+        let records = ProvenanceRecords::new(&self.cache, target);
+        let mut ends = Vec::new();
+        let on_event = |event: Event| {
+            tasks.add(&event);
             on_event(event);
         };
-        let mut ends = Vec::new();
-        let take = |mut archive: PipeReader| {
-            let taken = archive::split(&mut archive, |key, archive| {
-                let Some(known) = units.get(key) else { return Ok(()) };
-                let came = SystemTime::now();
-                ends.push((key.to_owned(), self.end_of(key, known, archive)?));
-                self.timings.add(
-                    &known.prepared.unit.name(),
-                    Phase::Transfer,
-                    came,
-                    SystemTime::now(),
-                );
-                Ok(())
-            });
-            // The engine's client would complain of what is no longer read.
-            let _ = io::copy(&mut archive, &mut io::sink());
-            taken
-        };
-        let watch = |line: &str| {
-            for event in watch(line) {
-                match event {
-                    Event::Missed { text } => missed.push(text),
-                    event => on_event(event),
-                }
-            }
-        };
-        let finished = process::run_watched(cmd, watch, take)?;
-        log::info!("the engine took {} ms for {} units", millis_since(begun), units.len());
-        log::debug!("engine done\n{}", finished.stderr);
-        let checked = self.engine.check(&finished, &format!("build {} units", units.len()));
-        checked.map_err(|error| {
-            if missed.is_empty() { error } else { error.context(missed.join("\n")) }
+        self.perform(call, &|key| records.step(key).ok(), on_event, |key, archive| {
+            let Some(resolved) = units.get(key) else { return Ok(()) };
+            let came = SystemTime::now();
+            ends.push((key.to_owned(), self.end_of(key, resolved, archive)?));
+            let name = resolved.prepared.unit.name();
+            self.timings.add(&name, Phase::Transfer, came, SystemTime::now());
+            Ok(())
         })?;
-        finished.stdout?;
         self.sweep();
-        if *is_taken {
-            ends.iter()
-                .for_each(|(key, _)| on_event(Event::Done { stage: key.clone(), cached: true }));
-        }
         Ok(ends)
     }
 
@@ -135,27 +95,23 @@ impl Session<'_> {
     fn end_of(
         &self,
         key: &str,
-        Known { prepared, step }: &Known,
+        Resolved { prepared, .. }: &Resolved,
         mut archive: File,
     ) -> Result<End> {
         let unit = &prepared.unit;
         let (mut outcome, dep_info) = Archive::new(&mut archive).outcome_and_dep_info()?;
-        if outcome.status == 0 && step.fills_engine_cache() {
-            self.kept.add(key)?;
+        if outcome.status == 0 {
+            self.engine_cache.add(key)?;
         }
         restore_output(unit, &mut outcome);
         let has_succeeded = is_success(unit.is_build_script(), &outcome);
-        if outcome.names(CRATES) {
-            // By itself, it is given all in its place.
-            return Ok(End::Failed);
-        }
         let embedded =
             if has_succeeded { self.embedded(&mut archive, unit, key)? } else { BTreeSet::new() };
         if let Some(more) = self.read_beyond(unit, &outcome, &dep_info, &embedded) {
             return Ok(End::ReadsMore(more));
         }
         if has_succeeded {
-            let name = if outcome.is_left { left::stored_as(key) } else { key.to_owned() };
+            let name = if outcome.is_deferred { deferred::stored_as(key) } else { key.to_owned() };
             self.store().put(&name, &mut archive)?;
             let baked = baked::variables(unit, &dep_info, &self.homes.cargo);
             let is_known = unit.is_build_script() || baked.is_subset(&prepared.discovered.baked);

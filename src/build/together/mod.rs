@@ -2,21 +2,16 @@
 //! batch after the other.
 
 mod batch;
-mod calls;
-mod take;
-mod told;
 
-use std::{collections::HashMap, fs, time::Instant};
+use std::{collections::HashMap, fs};
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use self::{
-    batch::{Batch, End, Ended, Known},
-    calls::{Loss, Taking},
-};
-use super::{FALLBACK, Prepared, SENT, Session, build_id, is_storable, lookup::Found};
+use self::batch::{Batch, End, Ended, Resolved};
+use super::{FALLBACK, Prepared, Session, is_storable, lookup::Found};
 use crate::{
+    build::call::Call,
     config::jobs::Jobs,
     inputs::{Finder, discovered::Discovered, version_control},
     planning::{
@@ -26,8 +21,8 @@ use crate::{
     },
     step::{
         key::Key,
-        plan,
-        spec::{self, Output, Step},
+        protocol::Wanted,
+        spec::{self, Output},
     },
     store::{
         local::Store,
@@ -38,10 +33,6 @@ use crate::{
     util::disk::OnDisk,
 };
 
-/// How many units can be compiled at the same time at least, as long as there are more than those
-/// of a call: there, a compiler's second thread would be in the way of another one's first.
-const WIDTH: usize = 4;
-
 /// The units of a dry run.
 pub struct Together<'a> {
     session: &'a Session<'a>,
@@ -49,20 +40,14 @@ pub struct Together<'a> {
     /// The target folder of the real run, for which the dry run's stands.
     target: Utf8PathBuf,
     dry_run_target: Utf8PathBuf,
-    /// As cargo told them, with placeholders.
+    /// As cargo called for them in the dry run, with placeholders.
     units: Vec<Unit>,
     schedule: Schedule,
-    known: HashMap<usize, Known>,
-    /// What units of this plan were seen to read, to be remembered once they are built with it.
+    resolved: HashMap<usize, Resolved>,
+    /// The discovered inputs of units, to be remembered once the units are built with them.
     discovered: HashMap<usize, Discovered>,
-    /// What build scripts said, by their output folders.
-    said: HashMap<String, BuildOutput>,
-    /// Steps as the engine has been told of them, for it to see that two calls mean the same.
-    told: HashMap<Key, Step>,
-    taking: Taking,
-    losses: HashMap<Key, Loss>,
-    /// The number that all calls have in common, and with it the job tokens.
-    number: String,
+    /// What build scripts printed, by their output folders.
+    build_outputs: HashMap<String, BuildOutput>,
     jobs: Jobs,
 }
 
@@ -78,7 +63,7 @@ impl<'a> Together<'a> {
         let finder = Finder { cache: &session.cache, records, reader: session.reader() };
         let units = recorder.units()?;
         let schedule = schedule(&units)?;
-        let (known, discovered, said, told, taking, losses) = Default::default();
+        let (resolved, discovered, build_outputs) = Default::default();
         Ok(Self {
             session,
             finder,
@@ -86,20 +71,16 @@ impl<'a> Together<'a> {
             dry_run_target,
             units,
             schedule,
-            known,
+            resolved,
             discovered,
-            said,
-            told,
-            taking,
-            losses,
-            number: build_id(),
+            build_outputs,
             jobs,
         })
     }
 
-    /// Whether a plan is of use to the unit that writes to `output` in the real run: not where
-    /// cargo takes for fresh what the plan would make anew, unless that was left in an engine which
-    /// does not have it.
+    /// Whether a plan is of use to the unit that writes to `output` in the real run. It is not
+    /// where the plan would make anew what cargo takes for fresh, unless that stayed in an engine
+    /// which no longer has it.
     pub fn is_of_use(&self, output: &Utf8Path) -> bool {
         let Ok(output) = output.strip_prefix(&self.target) else { return true };
         let output = self.dry_run_target.join(output);
@@ -109,20 +90,20 @@ impl<'a> Together<'a> {
         };
         let lacking = self.schedule.lacking_below(number);
         lacking.is_empty()
-            || lacking.iter().any(|unit| self.session.may_leave(&self.units[*unit], &self.target))
+            || lacking.iter().any(|unit| self.session.may_defer(&self.units[*unit], &self.target))
     }
 
-    /// Finds the keys of all units that can be told now, and what the store has of them. Returns
-    /// what people call those that it lacks, by the stages that make them.
-    pub fn tell(&mut self) -> Vec<(Key, String)> {
+    /// Finds the keys of all units that can be found now, and what the store has of them. Returns
+    /// the names of the units that it lacks, by their keys.
+    pub fn resolve(&mut self) -> Vec<(Key, String)> {
         let mut missing = Vec::new();
-        while let Some(number) = self.schedule.tellable() {
-            let state = self.told_state(number).unwrap_or_else(|error| {
+        while let Some(number) = self.schedule.resolvable() {
+            let state = self.resolved_state(number).unwrap_or_else(|error| {
                 self.session.slow(FALLBACK, &error);
-                State::Apart
+                State::Fallback
             });
             if let State::Missing(key) = &state {
-                missing.push((key.clone(), self.known[&number].prepared.unit.name()));
+                missing.push((key.clone(), self.resolved[&number].prepared.unit.name()));
             }
             self.schedule.set(number, state);
         }
@@ -130,13 +111,13 @@ impl<'a> Together<'a> {
         missing
     }
 
-    fn told_state(&mut self, number: usize) -> Result<State> {
+    fn resolved_state(&mut self, number: usize) -> Result<State> {
         let mut unit = self.units[number].clone();
         let config = self.session.config;
         if unit.is_build_script() && config.has_local_script(unit.package_name()) {
-            return Ok(State::Apart);
+            return Ok(State::Fallback);
         }
-        directives::fill(&mut unit, |script| self.said.get(script));
+        directives::fill(&mut unit, |script| self.build_outputs.get(script));
         let mut prepared = self.session.prepare(unit)?;
         if let Some(discovered) = self.discovered.get(&number) {
             prepared.discovered.clone_from(discovered);
@@ -145,20 +126,20 @@ impl<'a> Together<'a> {
         let path_map = std::mem::take(&mut prepared.unit.path_map);
         prepared.unit.path_map =
             path_map.with_dry_run_target(self.dry_run_target.clone(), &self.target);
-        let mut found = self.session.find(&mut self.finder, &prepared, None)?;
+        let mut found = self.session.find(&mut self.finder, &prepared)?;
         if !is_storable(&found.step) {
-            return Ok(State::Apart);
+            return Ok(State::Fallback);
         }
         let mut is_stored = self.session.store().has(&found.step.key);
         if !is_stored {
             // What is sent is copied first, and may have become something else.
             self.finder.reader.copies = true;
-            let copied = self.session.find(&mut self.finder, &prepared, None);
+            let copied = self.session.find(&mut self.finder, &prepared);
             self.finder.reader.copies = false;
             found = copied?;
             is_stored = self.session.store().has(&found.step.key);
         }
-        let is_incremental = !is_stored && found.go_on(self.session, None);
+        let is_incremental = !is_stored && found.go_on(self.session);
         let Found { unit, step, .. } = found;
         let mut names = unit.output_files();
         // As those of a folder: the program of a build script comes before its dep-info.
@@ -166,12 +147,12 @@ impl<'a> Together<'a> {
         let outputs = spec::outputs(&unit, &names);
         let key = step.key.clone();
         let is_done = is_stored
-            || self.session.has_left(&unit, &self.target, &key)
+            || self.session.has_deferred(&unit, &self.target, &key)
             || is_incremental
                 && (self.session.store().has(&key) || self.is_in_place(&key, &unit, &outputs));
         self.finder.records.save(Provenance::of_step(&step, outputs))?;
         let prepared = Prepared { unit, ..prepared };
-        self.known.insert(number, Known { prepared, step });
+        self.resolved.insert(number, Resolved { prepared, step });
         match is_done {
             // A damaged entry is none.
             true => Ok(self.stored(number, key.clone())?.unwrap_or(State::Missing(key))),
@@ -188,151 +169,67 @@ impl<'a> Together<'a> {
         outputs.iter().all(|output| made_by(&unit.path_map.real_path(&output.host)))
     }
 
-    /// The state of a unit whose outcome the store has: what a script said is heard. `None` if the
-    /// store does not have it after all.
+    /// The state of a unit whose outcome the store has. What a build script printed is noted for
+    /// the units that depend on it. `None` if the store does not have the outcome after all.
     fn stored(&mut self, number: usize, key: Key) -> Result<Option<State>> {
         if let Some(discovered) = self.discovered.get(&number) {
-            self.session.cache.write(&self.known[&number].prepared.discovered_name, discovered)?;
+            self.session
+                .cache
+                .write(&self.resolved[&number].prepared.discovered_name, discovered)?;
         }
         let Work::BuildScript { out_dir, .. } = &self.units[number].work else {
             return Ok(Some(State::Done(key)));
         };
         let Some(outcome) = self.session.store().outcome(&key) else { return Ok(None) };
         if version_control::is_missed(&self.units[number], &outcome, &self.session.homes) {
-            return Ok(Some(State::Apart));
+            return Ok(Some(State::Fallback));
         }
-        let stdout = self.known[&number].prepared.unit.path_map.to_host(&outcome.stdout);
-        let Some(said) = BuildOutput::of(&stdout, out_dir) else { return Ok(Some(State::Apart)) };
+        let stdout = self.resolved[&number].prepared.unit.path_map.to_host(&outcome.stdout);
+        let Some(output) = BuildOutput::of(&stdout, out_dir) else {
+            return Ok(Some(State::Fallback));
+        };
         // A unit that searches them finds the folder that its inputs are in, which is no longer the
         // one it was.
-        said.own_folders()
+        output
+            .own_folders()
             .try_for_each(fs::create_dir_all)
             .on_disk(out_dir, || format!("failed to make folders in `{out_dir}`"))?;
         if let Some(provenance) = self.finder.records.get(&key).cloned() {
             self.finder.records.save(provenance)?;
         }
-        self.said.insert(out_dir.to_string(), said);
+        self.build_outputs.insert(out_dir.to_string(), output);
         Ok(Some(State::Done(key)))
     }
 
-    /// The next units to be built, at most `count`; `None` if nothing can be built now.
-    pub fn next(&mut self, count: usize) -> Result<Option<Batch>> {
-        if let Some(batch) = self.take() {
-            return Ok(Some(batch));
-        }
-        if self.taking.is_at_work() {
-            return Ok(None);
-        }
-        let numbers = self.schedule.next(count);
+    /// All units that can be built now; `None` if there are none.
+    pub fn next_batch(&mut self) -> Option<Batch> {
+        let numbers = self.schedule.missing();
         if numbers.is_empty() {
-            return Ok(None);
+            return None;
         }
-        let lacking = self.lacking(&numbers);
-        // What it is not given now is made again.
-        if !lacking.is_empty() {
-            self.session.supply(&lacking).unwrap_or_else(|error| self.session.slow(SENT, &error));
-        }
-        if self.give_heavy(&numbers) {
-            return self.next(count);
-        }
-        let keys: Vec<Key> =
-            numbers.iter().map(|number| self.known[number].step.key.clone()).collect();
-        let all: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let steps = plan::in_order(&all, |key| self.told_step(key))?;
-        let session = self.session;
-        let [wanted, left] = self.parted(&numbers);
-        let plan = plan::units(&steps, &wanted, &left, session.style());
-        if session.shares_steps() && calls::is_too_long(&plan) {
-            // What running calls make will be kept by the engine, and the units be told in fewer
-            // words.
-            for key in &keys {
-                self.told.remove(key);
-            }
-            if self.schedule.has_calls() {
-                return Ok(None);
-            }
-            if numbers.len() > 1 {
-                return self.next(numbers.len() / 2);
-            }
-        }
-        log::info!(
-            "{} units in {} steps, {} kB",
-            numbers.len(),
-            steps.len(),
-            plan.dockerfile.len() / 1000
-        );
-        let units = self.in_call(numbers);
-        let jobs = self.jobs.number(session.processors());
-        let threads = if self.schedule.is_more_to_come() { jobs.div_ceil(WIDTH) } else { jobs };
-        let variables = session.variables(&self.number, Some((self.jobs, threads)));
-        let cmd = session.engine.build_watched(&plan, variables, jobs);
-        let mounts = steps.iter().flat_map(|step| &step.run.mounts);
-        let kept = mounts.filter(|mount| mount.as_from_engine_cache().is_some()).cloned().collect();
-        Ok(Some(Batch { units, kept, begun: Instant::now(), is_taken: false, cmd }))
-    }
-
-    /// Gives the engine what is heavy and units read. Returns whether some are to be built by
-    /// themselves: what the engine was thought to have, and lost, has to be copied anew.
-    fn give_heavy(&mut self, numbers: &[usize]) -> bool {
-        let steps = || numbers.iter().map(|number| (*number, &self.known[number].step));
-        let heavy = steps().flat_map(|(_, step)| step.heavy());
-        self.session.given(heavy.filter(|(name, _)| !self.is_distrusted(name)));
-        let is_gone =
-            |(name, folder): (&Key, &Utf8PathBuf)| !self.session.kept.has(name) && !folder.exists();
-        let fallback: Vec<usize> = steps()
-            .filter(|(_, step)| step.heavy().any(is_gone))
-            .map(|(number, _)| number)
-            .collect();
-        fallback.iter().for_each(|number| self.schedule.set(*number, State::Apart));
-        !fallback.is_empty()
-    }
-
-    /// The keys of units: of those whose outcomes are to come whole, and of those whose outcomes
-    /// are left in the engine.
-    fn parted(&self, numbers: &[usize]) -> [Vec<&str>; 2] {
-        let is_left = |number: &&usize| self.session.may_leave(&self.units[**number], &self.target);
-        let (left, wanted): (Vec<&usize>, Vec<&usize>) = numbers.iter().partition(is_left);
-        [wanted, left].map(|numbers| {
-            numbers.into_iter().map(|number| self.known[number].step.key.as_str()).collect()
-        })
-    }
-
-    /// Marks missing units as those of a call.
-    fn in_call(&mut self, numbers: Vec<usize>) -> HashMap<Key, Known> {
+        let wanted = |number: &usize| Wanted {
+            key: self.resolved[number].step.key.clone(),
+            is_deferred: self.session.may_defer(&self.units[*number], &self.target),
+        };
+        let wanted = numbers.iter().map(wanted).collect();
+        let steps = numbers.iter().map(|number| self.resolved[number].step.clone()).collect();
         let mut units = HashMap::new();
         for number in numbers {
-            let known = self.known[&number].clone();
-            let key = known.step.key.clone();
+            let resolved = self.resolved[&number].clone();
+            let key = resolved.step.key.clone();
             self.schedule.set(number, State::InCall(key.clone()));
-            units.insert(key, known);
+            units.insert(key, resolved);
         }
-        units
-    }
-
-    /// The units of a call are to be built again.
-    fn set_missing(&mut self, batch: &Batch) {
-        for key in batch.units.keys() {
-            if let Some(number) = self.schedule.find(key) {
-                self.schedule.set(number, State::Missing(key.clone()));
-            }
-        }
+        let call = Call { name: "batch", steps, wanted, jobs: self.jobs };
+        Some(Batch { units, call, target: self.target.clone() })
     }
 
     /// Takes note of a batch's end; returns whether there is any use in going on.
-    pub fn end(&mut self, Ended { batch, ends }: Ended) -> Result<bool> {
-        if batch.is_taken {
-            self.end_taking(&batch, &ends);
-        }
-        let ends = match ends {
-            Ok(ends) => ends,
-            // What is not taken is made.
-            Err(_) if batch.is_taken => return Ok(true),
-            Err(error) if self.has_lost(&batch, &error) => {
-                self.set_missing(&batch);
-                return Ok(true);
-            }
-            Err(error) => return Err(error),
-        };
+    pub fn end(&mut self, Ended { keys, ends }: Ended) -> Result<bool> {
+        let ends = ends?;
+        let is_over = ends.is_empty();
+        let left: Vec<Key> =
+            keys.into_iter().filter(|key| !ends.iter().any(|(ended, _)| ended == key)).collect();
         // Dependencies first: what was built from a unit that is to be built again is forgotten
         // with it.
         let numbered =
@@ -347,7 +244,7 @@ impl<'a> Together<'a> {
             match end {
                 End::Stored => {
                     // What went as soon as it came would only be built again and again.
-                    let state = self.stored(number, key)?.unwrap_or(State::Apart);
+                    let state = self.stored(number, key)?.unwrap_or(State::Fallback);
                     self.schedule.set(number, state);
                 }
                 End::ReadsMore(more) => {
@@ -359,15 +256,24 @@ impl<'a> Together<'a> {
                     if self.runs_code_of(number) {
                         self.schedule.forget(number);
                     } else {
-                        let state = self.stored(number, key)?.unwrap_or(State::Apart);
+                        let state = self.stored(number, key)?.unwrap_or(State::Fallback);
                         self.schedule.set(number, state);
                     }
                 }
                 End::Failed if self.schedule.lacking_below(number).is_empty() => goes_on = false,
-                // A unit below it, in another call that still runs, may be to blame, and will be
-                // built again.
-                End::Failed => self.schedule.set(number, State::Apart),
+                // A unit below it may be to blame, which will be built again.
+                End::Failed => self.schedule.set(number, State::Fallback),
             }
+        }
+        // What could not run beside the others goes into the next batch. What is made from a
+        // failure is built by itself.
+        for key in left {
+            let Some(number) = self.schedule.find(&key) else { continue };
+            let state = match is_over || self.schedule.is_above_fallback(number) {
+                true => State::Fallback,
+                false => State::Missing(key),
+            };
+            self.schedule.set(number, state);
         }
         Ok(goes_on)
     }
@@ -375,8 +281,8 @@ impl<'a> Together<'a> {
 
 impl Together<'_> {
     fn note_discovered(&mut self, number: usize, more: Discovered) {
-        let Prepared { unit, mut discovered, .. } = self.known[&number].prepared.clone();
-        // Known to lack something by now, it reads one file after the other.
+        let Prepared { unit, mut discovered, .. } = self.resolved[&number].prepared.clone();
+        // Resolved to lack something by now, it reads one file after the other.
         discovered.extend(match self.discovered.contains_key(&number) {
             true => more.wider(&unit, &self.session.homes),
             false => more,
@@ -392,7 +298,7 @@ impl Together<'_> {
     }
 }
 
-/// Which units are made from which, and which hear of which build scripts.
+/// Which units are made from which, and which depend on the directives of which build scripts.
 fn schedule(units: &[Unit]) -> Result<Schedule> {
     let mut makers: HashMap<Utf8PathBuf, usize> = HashMap::new();
     let mut schedule = Schedule::default();
@@ -408,15 +314,15 @@ fn schedule(units: &[Unit]) -> Result<Schedule> {
         let artifacts: Vec<&Utf8Path> = unit.artifacts().collect();
         let inputs = inputs.iter().map(Utf8PathBuf::as_path).chain(artifacts.iter().copied());
         let made_from = inputs.filter_map(|path| makers.get(path).copied()).collect();
-        let hears = directives::scripts(unit);
-        let heard: Vec<usize> =
-            hears.iter().filter_map(|script| makers.get(Utf8Path::new(script)).copied()).collect();
+        let scripts = directives::scripts(unit);
+        let makers_of = scripts.iter().map(|script| makers.get(Utf8Path::new(script)).copied());
+        let runs: Vec<usize> = makers_of.flatten().collect();
         // What is in the place of an artifact is empty.
         let is_whole =
-            heard.len() == hears.len() && artifacts.iter().all(|path| makers.contains_key(*path));
-        let number = schedule.add(made_from, heard, unit.is_build_script());
+            runs.len() == scripts.len() && artifacts.iter().all(|path| makers.contains_key(*path));
+        let number = schedule.add(made_from, runs);
         if !is_whole {
-            schedule.set(number, State::Apart);
+            schedule.set(number, State::Fallback);
         }
         makers.extend(unit.output_paths().into_iter().map(|path| (path, number)));
     }

@@ -1,9 +1,9 @@
-//! The source files of packages, as folders that a build can mount as they are.
+//! The source files of packages, as folders that can be sent as they are.
 //!
 //! Every package is copied into the cache before it is sent, a registry's package, too. So the
 //! engine sees one state of it, whoever edits it meanwhile, and no `.dockerignore` at its root has
 //! an effect. A copy is named by the digest of what is in it, and that digest is part of the key of
-//! each step that mounts it. To find out whether a copy exists already, only files that changed are
+//! each step that reads it. To find out whether a copy exists already, only files that changed are
 //! read ([`crate::snapshot::digests`]).
 
 mod parts;
@@ -21,7 +21,7 @@ use crate::{
         copy::INSIDE,
         scan::{self, Entry, Extent, Kind, Rules},
     },
-    step::dockerfile::Mount,
+    step::protocol::{Input, Source},
     unit::{target_dir, work::Unit},
     util::state_dir::Cache,
 };
@@ -36,11 +36,11 @@ pub struct Sources {
 
 /// A copy of some of it.
 pub struct Part {
-    /// Its context's name in a Dockerfile.
+    /// The name under which it is sent.
     pub name: String,
-    /// The folder to send. Of what need not be sent, there may be none.
+    /// The folder to send. There is none before it is copied.
     pub context: Utf8PathBuf,
-    /// Whether it is large and rarely changes: the engine keeps it.
+    /// Whether it is large and rarely changes.
     pub is_heavy: bool,
     /// Below the root: nothing for the rest, else a folder or file.
     place: Utf8PathBuf,
@@ -90,14 +90,14 @@ impl Sources {
         Ok(found)
     }
 
-    /// Mounts that show the files at their place and leave `holes` to others: a folder with a hole
-    /// in it is mounted entry by entry, for nothing can be put into a mounted one.
-    pub fn mounts(&self, holes: &[Utf8PathBuf], writable: bool) -> Result<Vec<Mount>> {
-        let mut mounts = Vec::new();
+    /// The files where the host has them, without `holes`, which others fill: a folder with a hole
+    /// in it is given entry by entry.
+    pub fn inputs(&self, holes: &[Utf8PathBuf], is_writable: bool) -> Result<Vec<Input>> {
+        let mut inputs = Vec::new();
         for part in &self.parts {
-            self.cover(part, Utf8Path::new(""), holes, writable, &mut mounts)?;
+            self.cover(part, Utf8Path::new(""), holes, is_writable, &mut inputs)?;
         }
-        Ok(mounts)
+        Ok(inputs)
     }
 
     fn cover(
@@ -105,8 +105,8 @@ impl Sources {
         part: &Part,
         relative: &Utf8Path,
         holes: &[Utf8PathBuf],
-        writable: bool,
-        mounts: &mut Vec<Mount>,
+        is_writable: bool,
+        inputs: &mut Vec<Input>,
     ) -> Result<()> {
         let join = |path: &Utf8Path, below: &Utf8Path| {
             if below == "" { path.to_owned() } else { path.join(below) }
@@ -124,20 +124,16 @@ impl Sources {
             } else {
                 relative
             };
-            let source = join(&Utf8Path::new("/").join(INSIDE), inside).into_string();
-            mounts.push(Mount::Bind {
-                from: part.name.clone(),
-                source,
-                target: here.into_string(),
-                writable,
-            });
+            let path = join(Utf8Path::new(INSIDE), inside).into_string();
+            let (target, from) = (here.into_string(), Source::Pack(part.name.clone()));
+            inputs.push(Input { target, from, path, is_writable });
             return Ok(());
         }
         if !holes.contains(&here) {
             let children = part.found.iter().filter(|entry| entry.path.parent() == Some(relative));
             children
                 .map(|entry| &entry.path)
-                .try_for_each(|path| self.cover(part, path, holes, writable, mounts))?;
+                .try_for_each(|path| self.cover(part, path, holes, is_writable, inputs))?;
         }
         Ok(())
     }
@@ -247,7 +243,7 @@ mod tests {
 
         fn read(&self, root: &Utf8Path, wanted: &[Utf8PathBuf], copies: bool) -> Rc<Sources> {
             let homes = Homes { user: None, cargo: "/none".into() };
-            let mut reader = Reader::new(&self.cache, homes, |_| false);
+            let mut reader = Reader::new(&self.cache, homes);
             reader.copies = copies;
             reader.sources(root, &self.unit(), wanted).unwrap()
         }
@@ -366,20 +362,16 @@ mod tests {
     fn a_hole_opens_every_folder_above_it() {
         let tree = Tree::new(&[".dockerignore"]);
         let sources = tree.read(&tree.root, &[], false);
-        let mounts = |holes: &[&str]| -> Vec<String> {
+        let targets = |holes: &[&str]| -> Vec<String> {
             let holes: Vec<Utf8PathBuf> = holes.iter().map(|hole| tree.root.join(hole)).collect();
-            let mounts = sources.mounts(&holes, false).unwrap().into_iter();
-            let target = |mount| match mount {
-                Mount::Bind { target, .. } => {
-                    target.strip_prefix(tree.root.as_str()).unwrap().to_owned()
-                }
-                other => panic!("{other:?}"),
-            };
-            mounts.map(target).collect()
+            let inputs = sources.inputs(&holes, false).unwrap().into_iter();
+            let below_root =
+                |input: Input| input.target.strip_prefix(tree.root.as_str()).unwrap().to_owned();
+            inputs.map(below_root).collect()
         };
-        assert_eq!(mounts(&[]), [""]);
-        assert_eq!(mounts(&["target/debug/deps"]), ["/.dockerignore", "/Cargo.toml", "/src"]);
-        assert_eq!(mounts(&["src/gen/out"]), ["/.dockerignore", "/Cargo.toml", "/src/lib.rs"]);
+        assert_eq!(targets(&[]), [""]);
+        assert_eq!(targets(&["target/debug/deps"]), ["/.dockerignore", "/Cargo.toml", "/src"]);
+        assert_eq!(targets(&["src/gen/out"]), ["/.dockerignore", "/Cargo.toml", "/src/lib.rs"]);
     }
 
     #[test]
@@ -388,16 +380,13 @@ mod tests {
         (0..1000).for_each(|number| tree.write(&format!("modules/{number}.js"), "x"));
         tree.write("data.bin", &"x".repeat(8 << 20));
         let sources = tree.read(&tree.root, &[], true);
-        let mounts = sources.mounts(&[], false).unwrap();
-        let shown = mounts.iter().map(|mount| match mount {
-            Mount::Bind { source, target, .. } => {
-                (source.as_str(), target.strip_prefix(tree.root.as_str()).unwrap())
-            }
-            other => panic!("{other:?}"),
+        let inputs = sources.inputs(&[], false).unwrap();
+        let paths = inputs.iter().map(|input| {
+            (input.path.as_str(), input.target.strip_prefix(tree.root.as_str()).unwrap())
         });
         assert_eq!(
-            shown.collect::<Vec<_>>(),
-            [("/p", ""), ("/p/data.bin", "/data.bin"), ("/p", "/modules")]
+            paths.collect::<Vec<_>>(),
+            [("p", ""), ("p/data.bin", "/data.bin"), ("p", "/modules")]
         );
         let rest = sources.parts[0].context.join(INSIDE);
         assert_eq!(fs::metadata(rest.join("data.bin")).unwrap().len(), 0);
@@ -454,7 +443,7 @@ mod tests {
         let tree = Tree::new(&["../notes"]);
         symlink("../notes", tree.root.join("notes")).unwrap();
         let homes = Homes { user: None, cargo: tree.around.join("w") };
-        let mut reader = Reader::new(&tree.cache, homes, |_| false);
+        let mut reader = Reader::new(&tree.cache, homes);
         reader.copies = true;
         let sources = reader.sources(&tree.root, &tree.unit(), &[]).unwrap();
         assert!(sources.parts[0].context.join(INSIDE).join("notes").is_symlink());

@@ -25,15 +25,13 @@ pub struct Reader<'a> {
     pub homes: Homes,
     /// Whether what is read is to be sent, so that it is copied.
     pub copies: bool,
-    /// Whether the engine has a heavy part, so that it need not be sent.
-    is_given: Box<dyn Fn(&str) -> bool + 'a>,
     /// What was read, and whether it is copied.
     read: HashMap<String, (Rc<Sources>, bool)>,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(cache: &'a Cache, homes: Homes, is_given: impl Fn(&str) -> bool + 'a) -> Self {
-        Self { cache, homes, copies: false, is_given: Box::new(is_given), read: HashMap::new() }
+    pub fn new(cache: &'a Cache, homes: Homes) -> Self {
+        Self { cache, homes, copies: false, read: HashMap::new() }
     }
 
     /// The sources below a folder that a unit reads. Those in `wanted` count wherever they lie.
@@ -132,8 +130,7 @@ impl<'a> Reader<'a> {
     }
 
     fn is_there(&self, part: &Part) -> bool {
-        part.is_heavy && (self.is_given)(&part.name)
-            || self.cache.used(&format!("sources/{}", part.name)).is_some()
+        self.cache.used(&format!("sources/{}", part.name)).is_some()
     }
 
     fn copy(&self, root: &Utf8Path, part: &Part) -> Result<Part> {

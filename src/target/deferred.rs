@@ -1,9 +1,10 @@
-//! Artifacts left in the engine: those that nobody but this tool's units looks for.
+//! Deferred artifacts: those that stay in the engine, because nobody but this tool's units looks
+//! for them.
 //!
 //! Of a library or a build script's program, a plan brings back only what cargo looks at: what
-//! rustc said, and its dep-info. The engine keeps the rest ([`crate::engine::kept`]) for the units
-//! made from it. In the place of each artifact is a stub that names the step which made it, and
-//! whoever turns out to need the bytes has them fetched
+//! rustc said, and its dep-info. The rest stays in the engine ([`crate::engine::cache`]) for the
+//! units made from it. In the place of each artifact is a stub that names the step which made it,
+//! and whoever turns out to need the bytes has them fetched
 //! ([`Session::fetch`](crate::build::Session::fetch)).
 //!
 //! There are two kinds of folders for that: the temporary target folder of `cargo install`, and, if
@@ -27,7 +28,8 @@ use crate::{
     util::{disk::OnDisk, state_dir::Cache},
 };
 
-/// In the cache: the build folders in which libraries and build scripts of dependencies are left.
+/// In the cache: the build folders in which libraries and build scripts of dependencies are only
+/// stubs.
 pub const BUILD: &str = "build";
 /// After how many a build folder that no plan was made for is removed.
 const DAYS: u32 = 90;

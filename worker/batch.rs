@@ -1,0 +1,453 @@
+//! All tasks of a batch, as many at once as may run: from its specification to outcomes.
+
+use std::{
+    fs::{self, File},
+    os::fd::{AsFd, AsRawFd},
+    path::{Path, PathBuf},
+    sync::{Condvar, Mutex, MutexGuard},
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    landlock::Abi,
+    outcome::{self, Gathered},
+    process::{Ended, FIRST_GROUP, Slot, Terms},
+    protocol::{Batch, Kind, Source, Task},
+    report::{self, Report},
+    report::{Explain, Result},
+    rules::Rules,
+    schedule::{Schedule, needs},
+    store::Store,
+    sys,
+    tokens::{Processors, Tokens},
+    view::{Trouble, View},
+};
+
+/// The folders of the worker.
+pub struct Folders {
+    /// The worker's own program.
+    pub bin: PathBuf,
+    /// What the client sent.
+    pub given: PathBuf,
+    pub store: PathBuf,
+    pub slots: PathBuf,
+    /// What the client gets: a folder for each outcome, and the [`Report`].
+    pub outcomes: PathBuf,
+}
+
+/// Runs the batch that the client gave.
+pub fn run(folders: &Folders) -> Result<()> {
+    let path = folders.given.join("batch");
+    let text =
+        fs::read_to_string(&path).explain(|| format!("failed to read `{}`", path.display()))?;
+    let batch = Batch::decode(&text).explain(|| "failed to read the batch".to_owned())?;
+    let store = Store::open(&folders.store, &batch.id)?;
+    let report = Report::new(&folders.outcomes)?;
+    let number = store.number().explain(|| "failed to number the store".to_owned())?;
+    report.add(report::STORE, &number)?;
+    if !batch.store.is_empty() && batch.store != number {
+        return Ok(());
+    }
+    receive(folders, &store, &report)?;
+    link_git(folders)?;
+    let lacking = lacking(&batch, &store);
+    if !lacking.is_empty() {
+        return lacking.iter().try_for_each(|name| report.add(report::LACKING, name));
+    }
+    let run = Run::new(&batch, &store, folders, &report)?;
+    run.all()?;
+    run.clear();
+    for wanted in &batch.wanted {
+        let folder = folders.outcomes.join(&wanted.key);
+        if !store.has_outcome(&wanted.key) || folder.exists() {
+            continue;
+        }
+        if store.has_whole_outcome(&wanted.key) {
+            outcome::hand_over(&store, wanted, &folder, &batch.sentinels)?;
+        } else {
+            report.add(report::LACKING, &wanted.key)?;
+        }
+    }
+    if batch.limit > 0 {
+        store.sweep(batch.limit as u64).explain(|| "failed to tidy up the store".to_owned())?;
+    }
+    Ok(())
+}
+
+/// Puts a `git` that tells of its calls where scripts look first.
+fn link_git(folders: &Folders) -> Result<()> {
+    let git = folders.bin.join("git");
+    match std::os::unix::fs::symlink("worker", &git) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.explain(|| format!("failed to make `{}`", git.display())),
+    }
+}
+
+/// Stores what the client sent, and reports what it lacks for that.
+fn receive(folders: &Folders, store: &Store, report: &Report) -> Result<()> {
+    for (kind, is_pack) in [("packs", true), ("outcomes", false)] {
+        let folder = folders.given.join(kind);
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let entry = entry.explain(|| format!("failed to read `{}`", folder.display()))?;
+            let name =
+                entry.file_name().into_string().map_err(|name| format!("{name:?} is no name"))?;
+            if is_pack {
+                store.add_pack(&entry.path(), &name)?;
+                if !store.has_pack(&name) {
+                    report.add(report::LACKING, &name)?;
+                }
+            } else {
+                store.add_outcome(&entry.path(), &name)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The names of what the tasks that are to run are made from, as far as neither the store nor
+/// another task has it.
+fn lacking(batch: &Batch, store: &Store) -> Vec<String> {
+    let is_made = |key: &str| batch.tasks.iter().any(|task| task.key == key);
+    let mut lacking: Vec<String> = Vec::new();
+    for input in batch
+        .tasks
+        .iter()
+        .filter(|task| !store.has_outcome(&task.key))
+        .flat_map(|task| &task.inputs)
+    {
+        let is_there = match &input.from {
+            Source::Outcome(key) => is_made(key) || store.has_outcome(key),
+            Source::Pack(name) => store.has_pack(name),
+        };
+        if !is_there && !lacking.iter().any(|name| name == input.from.name()) {
+            lacking.push(input.from.name().to_owned());
+        }
+    }
+    let is_there = |key: &str| is_made(key) || store.has_outcome(key);
+    lacking
+        .extend(batch.wanted.iter().map(|wanted| wanted.key.clone()).filter(|key| !is_there(key)));
+    lacking
+}
+
+struct Run<'a> {
+    batch: &'a Batch,
+    store: &'a Store,
+    folders: &'a Folders,
+    report: &'a Report,
+    view: View<'a>,
+    gathered: Gathered,
+    rules: Option<Rules>,
+    state: Mutex<State>,
+    changed: Condvar,
+    tokens: Tokens,
+    processors: Processors,
+}
+
+struct State {
+    schedule: Schedule,
+    running: usize,
+    problem: Option<String>,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        batch: &'a Batch,
+        store: &'a Store,
+        folders: &'a Folders,
+        report: &'a Report,
+    ) -> Result<Self> {
+        let view = View::new(batch, store);
+        let rules = match Abi::of_kernel() {
+            Some(abi) => Some(Rules::new(abi, &view)?),
+            None => None,
+        };
+        let tasks: Vec<_> =
+            batch.tasks.iter().map(|task| (task.key.as_str(), needed(task))).collect();
+        let schedule = Schedule::new(needs(&tasks));
+        let state = Mutex::new(State { schedule, running: 0, problem: None });
+        let count = thread::available_parallelism().map_or(1, |count| count.get());
+        let processors = Processors { folder: store.locks(), count };
+        let count = if batch.jobs == 0 { count } else { batch.jobs };
+        let (gathered, changed) = Default::default();
+        let tokens = Tokens::new(count)?;
+        Ok(Self {
+            batch,
+            store,
+            folders,
+            report,
+            view,
+            gathered,
+            rules,
+            state,
+            changed,
+            tokens,
+            processors,
+        })
+    }
+
+    fn all(&self) -> Result<()> {
+        let count = self.tokens.count.min(self.batch.tasks.len());
+        let slots = (0..count)
+            .map(|number| Slot::new(&self.folders.slots, number))
+            .collect::<Result<Vec<_>>>()?;
+        thread::scope(|scope| {
+            for slot in &slots {
+                scope.spawn(|| self.serve(slot));
+            }
+        });
+        match self.lock().problem.take() {
+            Some(problem) => Err(problem),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes what the tasks read and wrote. It would only take up room until the engine drops the
+    /// step; what cannot be removed does no harm.
+    fn clear(&self) {
+        self.view.clear();
+        let _ = fs::remove_dir_all(&self.folders.slots);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect(LOCK)
+    }
+
+    /// Runs one task after the other in a slot, until there are none.
+    fn serve(&self, slot: &Slot) {
+        while let Some((number, _processor)) = self.next() {
+            let result = self.run(number, slot);
+            let mut state = self.lock();
+            state.running -= 1;
+            match result {
+                Ok(is_success) => state.schedule.end(number, is_success),
+                Err(problem) => {
+                    state.schedule.end(number, false);
+                    state.problem.get_or_insert(problem);
+                }
+            }
+            self.tokens.give(1);
+            self.changed.notify_all();
+        }
+    }
+
+    /// The next task, with a token and the lock of a processor for it; `None` once there will be
+    /// none. A call with no running task waits for no other call.
+    fn next(&self) -> Option<(usize, Option<File>)> {
+        let mut state = self.lock();
+        loop {
+            if state.schedule.is_finished() || state.problem.is_some() {
+                return None;
+            }
+            if !state.schedule.has_next() {
+                state = self.changed.wait(state).expect(LOCK);
+                continue;
+            }
+            if state.running == 0 {
+                self.tokens.reset();
+            }
+            if self.tokens.acquire() {
+                let processor = self.processors.acquire();
+                if processor.is_some() || state.running == 0 {
+                    state.running += 1;
+                    return state.schedule.next().map(|number| (number, processor));
+                }
+                self.tokens.give(1);
+                drop(state);
+                thread::sleep(Duration::from_millis(20));
+            } else {
+                drop(state);
+                sys::wait_readable(self.tokens.reading.as_fd(), 100);
+            }
+            state = self.lock();
+        }
+    }
+
+    /// Whether it succeeded. Fails if the worker does.
+    fn run(&self, number: usize, slot: &Slot) -> Result<bool> {
+        let task = &self.batch.tasks[number];
+        if self.store.has_outcome(&task.key) {
+            println!("rustcbuildx stored {}", task.key);
+            return self.restore(task);
+        }
+        if self.rules.is_none() && self.batch.tasks.len() > 1 {
+            // Nothing would hold tasks apart but their users.
+            let why = format!("{} this kernel has no Landlock", task.key);
+            self.report.add(report::ALONE, &why)?;
+            return Ok(false);
+        }
+        match self.view.prepare(task) {
+            Ok(()) => {}
+            Err(Trouble::Conflict(path)) if self.batch.tasks.len() == 1 => {
+                return Err(format!("failed to prepare {}: two inputs are at `{path}`", task.name));
+            }
+            Err(Trouble::Conflict(path)) => {
+                self.report
+                    .add(report::APART, &format!("{} something else is at `{path}`", task.key))?;
+                return Ok(false);
+            }
+            Err(Trouble::Failed(why)) => {
+                return Err(format!("failed to prepare {}: {why}", task.name));
+            }
+        }
+        println!("rustcbuildx start {}", task.key);
+        let mut ended = self.attempt(number, slot, false)?;
+        let is_plain =
+            task.kind == Kind::Compile && self.gathered.bakes_in_temporary(task, slot)?;
+        let tells_of_store = self.tells_of_store(task, &ended)?;
+        if tells_of_store && self.view.copy_linked(task)? || is_plain {
+            self.gathered.remove(task, slot)?;
+            ended = self.attempt(number, slot, is_plain)?;
+        }
+        println!("rustcbuildx end {} {}", task.key, ended.status);
+        self.finish(number, slot, &ended)
+    }
+
+    fn attempt(&self, number: usize, slot: &Slot, is_plain: bool) -> Result<Ended> {
+        let task = &self.batch.tasks[number];
+        let group = group_of(number)?;
+        slot.clean()?;
+        let state = self.open_outputs(task, slot)?;
+        let lent = self.view.lend(task, slot.user)?;
+        // Nobody else is here to share folders for temporary files with.
+        let is_alone = self.batch.tasks.len() == 1;
+        let rules = self
+            .rules
+            .as_ref()
+            .map(|rules| rules.of(&self.view, task, slot, state.as_deref(), is_plain || is_alone))
+            .transpose()?;
+        let groups =
+            self.view.made_here(task).into_iter().map(group_of).collect::<Result<Vec<_>>>()?;
+        let terms = Terms {
+            groups: &groups,
+            rules: rules.as_ref(),
+            jobserver: [self.tokens.reading.as_raw_fd(), self.tokens.writing.as_raw_fd()],
+            state: state.as_deref(),
+            is_plain,
+        };
+        let ended = slot.run(task, &terms, || self.early(number, slot, group));
+        self.view.take_back(lent)?;
+        ended
+    }
+
+    /// Whether a path in the store got into what a task printed or wrote. To tell where its links
+    /// lead is not plain cargo's answer.
+    fn tells_of_store(&self, task: &Task, ended: &Ended) -> Result<bool> {
+        let store = [self.folders.store.to_string_lossy().into_owned()];
+        let says = |said: &[u8]| outcome::file_holds(said, &store).unwrap_or(false);
+        if says(&ended.stdout) || says(&ended.stderr) {
+            return Ok(true);
+        }
+        // The one thing in what rustc makes that says where it found a crate.
+        Ok(task.words.iter().any(|word| word.contains("rpath"))
+            && outcome::holds_sentinel(Path::new(&task.out), &store)
+                .explain(|| format!("failed to read `{}`", task.out))?)
+    }
+
+    fn finish(&self, number: usize, slot: &Slot, ended: &Ended) -> Result<bool> {
+        let task = &self.batch.tasks[number];
+        let made = match task.kind {
+            Kind::Compile => self.gathered.gather(task, slot, group_of(number)?)?,
+            Kind::Script => {
+                let out = Path::new(&task.out);
+                crate::view::give_to(out, 0)
+                    .explain(|| format!("failed to take `{}`", task.out))?;
+                vec![]
+            }
+        };
+        if ended.status == 0 {
+            outcome::save(self.store, task, ended, &made, &self.batch.id)?;
+            return Ok(true);
+        }
+        outcome::hand_over_failure(
+            &self.folders.outcomes.join(&task.key),
+            task,
+            ended,
+            &made,
+            &self.batch.id,
+        )?;
+        Ok(false)
+    }
+
+    /// Puts what the store has of a task where others look for it.
+    fn restore(&self, task: &Task) -> Result<bool> {
+        crate::view::make_folder(Path::new(&task.out))?;
+        let files = self.store.outcome(&task.key).join(crate::store::FILES);
+        let restore = || -> std::io::Result<()> {
+            if task.kind == Kind::Script {
+                fs::remove_dir(&task.out)?;
+                return crate::store::copy_tree(&files, Path::new(&task.out));
+            }
+            for entry in fs::read_dir(&files)? {
+                let entry = entry?;
+                let (stored, place) = (entry.path(), Path::new(&task.out).join(entry.file_name()));
+                if crate::store::is_linkable(&place) {
+                    std::os::unix::fs::symlink(stored, place)?;
+                } else {
+                    crate::store::copy_tree(&stored, &place)?;
+                }
+            }
+            Ok(())
+        };
+        restore().explain(|| format!("failed to put what is stored of {} in place", task.name))?;
+        Ok(true)
+    }
+
+    /// Lets a task write to its output folder, and to the folder that outlives it; returns the
+    /// latter.
+    fn open_outputs(&self, task: &Task, slot: &Slot) -> Result<Option<PathBuf>> {
+        let out = Path::new(&task.out);
+        let open = || -> std::io::Result<()> {
+            use std::os::unix::fs::PermissionsExt;
+            match task.kind {
+                // Others write there, too: each only to what is its own.
+                Kind::Compile => fs::set_permissions(out, fs::Permissions::from_mode(0o1777)),
+                Kind::Script => crate::view::give_to(out, slot.user),
+            }
+        };
+        open().explain(|| format!("failed to open `{}`", task.out))?;
+        let Some((name, _)) = &task.state else { return Ok(None) };
+        if name.is_empty() {
+            return Ok(Some(slot.private().join("state")));
+        }
+        let folder = self.store.state(name)?;
+        crate::view::give_to(&folder, slot.user)
+            .explain(|| format!("failed to open `{}`", folder.display()))?;
+        Ok(Some(folder))
+    }
+
+    /// The metadata of a compile is there: those who need no more of it may start.
+    fn early(&self, number: usize, slot: &Slot, group: u32) {
+        let task = &self.batch.tasks[number];
+        let dependents = self.batch.tasks.iter().flat_map(|task| &task.inputs);
+        let wanted = dependents
+            .filter(|input| input.from.name() == task.key && input.path.ends_with(METADATA));
+        let mut is_open = true;
+        for input in wanted {
+            let name = input.path.rsplit('/').next().unwrap_or_default();
+            is_open &=
+                self.gathered.open_metadata(&Path::new(&task.out).join(name), slot, group).is_ok();
+        }
+        if is_open {
+            self.lock().schedule.is_early(number);
+            self.changed.notify_all();
+        }
+    }
+}
+
+const METADATA: &str = ".rmeta";
+const LOCK: &str = "no thread panics while it has this lock";
+
+/// The keys that a task is made from, and whether metadata is all that it reads of them.
+fn needed(task: &Task) -> Vec<(&str, bool)> {
+    let of_outcomes = task.inputs.iter().filter(|input| matches!(input.from, Source::Outcome(_)));
+    of_outcomes.map(|input| (input.from.name(), input.path.ends_with(METADATA))).collect()
+}
+
+fn group_of(number: usize) -> Result<u32> {
+    let number = u32::try_from(number).ok().filter(|number| *number < 40_000);
+    number
+        .map(|number| FIRST_GROUP + number)
+        .ok_or_else(|| "there are too many tasks in the batch".to_owned())
+}

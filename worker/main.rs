@@ -1,0 +1,94 @@
+//! The worker: runs the tasks of a batch inside of a container, each held to what it was given, and
+//! leaves their outcomes.
+//!
+//! The image's own compiler builds it, so it needs nothing but the standard library.
+//!
+//! - `protocol`, `pack`: what client and worker agree on. The client is built from these files,
+//!   too.
+//! - `batch`: all tasks, from what the client gave to what it gets.
+//! - `schedule`: which of them runs next; `tokens`: how many processes run at once.
+//! - `view`: what is where; `rules`, `landlock`: what of that a task may touch.
+//! - `process`: one task's process.
+//! - `outcome`: what it left; `store`: what the engine stores of that.
+//! - `report`: what the client is told beside outcomes.
+//! - `report`, `sys`: errors and what the client is told, and the kernel.
+
+mod batch;
+mod landlock;
+mod listing;
+mod outcome;
+#[allow(dead_code, reason = "a client writes packs")]
+mod pack;
+mod process;
+#[allow(dead_code, reason = "a client writes batches")]
+mod protocol;
+mod report;
+mod rules;
+mod schedule;
+mod store;
+mod sys;
+mod tokens;
+mod view;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use batch::Folders;
+
+/// All that is the worker's own.
+const ROOT: &str = "/rustcbuildx";
+
+fn main() -> ExitCode {
+    let root = Path::new(ROOT);
+    let folder = |name: &str| -> PathBuf { root.join(name) };
+    let called = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    let result = if called.file_name().is_some_and(|name| name == "git") {
+        process::ask_git(&folder("slots"), &folder("bin")).map(|never| match never {})
+    } else {
+        batch::run(&Folders {
+            bin: folder("bin"),
+            given: folder("given"),
+            store: folder("store"),
+            slots: folder("slots"),
+            outcomes: folder("outcome"),
+        })
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::from(127)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    /// A folder for one test.
+    pub struct Scratch {
+        root: PathBuf,
+    }
+
+    impl Scratch {
+        pub fn new(name: &str) -> Self {
+            let root = std::env::temp_dir().join(format!("worker-{}-{name}", std::process::id()));
+            let _ = fs::remove_dir_all(&root);
+            fs::create_dir_all(&root).unwrap();
+            Self { root }
+        }
+
+        pub fn path(&self, name: &str) -> PathBuf {
+            self.root.join(name)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.root);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! What a task left: gathered from where it wrote it, stored, and handed to the client.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{self, File, Permissions},
+    io::{self, Read},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown},
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use crate::{
+    process::{self, Ended, Slot},
+    protocol::{Kind, Task, Wanted},
+    report::{Explain, Result},
+    store::{self, Store},
+    view,
+};
+
+/// The files of compiles that ended well, in the folders that they share.
+#[derive(Default)]
+pub struct Gathered {
+    known: Mutex<HashSet<PathBuf>>,
+    /// The modes of metadata that others may read by now.
+    opened: Mutex<HashMap<PathBuf, u32>>,
+}
+
+/// A file that one task made: its name, and the mode that it had.
+#[derive(Debug)]
+pub struct Made {
+    pub name: String,
+    pub mode: u32,
+}
+
+impl Gathered {
+    /// The paths in a task's output folder that are its own, and were not gathered. Others may
+    /// write there at the same time, and remove what is theirs.
+    fn new_paths(&self, task: &Task, slot: &Slot) -> Result<Vec<(PathBuf, fs::Metadata)>> {
+        let known = self.known.lock().expect(LOCK);
+        let read = || -> io::Result<Vec<_>> {
+            let mut paths = Vec::new();
+            for entry in fs::read_dir(&task.out)? {
+                let path = entry?.path();
+                if known.contains(&path) {
+                    continue;
+                }
+                match path.symlink_metadata() {
+                    Ok(data) => paths.push((path, data)),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            paths.retain(|(_, data)| data.uid() == slot.user);
+            Ok(paths)
+        };
+        read().explain(|| format!("failed to read `{}`", task.out))
+    }
+
+    /// Whether a compile's dep-info has the variable that only the worker sets.
+    pub fn bakes_in_temporary(&self, task: &Task, slot: &Slot) -> Result<bool> {
+        for (path, _) in self.new_paths(task, slot)? {
+            if is_dep_info(&path) {
+                let text = fs::read(&path).explain(|| format!("failed to read `{}`", task.out))?;
+                if process::bakes_in_temporary(&String::from_utf8_lossy(&text)) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Removes what an attempt wrote.
+    pub fn remove(&self, task: &Task, slot: &Slot) -> Result<()> {
+        for (path, data) in self.new_paths(task, slot)? {
+            let removed =
+                if data.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.explain(|| format!("failed to remove `{}`", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// What is new in a compile's output folder. From now on, only the worker may write to it, and
+    /// only a `group` read it.
+    pub fn gather(&self, task: &Task, slot: &Slot, group: u32) -> Result<Vec<Made>> {
+        let mut made = Vec::new();
+        for (path, data) in self.new_paths(task, slot)? {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name
+                .ok_or_else(|| format!("`{}` has a name that is not UTF-8", path.display()))?
+                .to_owned();
+            let opened = self.opened.lock().expect(LOCK).remove(&path);
+            let mode = opened.unwrap_or(data.permissions().mode() & 0o7777);
+            close(&path, &data, group)
+                .explain(|| format!("failed to take `{}`", path.display()))?;
+            self.known.lock().expect(LOCK).insert(path);
+            made.push(Made { name, mode });
+        }
+        made.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(made)
+    }
+
+    /// Lets a group read the metadata of a compile that still runs. The compiler itself reads it
+    /// again.
+    pub fn open_metadata(&self, path: &Path, slot: &Slot, group: u32) -> io::Result<()> {
+        const O_NOFOLLOW: i32 = 0o400000;
+        // The compile may put something else there at any time.
+        let file = File::options().read(true).custom_flags(O_NOFOLLOW).open(path)?;
+        let data = file.metadata()?;
+        if !data.is_file() || data.uid() != slot.user || data.nlink() != 1 {
+            return Err(io::Error::other("it is not what its compile wrote"));
+        }
+        self.opened
+            .lock()
+            .expect(LOCK)
+            .entry(path.to_owned())
+            .or_insert(data.permissions().mode() & 0o7777);
+        std::os::unix::fs::fchown(&file, None, Some(group))?;
+        file.set_permissions(Permissions::from_mode(0o640))
+    }
+}
+
+fn close(path: &Path, data: &fs::Metadata, group: u32) -> io::Result<()> {
+    if data.is_dir() {
+        return view::give_to(path, 0);
+    }
+    lchown(path, Some(0), Some(group))?;
+    let execute = data.permissions().mode() & 0o110;
+    if data.is_file() {
+        fs::set_permissions(path, Permissions::from_mode(0o640 | execute))
+    } else {
+        Ok(())
+    }
+}
+
+/// Writes what is known of a process into a folder, which is made.
+fn write_report(folder: &Path, ended: &Ended, id: &str) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    fs::write(folder.join(store::STATUS), ended.status.to_string())?;
+    fs::write(folder.join(store::STDOUT), &ended.stdout)?;
+    fs::write(folder.join(store::STDERR), &ended.stderr)?;
+    if ended.called_git {
+        fs::write(folder.join(store::CALLED_GIT), "")?;
+    }
+    fs::write(folder.join(store::BUILD_ID), id)
+}
+
+/// Stores a success.
+pub fn save(store: &Store, task: &Task, ended: &Ended, made: &[Made], id: &str) -> Result<()> {
+    store.put(&task.key, |folder| {
+        fs::create_dir(folder)?;
+        let files = folder.join(store::FILES);
+        let out = Path::new(&task.out);
+        match task.kind {
+            Kind::Script => store::copy_tree(out, &files)?,
+            Kind::Compile => {
+                fs::create_dir(&files)?;
+                for Made { name, mode } in made {
+                    let file = files.join(name);
+                    store::copy_tree(&out.join(name), &file)?;
+                    set_mode(&file, *mode)?;
+                }
+            }
+        }
+        write_report(folder, ended, id)
+    })
+}
+
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    if path.is_symlink() { Ok(()) } else { fs::set_permissions(path, Permissions::from_mode(mode)) }
+}
+
+/// Hands the client a failure, with what it left, which nobody else is to find.
+pub fn hand_over_failure(
+    folder: &Path,
+    task: &Task,
+    ended: &Ended,
+    made: &[Made],
+    id: &str,
+) -> Result<()> {
+    let hand_over = || -> io::Result<()> {
+        write_report(folder, ended, id)?;
+        let files = folder.join(store::FILES);
+        match task.kind {
+            Kind::Script => store::copy_tree(Path::new(&task.out), &files),
+            Kind::Compile => {
+                fs::create_dir(&files)?;
+                made.iter().try_for_each(|Made { name, mode }| {
+                    let (from, to) = (Path::new(&task.out).join(name), files.join(name));
+                    fs::rename(from, &to)?;
+                    lchown(&to, Some(0), Some(0))?;
+                    set_mode(&to, *mode)
+                })
+            }
+        }
+    };
+    hand_over().explain(|| format!("failed to hand over what {} left", task.name))
+}
+
+/// Hands the client an outcome that the store has.
+pub fn hand_over(
+    store: &Store,
+    wanted: &Wanted,
+    folder: &Path,
+    sentinels: &[String],
+) -> Result<()> {
+    let stored = store.outcome(&wanted.key);
+    let (from, files) = (stored.join(store::FILES), folder.join(store::FILES));
+    let hand_over = || -> io::Result<()> {
+        let is_whole = !wanted.is_deferred || holds_sentinel(&from, sentinels)?;
+        fs::create_dir_all(folder)?;
+        for entry in fs::read_dir(&stored)? {
+            let entry = entry?;
+            let is_files = entry.file_name() == store::FILES;
+            if entry.file_name() != store::LISTING && (is_whole || !is_files) {
+                store::copy_tree(&entry.path(), &folder.join(entry.file_name()))?;
+            }
+        }
+        if is_whole {
+            return Ok(());
+        }
+        fs::create_dir(&files)?;
+        for entry in fs::read_dir(&from)? {
+            let entry = entry?;
+            if is_dep_info(&entry.path()) {
+                store::copy_tree(&entry.path(), &files.join(entry.file_name()))?;
+            }
+        }
+        fs::write(folder.join(store::DEFERRED), "")
+    };
+    hand_over().explain(|| format!("failed to hand over the outcome {}", wanted.key))
+}
+
+pub fn is_dep_info(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "d")
+}
+
+/// Whether a file below a folder, but for dep-info, has one of these texts in it.
+pub fn holds_sentinel(folder: &Path, sentinels: &[String]) -> io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let data = path.symlink_metadata()?;
+        let holds = if data.is_dir() {
+            holds_sentinel(&path, sentinels)?
+        } else {
+            data.is_file() && !is_dep_info(&path) && file_holds(File::open(&path)?, sentinels)?
+        };
+        if holds {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+pub fn file_holds(mut file: impl Read, texts: &[String]) -> io::Result<bool> {
+    let longest = texts.iter().map(String::len).max().unwrap_or(0);
+    let mut window: Vec<u8> = Vec::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let count = match file.read(&mut buffer) {
+            Ok(0) => return Ok(false),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        window.extend_from_slice(&buffer[..count]);
+        if texts.iter().any(|text| holds(&window, text.as_bytes())) {
+            return Ok(true);
+        }
+        let rest = window.len().saturating_sub(longest);
+        window.drain(..rest);
+    }
+}
+
+fn holds(bytes: &[u8], text: &[u8]) -> bool {
+    let Some((first, rest)) = text.split_first() else { return true };
+    let mut from = 0;
+    while let Some(at) = bytes[from..].iter().position(|byte| byte == first) {
+        if bytes[from + at + 1..].starts_with(rest) {
+            return true;
+        }
+        from += at + 1;
+    }
+    false
+}
+
+const LOCK: &str = "no thread panics while it has this lock";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_found_wherever_it_lies() {
+        let texts = ["/./x".to_owned(), "yy".to_owned()];
+        let has = |bytes: &[u8]| file_holds(bytes, &texts).unwrap();
+        for before in [0, 1, (1 << 16) - 2, (1 << 16) - 1, 1 << 16, 100_000] {
+            let bytes = |text: &str| [&vec![b'/'; before][..], text.as_bytes(), b"/"].concat();
+            assert!(has(&bytes("/./x")) && has(&bytes("yy")), "{before}");
+            assert!(!has(&bytes("/.x")) && !has(&bytes("y")), "{before}");
+        }
+    }
+}

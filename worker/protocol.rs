@@ -1,0 +1,376 @@
+//! What a client tells the worker: a batch of tasks, as lines that each hold a name and a value.
+//!
+//! Both programs are built from this file. Text that a later version would read in another way has
+//! another [`VERSION`], and so have the keys that are made of it.
+
+use std::{fmt::Write, iter::Peekable, str::Lines};
+
+/// In every batch and every key.
+pub const VERSION: &str = "1";
+
+/// Tasks for one call, and what of their outcomes the client wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// A number that no other call has.
+    pub id: String,
+    /// The number of the store that the client counts on; empty if any will do.
+    pub store: String,
+    /// How many processes may run at once; 0 for one on each processor.
+    pub jobs: usize,
+    /// The most that the engine's store may take, in bytes: the least recently used goes first. 0
+    /// means no limit.
+    pub limit: usize,
+    /// Dependencies come before what is made from them.
+    pub tasks: Vec<Task>,
+    pub wanted: Vec<Wanted>,
+    /// What no deferred file may hold: an outcome with such a file is sent whole.
+    pub sentinels: Vec<String>,
+    /// The places of inputs where the engine has mounted them.
+    pub mounted: Vec<String>,
+}
+
+/// An outcome that the client wants: of this batch, or one that the store has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub key: String,
+    /// Whether the files of a success stay in the engine, but for dep-info.
+    pub is_deferred: bool,
+}
+
+/// One process, and all that decides what it makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// The digest of all below but [`Self::name`].
+    pub key: String,
+    /// What people call it.
+    pub name: String,
+    pub kind: Kind,
+    /// The program and its arguments.
+    pub words: Vec<String>,
+    /// `NAME=VALUE`: all of its environment but the secrets, and what the worker itself adds.
+    pub env: Vec<String>,
+    /// Variables whose values are files under `/run/secrets`, each with what of the value decides
+    /// the outcome.
+    pub secrets: Vec<(String, String)>,
+    pub folder: String,
+    /// The folder whose new files are its outcome (a compile), or which is its outcome (a build
+    /// script).
+    pub out: String,
+    pub umask: u32,
+    /// Links to put in place first: where they are, and where they lead.
+    pub links: Vec<(String, String)>,
+    pub inputs: Vec<Input>,
+    /// The name of a folder that outlives the task, and what its words have for that folder's path.
+    /// The name is empty for a folder that goes with the task.
+    pub state: Option<(String, String)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Compile,
+    Script,
+}
+
+/// A file or folder at its place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Input {
+    pub target: String,
+    pub from: Source,
+    /// The path in there.
+    pub path: String,
+    /// Whether the task may write to it, or into it. What it writes is lost.
+    pub is_writable: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// What the task with this key made.
+    Outcome(String),
+    /// What a client sent under this name.
+    Pack(String),
+}
+
+impl Source {
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Outcome(name) | Self::Pack(name) => name,
+        }
+    }
+}
+
+impl Batch {
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        field(&mut text, "batch", VERSION);
+        field(&mut text, "id", &self.id);
+        field(&mut text, "store", &self.store);
+        field(&mut text, "jobs", &self.jobs.to_string());
+        field(&mut text, "limit", &self.limit.to_string());
+        self.sentinels.iter().for_each(|sentinel| field(&mut text, "sentinel", sentinel));
+        self.mounted.iter().for_each(|place| field(&mut text, "mounted", place));
+        for task in &self.tasks {
+            field(&mut text, "task", &task.key);
+            field(&mut text, "name", &task.name);
+            task.encode(&mut text);
+        }
+        for wanted in &self.wanted {
+            field(&mut text, if wanted.is_deferred { "defer" } else { "want" }, &wanted.key);
+        }
+        field(&mut text, "end", "");
+        text
+    }
+
+    /// Fails if the text is another version's, or cut off.
+    pub fn decode(text: &str) -> Result<Self, String> {
+        let mut fields = Fields { lines: text.lines().peekable() };
+        let version = fields.value("batch")?;
+        if version != VERSION {
+            return Err(format!(
+                "the client speaks version {version}, the worker version {VERSION}"
+            ));
+        }
+        let (id, store) = (fields.value("id")?, fields.value("store")?);
+        let jobs = fields.number("jobs")?;
+        let limit = fields.number("limit")?;
+        let (sentinels, mounted) = (fields.list("sentinel"), fields.list("mounted"));
+        let mut tasks = Vec::new();
+        while let Some(key) = fields.next_if("task") {
+            tasks.push(Task::decode(key, &mut fields)?);
+        }
+        let mut wanted = Vec::new();
+        loop {
+            let (key, is_deferred) = match (fields.next_if("want"), fields.next_if("defer")) {
+                (Some(key), deferred) => {
+                    wanted.push(Wanted { key, is_deferred: false });
+                    match deferred {
+                        Some(key) => (key, true),
+                        None => continue,
+                    }
+                }
+                (None, Some(key)) => (key, true),
+                (None, None) => break,
+            };
+            wanted.push(Wanted { key, is_deferred });
+        }
+        fields.value("end")?;
+        Ok(Self { id, store, jobs, limit, tasks, wanted, sentinels, mounted })
+    }
+}
+
+impl Task {
+    /// All that decides its outcome, as text: what its key is a digest of.
+    pub fn identity(&self) -> String {
+        let mut text = String::new();
+        field(&mut text, "version", VERSION);
+        self.encode(&mut text);
+        text
+    }
+
+    fn encode(&self, text: &mut String) {
+        field(text, "kind", if self.kind == Kind::Compile { "compile" } else { "script" });
+        self.words.iter().for_each(|word| field(text, "word", word));
+        self.env.iter().for_each(|variable| field(text, "env", variable));
+        for (name, rest) in &self.secrets {
+            field(text, "secret", name);
+            field(text, "digest", rest);
+        }
+        field(text, "folder", &self.folder);
+        field(text, "out", &self.out);
+        field(text, "umask", &format!("{:o}", self.umask));
+        for (link, target) in &self.links {
+            field(text, "link", link);
+            field(text, "target", target);
+        }
+        for input in &self.inputs {
+            field(text, if input.is_writable { "writable" } else { "input" }, &input.target);
+            match &input.from {
+                Source::Outcome(key) => field(text, "outcome", key),
+                Source::Pack(name) => field(text, "pack", name),
+            }
+            field(text, "path", &input.path);
+        }
+        if let Some((name, target)) = &self.state {
+            field(text, "state", name);
+            field(text, "target", target);
+        }
+    }
+
+    fn decode(key: String, fields: &mut Fields<'_>) -> Result<Self, String> {
+        let name = fields.value("name")?;
+        let kind = match fields.value("kind")?.as_str() {
+            "compile" => Kind::Compile,
+            "script" => Kind::Script,
+            other => return Err(format!("`{other}` is no kind of a task")),
+        };
+        let (words, env) = (fields.list("word"), fields.list("env"));
+        let secrets = fields.pairs("secret", "digest")?;
+        let (folder, out) = (fields.value("folder")?, fields.value("out")?);
+        let umask = fields.value("umask")?;
+        let umask = u32::from_str_radix(&umask, 8).map_err(|_| format!("`{umask}` is no umask"))?;
+        let links = fields.pairs("link", "target")?;
+        let mut inputs = Vec::new();
+        loop {
+            let (target, is_writable) = match fields.next_if("input") {
+                Some(target) => (target, false),
+                None => match fields.next_if("writable") {
+                    Some(target) => (target, true),
+                    None => break,
+                },
+            };
+            let from = match fields.next_if("outcome") {
+                Some(key) => Source::Outcome(key),
+                None => Source::Pack(fields.value("pack")?),
+            };
+            inputs.push(Input { target, from, path: fields.value("path")?, is_writable });
+        }
+        let state = fields.pairs("state", "target")?.pop();
+        Ok(Self { key, name, kind, words, env, secrets, folder, out, umask, links, inputs, state })
+    }
+}
+
+/// A line: `name value`, the value without line ends.
+fn field(text: &mut String, name: &str, value: &str) {
+    let value = value.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
+    writeln!(text, "{name} {value}").expect("a string takes all that is written to it");
+}
+
+struct Fields<'a> {
+    lines: Peekable<Lines<'a>>,
+}
+
+impl Fields<'_> {
+    /// The value of the next line, if that has this name.
+    fn next_if(&mut self, name: &str) -> Option<String> {
+        let value = self.lines.peek()?.strip_prefix(name)?.strip_prefix(' ')?;
+        self.lines.next();
+        Some(unescaped(value))
+    }
+
+    fn value(&mut self, name: &str) -> Result<String, String> {
+        let found = self.lines.peek().copied().unwrap_or("the end").to_owned();
+        self.next_if(name).ok_or_else(|| format!("`{name}` is missing before `{found}`"))
+    }
+
+    fn number(&mut self, name: &str) -> Result<usize, String> {
+        let value = self.value(name)?;
+        value.parse().map_err(|_| format!("`{value}` is no number of {name}"))
+    }
+
+    fn list(&mut self, name: &str) -> Vec<String> {
+        let mut values = Vec::new();
+        while let Some(value) = self.next_if(name) {
+            values.push(value);
+        }
+        values
+    }
+
+    fn pairs(&mut self, first: &str, second: &str) -> Result<Vec<(String, String)>, String> {
+        let mut pairs = Vec::new();
+        while let Some(value) = self.next_if(first) {
+            pairs.push((value, self.value(second)?));
+        }
+        Ok(pairs)
+    }
+}
+
+fn unescaped(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    let mut chars = value.chars();
+    while let Some(c) = chars.next() {
+        match (c, if c == '\\' { chars.next() } else { None }) {
+            ('\\', Some('n')) => text.push('\n'),
+            ('\\', Some('r')) => text.push('\r'),
+            ('\\', Some(other)) => text.push(other),
+            (other, _) => text.push(other),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task() -> Task {
+        let odd = "a \\n\n\r\n=\\";
+        let input = |target: &str, from: Source, is_writable: bool| Input {
+            target: target.to_owned(),
+            from,
+            path: "/p".to_owned(),
+            is_writable,
+        };
+        Task {
+            key: "u1".to_owned(),
+            name: "a 1.0 (crate a)".to_owned(),
+            kind: Kind::Compile,
+            words: vec!["rustc".to_owned(), String::new(), odd.to_owned()],
+            env: vec![format!("A={odd}"), "B=".to_owned()],
+            secrets: vec![("TOKEN".to_owned(), String::new())],
+            folder: "/w".to_owned(),
+            out: "/w/target/deps".to_owned(),
+            umask: 0o22,
+            links: vec![("/root/.cargo/bin/cargo".to_owned(), "/usr/bin/cargo".to_owned())],
+            inputs: vec![
+                input("/w", Source::Pack("s1".to_owned()), true),
+                input("/t", Source::Outcome("u0".to_owned()), false),
+            ],
+            state: Some(("i1".to_owned(), "/w/target/incremental".to_owned())),
+        }
+    }
+
+    #[test]
+    fn a_batch_comes_back() {
+        let wanted = |key: &str, is_deferred| Wanted { key: key.to_owned(), is_deferred };
+        let plain = Task {
+            secrets: vec![],
+            links: vec![],
+            inputs: vec![],
+            state: None,
+            words: vec![],
+            ..task()
+        };
+        let plain = Task { kind: Kind::Script, env: vec![], ..plain };
+        let batch = Batch {
+            id: "7".to_owned(),
+            store: "5".to_owned(),
+            jobs: 2,
+            limit: 3,
+            tasks: vec![task(), plain],
+            wanted: vec![
+                wanted("u1", false),
+                wanted("u2", true),
+                wanted("u3", true),
+                wanted("u4", false),
+            ],
+            sentinels: vec!["/./".to_owned()],
+            mounted: vec!["/w/modules".to_owned()],
+        };
+        assert_eq!(Batch::decode(&batch.encode()).unwrap(), batch);
+        assert_eq!(Batch::decode(&Batch::default().encode()).unwrap(), Batch::default());
+    }
+
+    #[test]
+    fn what_is_cut_off_is_no_batch() {
+        let text = Batch { tasks: vec![task()], ..Batch::default() }.encode();
+        let lines: Vec<&str> = text.lines().collect();
+        for count in 0..lines.len() {
+            assert!(Batch::decode(&lines[..count].join("\n")).is_err(), "{count} lines");
+        }
+        let other = text.replacen(&format!("batch {VERSION}"), "batch 0", 1);
+        assert!(Batch::decode(&other).unwrap_err().contains("version 0"));
+    }
+
+    #[test]
+    fn a_key_is_of_what_decides_the_outcome() {
+        let renamed = Task { key: "u2".to_owned(), name: "b".to_owned(), ..task() };
+        assert_eq!(renamed.identity(), task().identity());
+        let moved = Task { folder: "/x".to_owned(), ..task() };
+        assert_ne!(moved.identity(), task().identity());
+        // No two tasks have the same text.
+        let words = |words: &[&str]| Task {
+            words: words.iter().map(|word| word.to_string()).collect(),
+            ..task()
+        };
+        assert_ne!(words(&["a\nword b"]).identity(), words(&["a", "b"]).identity());
+    }
+}

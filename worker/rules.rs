@@ -1,0 +1,225 @@
+//! Which files the kernel lets each task of a batch read and write.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    ops::Bound,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    landlock::{Abi, LIST, OpenPath, READ, Ruleset, WRITE},
+    process::Slot,
+    protocol::{Source, Task},
+    report::{Explain, Result},
+    view::View,
+};
+
+/// What no task sees, or not as it is: ours, and what all users of a machine share.
+const HIDDEN: &[&str] = &["/rustcbuildx", "/tmp", "/var/tmp", "/run", "/dev", "/proc", "/sys"];
+
+/// What the kernel holds tasks to, as far as it is the same for all.
+pub struct Rules {
+    abi: Abi,
+    readable: Vec<OpenPath>,
+    devices: Vec<OpenPath>,
+}
+
+impl Rules {
+    pub fn new(abi: Abi, view: &View<'_>) -> Result<Self> {
+        let open = |path: &PathBuf| OpenPath::open(path).ok();
+        let readable: Vec<PathBuf> = of_image(&view.places)
+            .into_iter()
+            .chain(["/proc", "/sys", "/rustcbuildx/bin"].map(PathBuf::from))
+            .collect();
+        let devices = ["null", "zero", "full", "random", "urandom", "tty", "fd"];
+        let devices: Vec<PathBuf> =
+            devices.iter().map(|name| Path::new("/dev").join(name)).collect();
+        Ok(Self {
+            abi,
+            readable: readable.iter().filter_map(open).collect(),
+            devices: devices.iter().filter_map(open).collect(),
+        })
+    }
+
+    /// What one task may read and write. `state` is its folder that outlives it, and a task that
+    /// `has_common_temporary` may use the folders that all users of a machine share.
+    pub fn of(
+        &self,
+        view: &View<'_>,
+        task: &Task,
+        slot: &Slot,
+        state: Option<&Path>,
+        has_common_temporary: bool,
+    ) -> Result<Ruleset> {
+        let build = || -> std::io::Result<Ruleset> {
+            let rules = Ruleset::new(self.abi)?;
+            self.readable.iter().try_for_each(|place| rules.allow(place, READ))?;
+            self.devices.iter().try_for_each(|place| rules.allow(place, WRITE))?;
+            for (path, rights) in readable(view, task) {
+                rules.allow(&OpenPath::open(&path)?, rights)?;
+            }
+            let written = task
+                .inputs
+                .iter()
+                .filter(|input| input.is_writable)
+                .map(|input| PathBuf::from(&input.target));
+            let written = written
+                .chain([PathBuf::from(&task.out), slot.private()])
+                .chain(state.map(Path::to_owned));
+            for path in written {
+                rules.allow(&OpenPath::open(&path)?, WRITE)?;
+            }
+            if has_common_temporary {
+                for path in ["/tmp", "/var/tmp", "/dev/shm"] {
+                    if let Ok(place) = OpenPath::open(Path::new(path)) {
+                        rules.allow(&place, WRITE)?;
+                    }
+                }
+            }
+            Ok(rules)
+        };
+        build().explain(|| format!("failed to say what {} may read", task.name))
+    }
+}
+
+/// What of the image itself all tasks may read. To be asked before anything is placed.
+fn of_image(places: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+    let hidden: BTreeSet<PathBuf> =
+        HIDDEN.iter().map(PathBuf::from).chain(places.iter().cloned()).collect();
+    let mut paths = Vec::new();
+    add_without(Path::new("/"), &hidden, &|path| hidden.contains(path), &mut paths);
+    paths
+}
+
+/// What a task may read of what is at its place, apart from what all may, and by which rights.
+fn readable(view: &View<'_>, task: &Task) -> Vec<(PathBuf, u64)> {
+    let own: BTreeSet<&Path> =
+        task.inputs.iter().map(|input| Path::new(input.target.as_str())).collect();
+    let is_foreign = |path: &Path| view.places.contains(path) && !own.contains(path);
+    let mut rights = Vec::new();
+    for input in &task.inputs {
+        let target = Path::new(&input.target);
+        match &input.from {
+            Source::Pack(_) if view.batch.mounted.contains(&input.target) => {
+                rights.push((target.to_owned(), READ));
+            }
+            Source::Pack(name) => {
+                let held = view.store.pack(name).join(&input.path);
+                let is_mixed = view.contested.contains_key(target);
+                add_held(target, &held, &view.places, is_mixed, &mut rights);
+            }
+            Source::Outcome(_) => {
+                let mut paths = Vec::new();
+                add_without(target, &view.places, &is_foreign, &mut paths);
+                rights.extend(paths.into_iter().map(|path| (path, READ)));
+                // A compiler searches the folder for the crates that a crate is made from.
+                rights.extend(target.parent().map(|folder| (folder.to_owned(), LIST)));
+            }
+        }
+    }
+    let links = task.links.iter().map(|(link, _)| PathBuf::from(link));
+    rights.extend(links.filter(|path| path.exists()).map(|path| (path, READ)));
+    rights.sort();
+    rights.dedup();
+    rights
+}
+
+/// Adds what a pack holds at a path: the path as a whole, unless something of others may be in it,
+/// too. Then that is listed, but not read. What `is_mixed` is where others put something, too.
+fn add_held(
+    path: &Path,
+    held: &Path,
+    places: &BTreeSet<PathBuf>,
+    is_mixed: bool,
+    rights: &mut Vec<(PathBuf, u64)>,
+) {
+    let mut below = places.range::<Path, _>((Bound::Excluded(path), Bound::Unbounded));
+    let is_shared = is_mixed || below.next().is_some_and(|place| place.starts_with(path));
+    if !is_shared || held.is_symlink() || !held.is_dir() {
+        rights.push((path.to_owned(), READ));
+        return;
+    }
+    rights.push((path.to_owned(), LIST));
+    for entry in fs::read_dir(held).into_iter().flatten().flatten() {
+        let (path, held) = (path.join(entry.file_name()), entry.path());
+        add_held(&path, &held, places, is_mixed || places.contains(&path), rights);
+    }
+}
+
+/// Adds a path without what is foreign below it: then all that is in its folder, one by one.
+/// `places` contains all paths that may be foreign.
+fn add_without(
+    path: &Path,
+    places: &BTreeSet<PathBuf>,
+    is_foreign: &dyn Fn(&Path) -> bool,
+    paths: &mut Vec<PathBuf>,
+) {
+    let below = places.range::<Path, _>((Bound::Excluded(path), Bound::Unbounded));
+    if !below.take_while(|place| place.starts_with(path)).any(|place| is_foreign(place)) {
+        paths.push(path.to_owned());
+        return;
+    }
+    let Ok(entries) = fs::read_dir(path) else { return };
+    for entry in entries.flatten() {
+        if !is_foreign(&entry.path()) {
+            add_without(&entry.path(), places, is_foreign, paths);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::Scratch;
+
+    #[test]
+    fn what_is_foreign_is_left_out() {
+        let scratch = Scratch::new("what_is_foreign_is_left_out");
+        let root = scratch.path("w");
+        for path in ["a/b/c", "a/d", "e/f"] {
+            fs::create_dir_all(root.join(path)).unwrap();
+        }
+        let found = |foreign: &[&str]| {
+            let places: BTreeSet<PathBuf> = foreign.iter().map(|path| root.join(path)).collect();
+            let mut paths = Vec::new();
+            add_without(&root, &places, &|path| places.contains(path), &mut paths);
+            paths.sort();
+            paths
+                .iter()
+                .map(|path| path.strip_prefix(&root).unwrap().display().to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(found(&[]), [""]);
+        assert_eq!(found(&["a/b"]), ["a/d", "e"]);
+        assert_eq!(found(&["a/b/c", "e"]), ["a/d"]);
+        // What is not there yet may come.
+        assert_eq!(found(&["a/x"]), ["a/b", "a/d", "e"]);
+    }
+
+    #[test]
+    fn what_others_put_into_a_folder_is_not_read() {
+        let scratch = Scratch::new("what_others_put_into_a_folder_is_not_read");
+        let (root, held) = (scratch.path("w"), scratch.path("held"));
+        for path in ["src/a", "sub/b", "sub/c/d"] {
+            fs::create_dir_all(held.join(path).parent().unwrap()).unwrap();
+            fs::write(held.join(path), "").unwrap();
+        }
+        let found = |places: &[&str]| {
+            let places = places.iter().map(|path| root.join(path)).collect();
+            let mut rights = Vec::new();
+            add_held(&root, &held, &places, false, &mut rights);
+            rights.sort();
+            let below = |(path, rights): &(PathBuf, u64)| {
+                let path = path.strip_prefix(&root).unwrap().display().to_string();
+                if *rights == LIST { format!("{path}/") } else { path }
+            };
+            rights.iter().map(below).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&[""]), [""]);
+        assert_eq!(found(&["", "target"]), ["/", "src", "sub"]);
+        assert_eq!(found(&["", "sub/x"]), ["/", "src", "sub/", "sub/b", "sub/c"]);
+        assert_eq!(found(&["", "sub"]), ["/", "src", "sub/", "sub/b", "sub/c/", "sub/c/d"]);
+        assert_eq!(found(&["", "src/a"]), ["/", "src/", "src/a", "sub"]);
+    }
+}

@@ -1,0 +1,196 @@
+//! Which task runs next: of those that have all they are made from, the one with the longest chain
+//! of tasks that wait for it.
+
+use std::collections::{BTreeSet, HashMap};
+
+/// What a task waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Another task's number.
+    pub task: usize,
+    /// Whether the metadata of a compile that still runs does.
+    pub is_early: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Waiting,
+    Running,
+    /// It runs, and its metadata is there.
+    Early,
+    Done,
+    /// It failed, or something did that it is made from.
+    Failed,
+}
+
+pub struct Schedule {
+    states: Vec<State>,
+    needs: Vec<Vec<Need>>,
+    dependents: Vec<Vec<usize>>,
+    /// How many tasks are in the longest chain that begins with this one.
+    heights: Vec<usize>,
+    /// Those that can run, the most urgent last: height, and the order that they came in.
+    ready: BTreeSet<(usize, std::cmp::Reverse<usize>)>,
+    unfinished: usize,
+}
+
+impl Schedule {
+    /// Tasks by their needs, each of which is a task before it.
+    pub fn new(needs: Vec<Vec<Need>>) -> Self {
+        let count = needs.len();
+        let mut dependents = vec![Vec::new(); count];
+        for (number, needs) in needs.iter().enumerate() {
+            needs.iter().for_each(|need| dependents[need.task].push(number));
+        }
+        let mut heights = vec![1; count];
+        for number in (0..count).rev() {
+            heights[number] =
+                1 + dependents[number].iter().map(|above| heights[*above]).max().unwrap_or(0);
+        }
+        let states = vec![State::Waiting; count];
+        let mut schedule =
+            Self { states, needs, dependents, heights, ready: BTreeSet::new(), unfinished: count };
+        (0..count).for_each(|number| schedule.look_at(number));
+        schedule
+    }
+
+    /// The next task to run, which counts as running from now on.
+    pub fn next(&mut self) -> Option<usize> {
+        let (_, number) = self.ready.pop_last()?;
+        self.states[number.0] = State::Running;
+        Some(number.0)
+    }
+
+    /// Whether there is one.
+    pub fn has_next(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    pub fn is_finished(&self) -> bool {
+        self.unfinished == 0
+    }
+
+    /// The metadata of a running task is there.
+    pub fn is_early(&mut self, number: usize) {
+        if self.states[number] == State::Running {
+            self.states[number] = State::Early;
+            self.look_at_dependents(number);
+        }
+    }
+
+    pub fn end(&mut self, number: usize, is_success: bool) {
+        if is_success {
+            self.states[number] = State::Done;
+            self.unfinished -= 1;
+            self.look_at_dependents(number);
+        } else {
+            self.fail(number);
+        }
+    }
+
+    /// With all that wait for it. What runs already, with its metadata, ends as it ends.
+    fn fail(&mut self, number: usize) {
+        if matches!(self.states[number], State::Done | State::Failed) {
+            return;
+        }
+        self.ready.remove(&(self.heights[number], std::cmp::Reverse(number)));
+        self.states[number] = State::Failed;
+        self.unfinished -= 1;
+        for dependent in self.dependents[number].clone() {
+            if self.states[dependent] == State::Waiting {
+                self.fail(dependent);
+            }
+        }
+    }
+
+    fn look_at_dependents(&mut self, number: usize) {
+        for dependent in self.dependents[number].clone() {
+            self.look_at(dependent);
+        }
+    }
+
+    fn look_at(&mut self, number: usize) {
+        let is_there = |need: &Need| match self.states[need.task] {
+            State::Done => true,
+            State::Early => need.is_early,
+            State::Waiting | State::Running | State::Failed => false,
+        };
+        if self.states[number] == State::Waiting && self.needs[number].iter().all(is_there) {
+            self.ready.insert((self.heights[number], std::cmp::Reverse(number)));
+        }
+    }
+}
+
+/// The needs of tasks. Each task is given by its key and by the keys that it is made from, each
+/// with whether metadata is enough.
+pub fn needs(tasks: &[(&str, Vec<(&str, bool)>)]) -> Vec<Vec<Need>> {
+    let numbers: HashMap<&str, usize> =
+        tasks.iter().enumerate().map(|(number, (key, _))| (*key, number)).collect();
+    let needs_of = |inputs: &Vec<(&str, bool)>| {
+        let mut needs: HashMap<usize, bool> = HashMap::new();
+        for (key, is_early) in inputs {
+            if let Some(number) = numbers.get(key) {
+                *needs.entry(*number).or_insert(true) &= *is_early;
+            }
+        }
+        needs.into_iter().map(|(task, is_early)| Need { task, is_early }).collect()
+    };
+    tasks.iter().map(|(_, inputs)| needs_of(inputs)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schedule(tasks: &[(&str, &[(&str, bool)])]) -> Schedule {
+        let tasks: Vec<_> = tasks.iter().map(|(key, inputs)| (*key, inputs.to_vec())).collect();
+        Schedule::new(needs(&tasks))
+    }
+
+    #[test]
+    fn the_longest_chain_goes_first() {
+        let mut schedule = schedule(&[
+            ("x", &[]),
+            ("a", &[]),
+            ("b", &[("a", false)]),
+            ("c", &[("b", false)]),
+            ("y", &[]),
+        ]);
+        let order: Vec<usize> = std::iter::from_fn(|| {
+            let next = schedule.next()?;
+            schedule.end(next, true);
+            Some(next)
+        })
+        .collect();
+        assert_eq!(order, [1, 2, 0, 3, 4]);
+        assert!(schedule.is_finished());
+    }
+
+    #[test]
+    fn metadata_is_enough_for_some() {
+        let mut schedule =
+            schedule(&[("a", &[]), ("b", &[("a", true)]), ("c", &[("a", true), ("a", false)])]);
+        assert_eq!((schedule.next(), schedule.next()), (Some(0), None));
+        schedule.is_early(0);
+        assert_eq!((schedule.next(), schedule.next()), (Some(1), None));
+        schedule.end(1, true);
+        schedule.end(0, true);
+        assert_eq!(schedule.next(), Some(2));
+    }
+
+    #[test]
+    fn what_needs_a_failure_fails() {
+        let mut schedule = schedule(&[
+            ("a", &[]),
+            ("b", &[("a", false)]),
+            ("c", &[("b", true)]),
+            ("d", &[("z", false)]),
+        ]);
+        let first = schedule.next().unwrap();
+        schedule.end(first, false);
+        assert_eq!(schedule.next(), Some(3));
+        schedule.end(3, true);
+        assert!(schedule.is_finished());
+        assert_eq!((schedule.states[1], schedule.states[3]), (State::Failed, State::Done));
+    }
+}

@@ -1,0 +1,136 @@
+//! What the standard library has no word for.
+
+use std::{
+    ffi::{c_int, c_long, c_uint, c_ulong},
+    io,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
+
+unsafe extern "C" {
+    fn dup2(from: c_int, to: c_int) -> c_int;
+    fn flock(fd: c_int, operation: c_int) -> c_int;
+    fn fork() -> c_int;
+    fn kill(process: c_int, signal: c_int) -> c_int;
+    fn pipe2(fds: *mut c_int, flags: c_int) -> c_int;
+    fn poll(fds: *mut PollFd, count: c_ulong, milliseconds: c_int) -> c_int;
+    fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int;
+    fn setgroups(count: usize, groups: *const c_uint) -> c_int;
+    fn setresgid(real: c_uint, effective: c_uint, saved: c_uint) -> c_int;
+    fn setresuid(real: c_uint, effective: c_uint, saved: c_uint) -> c_int;
+    fn setsid() -> c_int;
+    fn syscall(number: c_long, ...) -> c_long;
+    #[link_name = "umask"]
+    fn libc_umask(mask: c_uint) -> c_uint;
+    fn waitpid(process: c_int, status: *mut c_int, options: c_int) -> c_int;
+    fn _exit(status: c_int) -> !;
+}
+
+#[repr(C)]
+struct PollFd {
+    fd: c_int,
+    events: i16,
+    seen: i16,
+}
+
+const O_NONBLOCK: c_int = 0o4000;
+const O_CLOEXEC: c_int = 0o2000000;
+const POLLIN: i16 = 1;
+const LOCK_EX: c_int = 2;
+const LOCK_NB: c_int = 4;
+const SIGKILL: c_int = 9;
+const PR_SET_NO_NEW_PRIVS: c_int = 38;
+
+fn checked(result: c_int) -> io::Result<c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// A call that the C library may have no function for.
+pub fn call(number: c_long, arguments: [usize; 4]) -> io::Result<usize> {
+    let [a, b, c, d] = arguments;
+    // SAFETY: whoever calls passes what the kernel expects under that number.
+    let result = unsafe { syscall(number, a, b, c, d) };
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// A pipe, its reading end and its writing end; neither ever waits, if so asked.
+pub fn pipe(never_waits: bool) -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [0; 2];
+    // SAFETY: the kernel writes two numbers there, which nobody else owns.
+    unsafe {
+        checked(pipe2(fds.as_mut_ptr(), O_CLOEXEC | if never_waits { O_NONBLOCK } else { 0 }))?;
+        Ok((OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])))
+    }
+}
+
+/// Waits until there is something to read, for so long at most.
+pub fn wait_readable(fd: BorrowedFd<'_>, milliseconds: c_int) {
+    let mut fds = [PollFd { fd: fd.as_raw_fd(), events: POLLIN, seen: 0 }];
+    // SAFETY: the array outlives the call. Why it ended does not matter: whoever waits looks again.
+    unsafe { poll(fds.as_mut_ptr(), 1, milliseconds) };
+}
+
+/// Locks a file until it is closed, unless somebody else has locked it; returns whether it did.
+pub fn try_lock(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: plain numbers.
+    unsafe { flock(fd.as_raw_fd(), LOCK_EX | LOCK_NB) == 0 }
+}
+
+pub fn umask(mask: u32) {
+    // SAFETY: a plain number.
+    unsafe { libc_umask(mask) };
+}
+
+/// Who a process becomes.
+pub struct Identity<'a> {
+    pub user: u32,
+    pub groups: &'a [u32],
+}
+
+/// Gives up, for good, all that the process may do beyond what its new user may.
+///
+/// Calls nothing that is not safe between `fork` and `exec`.
+pub fn become_user(identity: &Identity<'_>) -> io::Result<()> {
+    let Identity { user, groups } = *identity;
+    // SAFETY: plain numbers, and a slice with its length.
+    unsafe {
+        checked(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        checked(setgroups(groups.len(), groups.as_ptr()))?;
+        checked(setresgid(user, user, user))?;
+        checked(setresuid(user, user, user))?;
+    }
+    Ok(())
+}
+
+/// Starts a session, with no terminal.
+pub fn start_session() -> io::Result<()> {
+    // SAFETY: no arguments.
+    checked(unsafe { setsid() }).map(drop)
+}
+
+/// Has the process that is about to start inherit a file under this number.
+pub fn inherit_as(fd: RawFd, number: c_int) -> io::Result<()> {
+    // SAFETY: plain numbers.
+    checked(unsafe { dup2(fd, number) }).map(drop)
+}
+
+/// Ends all processes of a user: what a task left running.
+pub fn kill_all_of(user: u32) -> io::Result<()> {
+    // SAFETY: the child calls only what is safe after a fork of a process with threads.
+    unsafe {
+        let child = checked(fork())?;
+        if child == 0 {
+            if setresuid(user, user, user) == 0 {
+                kill(-1, SIGKILL);
+            }
+            _exit(0);
+        }
+        let mut status = 0;
+        while waitpid(child, &mut status, 0) < 0 {
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,496 @@
+//! The files that tasks see: each at the place where its client has it, and each task only its own.
+//!
+//! All tasks of a batch share one root. What they are made from is put there once, before the first
+//! task that needs it. Which of it a task may open is decided by the rules that it is held to
+//! ([`crate::rules`]) and, within folders that several tasks write to, by groups.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink},
+    path::{Path, PathBuf},
+    sync::{Condvar, Mutex},
+};
+
+use crate::{
+    protocol::{Batch, Input, Source, Task},
+    report::{Explain, Result},
+    store::{self, Store},
+};
+
+pub struct View<'a> {
+    pub batch: &'a Batch,
+    pub store: &'a Store,
+    numbers: HashMap<&'a str, usize>,
+    /// All places of all tasks: of what they read, and of what they write.
+    pub places: BTreeSet<PathBuf>,
+    /// Places where tasks want different things, and whether one of them wants to write there.
+    pub contested: HashMap<PathBuf, bool>,
+    placed: Mutex<HashMap<PathBuf, Vec<(Source, String)>>>,
+    /// Places that have a link to the store.
+    linked: Mutex<HashMap<PathBuf, PathBuf>>,
+    /// Folders that a task is writing to.
+    lent: Mutex<Vec<PathBuf>>,
+    given_back: Condvar,
+}
+
+/// Why something is not at its place.
+#[derive(Debug)]
+pub enum Trouble {
+    /// Two tasks want two things at one place: each is to have a root of its own.
+    Conflict(String),
+    Failed(String),
+}
+
+impl From<String> for Trouble {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
+impl<'a> View<'a> {
+    pub fn new(batch: &'a Batch, store: &'a Store) -> Self {
+        let numbers = batch
+            .tasks
+            .iter()
+            .enumerate()
+            .map(|(number, task)| (task.key.as_str(), number))
+            .collect();
+        let of_task = |task: &'a Task| {
+            let state = task.state.iter().map(|(_, target)| target);
+            [&task.out]
+                .into_iter()
+                .chain(state)
+                .chain(task.inputs.iter().map(|input| &input.target))
+        };
+        let places = batch.tasks.iter().flat_map(of_task).map(PathBuf::from).collect();
+        let contested = contested(batch);
+        let (placed, linked, lent, given_back) = Default::default();
+        Self { batch, store, numbers, places, contested, placed, linked, lent, given_back }
+    }
+
+    /// Puts what a task reads at its place, and makes the folders that it writes to.
+    pub fn prepare(&self, task: &Task) -> std::result::Result<(), Trouble> {
+        let mut placed = self.placed.lock().expect(LOCK);
+        for (link, target) in &task.links {
+            make_parents(Path::new(link))?;
+            match symlink(target, link) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => other.explain(|| format!("failed to make the link `{link}`"))?,
+            }
+        }
+        for input in &task.inputs {
+            let target = PathBuf::from(&input.target);
+            let this = (input.from.clone(), input.path.clone());
+            let is_contested = self.contested.get(&target);
+            let there = placed.entry(target).or_default();
+            if there.contains(&this) {
+                continue;
+            }
+            // Two packs may have the same there, such as a package and one around it.
+            let is_pack = |(from, _): &(Source, String)| matches!(from, Source::Pack(_));
+            let may_share = is_contested == Some(&false) && there.iter().all(is_pack);
+            if !there.is_empty() && !(may_share && is_pack(&this)) {
+                return Err(Trouble::Conflict(input.target.clone()));
+            }
+            self.put(input)?;
+            there.push(this);
+        }
+        for folder in [&task.folder, &task.out] {
+            make_folder(Path::new(folder))?;
+        }
+        Ok(())
+    }
+
+    fn put(&self, input: &Input) -> std::result::Result<(), Trouble> {
+        let target = Path::new(&input.target);
+        make_parents(target)?;
+        match &input.from {
+            Source::Pack(_) if self.batch.mounted.contains(&input.target) => Ok(()),
+            Source::Pack(name) => self.fill(&self.store.pack(name).join(&input.path), target),
+            Source::Outcome(key) => {
+                let below =
+                    Path::new(&input.path).strip_prefix(store::FILES).unwrap_or(Path::new(""));
+                let made = self.numbers.get(key.as_str()).map(|number| {
+                    let out = Path::new(&self.batch.tasks[*number].out);
+                    if below.as_os_str().is_empty() { out.to_owned() } else { out.join(below) }
+                });
+                let placed = match made {
+                    Some(made) if made == target => Ok(()),
+                    Some(made) if made.is_dir() => store::copy_tree(&made, target),
+                    Some(made) => fs::hard_link(made, target),
+                    None => {
+                        let stored = self.store.outcome(key).join(&input.path);
+                        if store::is_linkable(target) {
+                            self.link(&stored, target)
+                        } else {
+                            store::copy_tree(&stored, target)
+                        }
+                    }
+                };
+                match placed {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        Err(Trouble::Conflict(input.target.clone()))
+                    }
+                    other => {
+                        Ok(other
+                            .explain(|| format!("failed to put {key} at `{}`", input.target))?)
+                    }
+                }
+            }
+        }
+    }
+
+    fn link(&self, stored: &Path, target: &Path) -> io::Result<()> {
+        symlink(stored, target)?;
+        self.linked.lock().expect(LOCK).insert(target.to_owned(), stored.to_owned());
+        Ok(())
+    }
+
+    /// Puts copies in the place of a task's links to the store; returns whether there were any.
+    pub fn copy_linked(&self, task: &Task) -> Result<bool> {
+        let mut linked = self.linked.lock().expect(LOCK);
+        let mut had_links = false;
+        for input in &task.inputs {
+            let target = PathBuf::from(&input.target);
+            let Some(stored) = linked.remove(&target) else { continue };
+            had_links = true;
+            let copy = target.with_file_name(format!(
+                ".rustcbuildx-{}",
+                target.file_name().unwrap_or_default().to_string_lossy()
+            ));
+            let replace = || -> io::Result<()> {
+                store::copy_tree(&stored, &copy)?;
+                fs::remove_file(&target)?;
+                fs::rename(&copy, &target)
+            };
+            replace().explain(|| format!("failed to copy `{}`", input.target))?;
+        }
+        Ok(had_links)
+    }
+
+    /// Copies what the store has of a pack to a place. What is there already has to be the same.
+    fn fill(&self, from: &Path, to: &Path) -> std::result::Result<(), Trouble> {
+        let explain = || format!("failed to copy `{}`", to.display());
+        let data = from.symlink_metadata().explain(explain)?;
+        let there = to.symlink_metadata().ok();
+        if !data.is_dir() {
+            return match there {
+                None => Ok(store::copy_tree(from, to).explain(explain)?),
+                Some(there) if is_same(&data, from, &there, to).explain(explain)? => Ok(()),
+                Some(_) => Err(Trouble::Conflict(to.display().to_string())),
+            };
+        }
+        match there {
+            None => fs::create_dir(to)
+                .and_then(|()| fs::set_permissions(to, data.permissions()))
+                .explain(explain)?,
+            Some(there) if there.is_dir() => {}
+            Some(_) => return Err(Trouble::Conflict(to.display().to_string())),
+        }
+        for entry in fs::read_dir(from).explain(explain)? {
+            let name = entry.explain(explain)?.file_name();
+            self.fill(&from.join(&name), &to.join(&name))?;
+        }
+        Ok(())
+    }
+
+    /// Removes what was put in place, and the folders that tasks wrote to.
+    pub fn clear(&self) {
+        let placed = self.placed.lock().expect(LOCK);
+        let outs = self.batch.tasks.iter().map(|task| Path::new(&task.out));
+        let mounted: Vec<&Path> = self.batch.mounted.iter().map(Path::new).collect();
+        let is_kept = |path: &Path| {
+            mounted.iter().chain([&Path::new(crate::ROOT)]).any(|kept| kept.starts_with(path))
+        };
+        let all = placed.keys().map(PathBuf::as_path).chain(outs);
+        for path in all.filter(|path| !is_kept(path)) {
+            let _ = match path.symlink_metadata() {
+                Ok(data) if data.is_dir() => fs::remove_dir_all(path),
+                _ => fs::remove_file(path),
+            };
+        }
+    }
+
+    /// The keys of the batch's tasks whose files a task reads, by number.
+    pub fn made_here(&self, task: &Task) -> BTreeSet<usize> {
+        let keys = task.inputs.iter().filter_map(|input| match &input.from {
+            Source::Outcome(key) => self.numbers.get(key.as_str()).copied(),
+            Source::Pack(_) => None,
+        });
+        keys.collect()
+    }
+
+    /// Makes the task's user the owner of those of its inputs that it may write to.
+    pub fn lend(&self, task: &Task, user: u32) -> Result<Vec<Lent<'a>>> {
+        let inputs: Vec<&Input> =
+            self.task(task).inputs.iter().filter(|input| input.is_writable).collect();
+        let mut lent = self.lent.lock().expect(LOCK);
+        let overlaps = |lent: &Vec<PathBuf>| {
+            let overlaps = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
+            inputs
+                .iter()
+                .any(|input| lent.iter().any(|path| overlaps(path, Path::new(&input.target))))
+        };
+        while overlaps(&lent) {
+            lent = self.given_back.wait(lent).expect(LOCK);
+        }
+        lent.extend(inputs.iter().map(|input| PathBuf::from(&input.target)));
+        drop(lent);
+        let lend = |input: &&'a Input| -> Result<Lent<'a>> {
+            let path = PathBuf::from(&input.target);
+            self.give_to(&path, user)
+                .explain(|| format!("failed to make `{}` writable", input.target))?;
+            let stamps =
+                self.stamps(&path).explain(|| format!("failed to read `{}`", input.target))?;
+            Ok(Lent { input, path, stamps })
+        };
+        inputs.iter().map(lend).collect()
+    }
+
+    /// Makes a user the owner of what is at a place, but for other places in it.
+    fn give_to(&self, path: &Path, user: u32) -> io::Result<()> {
+        each_below(path, &|path| self.places.contains(path), &mut |path, data| {
+            own(path, data, user)
+        })
+    }
+
+    /// What tells that somebody wrote to what is at a place.
+    fn stamps(&self, path: &Path) -> io::Result<Stamps> {
+        let mut stamps = Stamps::new();
+        each_below(path, &|path| self.places.contains(path), &mut |path, data| {
+            stamps
+                .insert(path.to_owned(), (data.ino(), data.len(), data.ctime(), data.ctime_nsec()));
+            Ok(())
+        })?;
+        Ok(stamps)
+    }
+
+    fn task(&self, task: &Task) -> &'a Task {
+        &self.batch.tasks[self.numbers[task.key.as_str()]]
+    }
+
+    /// Takes it back, as it was.
+    pub fn take_back(&self, lent: Vec<Lent<'a>>) -> Result<()> {
+        let mut result = Ok(());
+        for Lent { input, path, stamps: before } in &lent {
+            let back = || -> std::result::Result<(), Trouble> {
+                let now =
+                    self.stamps(path).explain(|| format!("failed to read `{}`", input.target))?;
+                for changed in now.keys().rev().filter(|path| before.get(*path) != now.get(*path)) {
+                    // A folder changes with what is in it.
+                    let removed = if changed.is_dir() && !changed.is_symlink() {
+                        fs::remove_dir(changed).or(Ok(()))
+                    } else {
+                        fs::remove_file(changed)
+                    };
+                    removed.explain(|| format!("failed to remove `{}`", changed.display()))?;
+                }
+                if before.iter().any(|(path, stamp)| now.get(path) != Some(stamp)) {
+                    self.put(input)?;
+                }
+                self.give_to(path, 0)
+                    .explain(|| format!("failed to take `{}` back", input.target))?;
+                Ok(())
+            };
+            if let Err(trouble) = back() {
+                result = Err(match trouble {
+                    Trouble::Conflict(path) => {
+                        format!("failed to take `{path}` back: it is another one")
+                    }
+                    Trouble::Failed(why) => why,
+                });
+            }
+        }
+        let mut all = self.lent.lock().expect(LOCK);
+        all.retain(|path| !lent.iter().any(|lent| lent.path == *path));
+        self.given_back.notify_all();
+        result
+    }
+}
+
+/// Something that a task may write to while it runs.
+pub struct Lent<'a> {
+    input: &'a Input,
+    path: PathBuf,
+    stamps: Stamps,
+}
+
+type Stamps = std::collections::BTreeMap<PathBuf, (u64, u64, i64, i64)>;
+
+/// Makes a user the owner of all that is at a path; links lead elsewhere, and are not followed.
+pub fn give_to(path: &Path, user: u32) -> io::Result<()> {
+    each_below(path, &|_| false, &mut |path, data| own(path, data, user))
+}
+
+fn own(path: &Path, data: &fs::Metadata, user: u32) -> io::Result<()> {
+    if data.uid() == user { Ok(()) } else { lchown(path, Some(user), Some(user)) }
+}
+
+/// `each` gets a path and all below it, but for what is left out.
+fn each_below(
+    path: &Path,
+    is_left_out: &dyn Fn(&Path) -> bool,
+    each: &mut dyn FnMut(&Path, &fs::Metadata) -> io::Result<()>,
+) -> io::Result<()> {
+    let data = path.symlink_metadata()?;
+    each(path, &data)?;
+    if data.is_dir() {
+        for entry in fs::read_dir(path)? {
+            let path = entry?.path();
+            if !is_left_out(&path) {
+                each_below(&path, is_left_out, each)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn make_parents(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(parent) => make_folder(parent),
+        None => Ok(()),
+    }
+}
+
+/// Makes a folder that everybody may go through, as those around it.
+pub fn make_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path)
+        .explain(|| format!("failed to make the folder `{}`", path.display()))?;
+    for folder in path.ancestors() {
+        let mode =
+            folder.metadata().map(|data| data.permissions().mode() & 0o7777).unwrap_or(0o755);
+        if mode & 0o011 != 0o011 {
+            let opened = fs::set_permissions(folder, Permissions::from_mode(mode | 0o011));
+            opened.explain(|| format!("failed to open the folder `{}`", folder.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a folder that one user may write to.
+pub fn make_private_folder(path: &Path, user: u32) -> Result<()> {
+    let make = || -> io::Result<()> {
+        if path.exists() {
+            fs::remove_dir_all(path)?;
+        }
+        fs::create_dir_all(path)?;
+        chown(path, Some(user), Some(user))?;
+        fs::set_permissions(path, Permissions::from_mode(0o700))
+    };
+    make().explain(|| format!("failed to make the folder `{}`", path.display()))
+}
+
+/// Whether two files have the same bytes, or two links the same target.
+fn is_same(a: &fs::Metadata, at: &Path, b: &fs::Metadata, other: &Path) -> io::Result<bool> {
+    if a.file_type() != b.file_type() || a.len() != b.len() {
+        return Ok(false);
+    }
+    if a.is_symlink() {
+        return Ok(fs::read_link(at)? == fs::read_link(other)?);
+    }
+    Ok(fs::read(at)? == fs::read(other)?)
+}
+
+fn contested(batch: &Batch) -> HashMap<PathBuf, bool> {
+    let mut wanted: HashMap<&str, (BTreeSet<(&Source, &str)>, bool)> = HashMap::new();
+    for input in batch.tasks.iter().flat_map(|task| &task.inputs) {
+        let (things, is_written) = wanted.entry(&input.target).or_default();
+        things.insert((&input.from, &input.path));
+        *is_written |= input.is_writable;
+    }
+    let is_contested = |(things, _): &(BTreeSet<_>, bool)| things.len() > 1;
+    let contested = wanted.into_iter().filter(|(_, wanted)| is_contested(wanted));
+    contested.map(|(place, (_, is_written))| (place.into(), is_written)).collect()
+}
+
+const LOCK: &str = "no thread panics while it has this lock";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::Scratch;
+
+    fn input(target: &Path, pack: &str, path: &str) -> Input {
+        Input {
+            target: target.display().to_string(),
+            from: Source::Pack(pack.to_owned()),
+            path: path.to_owned(),
+            is_writable: false,
+        }
+    }
+
+    fn task(key: &str, out: &Path, inputs: Vec<Input>) -> Task {
+        Task {
+            key: key.to_owned(),
+            name: key.to_owned(),
+            kind: crate::protocol::Kind::Compile,
+            words: vec![],
+            env: vec![],
+            secrets: vec![],
+            folder: out.display().to_string(),
+            out: out.display().to_string(),
+            umask: 0o22,
+            links: vec![],
+            inputs,
+            state: None,
+        }
+    }
+
+    /// A store with these files in its packs.
+    fn store(scratch: &Scratch, files: &[(&str, &str)]) -> Store {
+        let store = Store::open(&scratch.path("store"), "1").unwrap();
+        for (path, text) in files {
+            let path = store.pack("").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        store
+    }
+
+    #[test]
+    fn one_place_has_one_thing() {
+        let scratch = Scratch::new("one_place_has_one_thing");
+        let files = [("s1/p/a", "a"), ("s1/p/sub/b", "b"), ("s2/p/b", "b"), ("s3/p/b", "other")];
+        let (store, root) = (store(&scratch, &files), scratch.path("w"));
+        let (out, sub) = (root.join("target"), root.join("sub"));
+        let tasks = vec![
+            task("u1", &out, vec![input(&root, "s1", "p")]),
+            task("u2", &out, vec![input(&sub, "s2", "p")]),
+            task("u3", &out, vec![input(&sub, "s3", "p")]),
+            task("u4", &out, vec![input(&sub.join("b"), "s3", "p/b")]),
+            task("u5", &out, vec![input(&sub, "s1", "p/sub")]),
+        ];
+        let batch = Batch { tasks, ..Batch::default() };
+        let view = View::new(&batch, &store);
+        for task in &batch.tasks[..2] {
+            view.prepare(task).unwrap();
+        }
+        assert_eq!(fs::read(sub.join("b")).unwrap(), b"b");
+        for task in &batch.tasks[2..4] {
+            assert!(matches!(view.prepare(task), Err(Trouble::Conflict(_))), "{}", task.key);
+        }
+        view.prepare(&batch.tasks[4]).unwrap();
+        view.clear();
+        assert!(!root.exists() && store.pack("s1").join("p/a").exists());
+    }
+
+    #[test]
+    fn what_is_mounted_is_left_as_it_is() {
+        let scratch = Scratch::new("what_is_mounted_is_left_as_it_is");
+        let (store, root) = (store(&scratch, &[("s1/p/a", "a")]), scratch.path("w"));
+        let modules = root.join("modules");
+        fs::create_dir_all(&modules).unwrap();
+        fs::write(modules.join("b"), "mounted").unwrap();
+        let inputs = vec![input(&root, "s1", "p"), input(&modules, "s2", "p")];
+        let tasks = vec![task("u1", &root.join("target"), inputs)];
+        let mounted = vec![modules.display().to_string()];
+        let batch = Batch { tasks, mounted, ..Batch::default() };
+        let view = View::new(&batch, &store);
+        view.prepare(&batch.tasks[0]).unwrap();
+        assert!(root.join("a").exists());
+        view.clear();
+        assert_eq!(fs::read(modules.join("b")).unwrap(), b"mounted");
+    }
+}
