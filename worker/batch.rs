@@ -49,7 +49,9 @@ pub fn run(folders: &Folders) -> Result<()> {
     if !batch.store.is_empty() && batch.store != number {
         return Ok(());
     }
-    receive(folders, &store, &report)?;
+    for name in store.receive(&folders.given)? {
+        report.add(report::LACKING, &name)?;
+    }
     link_git(folders)?;
     let lacking = lacking(&batch, &store);
     if !lacking.is_empty() {
@@ -82,28 +84,6 @@ fn link_git(folders: &Folders) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         other => other.explain(|| format!("failed to make `{}`", git.display())),
     }
-}
-
-/// Stores what the client sent, and reports what it lacks for that.
-fn receive(folders: &Folders, store: &Store, report: &Report) -> Result<()> {
-    for (kind, is_pack) in [("packs", true), ("outcomes", false)] {
-        let folder = folders.given.join(kind);
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
-        for entry in entries {
-            let entry = entry.explain(|| format!("failed to read `{}`", folder.display()))?;
-            let name =
-                entry.file_name().into_string().map_err(|name| format!("{name:?} is no name"))?;
-            if is_pack {
-                store.add_pack(&entry.path(), &name)?;
-                if !store.has_pack(&name) {
-                    report.add(report::LACKING, &name)?;
-                }
-            } else {
-                store.add_outcome(&entry.path(), &name)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The names of what the tasks that are to run are made from, as far as neither the store nor

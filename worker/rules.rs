@@ -113,10 +113,12 @@ fn readable(view: &View<'_>, task: &Task) -> Vec<(PathBuf, u64)> {
                 let mut paths = Vec::new();
                 add_without(target, &view.places, &is_foreign, &mut paths);
                 rights.extend(paths.into_iter().map(|path| (path, READ)));
-                // A compiler searches the folder for the crates that a crate is made from.
-                rights.extend(target.parent().map(|folder| (folder.to_owned(), LIST)));
             }
         }
+        // A compiler searches a folder for the crates that a crate is made from, and a script its
+        // package, which may be given entry by entry.
+        let around = target.parent().filter(|folder| *folder != Path::new("/"));
+        rights.extend(around.map(|folder| (folder.to_owned(), LIST)));
     }
     let links = task.links.iter().map(|(link, _)| PathBuf::from(link));
     rights.extend(links.filter(|path| path.exists()).map(|path| (path, READ)));

@@ -136,8 +136,31 @@ impl Store {
         self.root.join("tmp").join(format!("{}-{number}", self.id))
     }
 
+    /// Stores what a client sent; returns the names of packs whose base is not there.
+    pub fn receive(&self, given: &Path) -> Result<Vec<String>> {
+        let mut lacking = Vec::new();
+        for (kind, is_pack) in [("packs", true), ("outcomes", false)] {
+            let folder = given.join(kind);
+            let Ok(entries) = fs::read_dir(&folder) else { continue };
+            for entry in entries {
+                let entry = entry.explain(|| format!("failed to read `{}`", folder.display()))?;
+                let name = entry.file_name().into_string();
+                let name = name.map_err(|name| format!("{name:?} is no name"))?;
+                if !is_pack {
+                    self.add_outcome(&entry.path(), &name)?;
+                    continue;
+                }
+                self.add_pack(&entry.path(), &name)?;
+                if !self.has_pack(&name) {
+                    lacking.push(name);
+                }
+            }
+        }
+        Ok(lacking)
+    }
+
     /// Stores what is in a pack. One whose base is not there is not stored.
-    pub fn add_pack(&self, from: &Path, name: &str) -> Result<()> {
+    fn add_pack(&self, from: &Path, name: &str) -> Result<()> {
         let (temporary, place) = (self.temporary(), self.pack(name));
         if place.exists() {
             return Ok(());
@@ -204,7 +227,7 @@ impl Store {
     }
 
     /// Stores an outcome that the client sent as a pack.
-    pub fn add_outcome(&self, from: &Path, key: &str) -> Result<()> {
+    fn add_outcome(&self, from: &Path, key: &str) -> Result<()> {
         if self.has_outcome(key) {
             return Ok(());
         }

@@ -91,7 +91,7 @@ impl<'a> View<'a> {
             // Two packs may have the same there, such as a package and one around it.
             let is_pack = |(from, _): &(Source, String)| matches!(from, Source::Pack(_));
             let may_share = is_contested == Some(&false) && there.iter().all(is_pack);
-            if !there.is_empty() && !(may_share && is_pack(&this)) {
+            if !(there.is_empty() || may_share && is_pack(&this)) {
                 return Err(Trouble::Conflict(input.target.clone()));
             }
             self.put(input)?;
@@ -394,15 +394,16 @@ fn is_same(a: &fs::Metadata, at: &Path, b: &fs::Metadata, other: &Path) -> io::R
 }
 
 fn contested(batch: &Batch) -> HashMap<PathBuf, bool> {
-    let mut wanted: HashMap<&str, (BTreeSet<(&Source, &str)>, bool)> = HashMap::new();
+    let mut wanted: HashMap<&str, Vec<&Input>> = HashMap::new();
     for input in batch.tasks.iter().flat_map(|task| &task.inputs) {
-        let (things, is_written) = wanted.entry(&input.target).or_default();
-        things.insert((&input.from, &input.path));
-        *is_written |= input.is_writable;
+        wanted.entry(&input.target).or_default().push(input);
     }
-    let is_contested = |(things, _): &(BTreeSet<_>, bool)| things.len() > 1;
-    let contested = wanted.into_iter().filter(|(_, wanted)| is_contested(wanted));
-    contested.map(|(place, (_, is_written))| (place.into(), is_written)).collect()
+    let differ = |a: &Input, b: &Input| (&a.from, &a.path) != (&b.from, &b.path);
+    let contested = wanted
+        .into_iter()
+        .filter(|(_, inputs)| inputs.iter().any(|input| differ(input, inputs[0])));
+    let is_written = |inputs: &[&Input]| inputs.iter().any(|input| input.is_writable);
+    contested.map(|(place, inputs)| (place.into(), is_written(&inputs))).collect()
 }
 
 const LOCK: &str = "no thread panics while it has this lock";

@@ -9,6 +9,7 @@ mod given;
 mod lookup;
 pub mod missing_tools;
 mod outcome;
+mod perform;
 mod run;
 pub mod together;
 mod withheld;
