@@ -84,8 +84,8 @@
 //! - **Sources are copied before they are sent** ([`inputs::sources`], [`snapshot`]), and a copy is
 //!   named by the digest of its own bytes. Whatever is edited meanwhile, a key never stands for
 //!   other bytes than those that were used. To look a unit up, nothing is copied, and only files
-//!   that changed are read. A heavy file or folder is uploaded to the engine once, so that an edit
-//!   beside it sends only what is small.
+//!   that changed are read. A heavy file or folder is uploaded to the engine once, and mounted, so
+//!   that an edit beside it sends only what is small, and one in it only what it changed.
 //! - **Code finds what is baked into it** ([`unit::baked_paths`]). A build script or a macro may be
 //!   linked with a crate that looks for files in its own package. It is shown that package at the
 //!   very path that the code has, so its outcome is shared only with those who have the package at

@@ -43,8 +43,15 @@ pub fn run(folders: &Folders) -> Result<()> {
         fs::read_to_string(&path).explain(|| format!("failed to read `{}`", path.display()))?;
     let batch = Batch::decode(&text).explain(|| "failed to read the batch".to_owned())?;
     let store = Store::open(&folders.store, &batch.id)?;
-    receive(folders, &store)?;
     let report = Report::new(&folders.outcomes)?;
+    let number = store.number().explain(|| "failed to number the store".to_owned())?;
+    report.add(report::STORE, &number)?;
+    if !batch.store.is_empty() && batch.store != number {
+        return Ok(());
+    }
+    for name in store.receive(&folders.given)? {
+        report.add(report::LACKING, &name)?;
+    }
     link_git(folders)?;
     let lacking = lacking(&batch, &store);
     if !lacking.is_empty() {
@@ -77,25 +84,6 @@ fn link_git(folders: &Folders) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         other => other.explain(|| format!("failed to make `{}`", git.display())),
     }
-}
-
-/// Stores what the client sent.
-fn receive(folders: &Folders, store: &Store) -> Result<()> {
-    for (kind, is_pack) in [("packs", true), ("outcomes", false)] {
-        let folder = folders.given.join(kind);
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
-        for entry in entries {
-            let entry = entry.explain(|| format!("failed to read `{}`", folder.display()))?;
-            let name =
-                entry.file_name().into_string().map_err(|name| format!("{name:?} is no name"))?;
-            if is_pack {
-                store.add_pack(&entry.path(), &name)?;
-            } else {
-                store.add_outcome(&entry.path(), &name)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The names of what the tasks that are to run are made from, as far as neither the store nor
@@ -266,16 +254,17 @@ impl<'a> Run<'a> {
         if self.rules.is_none() && self.batch.tasks.len() > 1 {
             // Nothing would hold tasks apart but their users.
             let why = format!("{} this kernel has no Landlock", task.key);
-            self.report.add(report::FALLBACK, &why)?;
+            self.report.add(report::ALONE, &why)?;
             return Ok(false);
         }
         match self.view.prepare(task) {
             Ok(()) => {}
+            Err(Trouble::Conflict(path)) if self.batch.tasks.len() == 1 => {
+                return Err(format!("failed to prepare {}: two inputs are at `{path}`", task.name));
+            }
             Err(Trouble::Conflict(path)) => {
-                self.report.add(
-                    report::FALLBACK,
-                    &format!("{} something else is at `{path}`", task.key),
-                )?;
+                self.report
+                    .add(report::APART, &format!("{} something else is at `{path}`", task.key))?;
                 return Ok(false);
             }
             Err(Trouble::Failed(why)) => {

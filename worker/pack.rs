@@ -2,18 +2,21 @@
 //!
 //! An entry is a line of its kind, mode, length and path, and then its bytes. An entry of the kind
 //! [`END`] shows that the pack is whole. Entries come in any order, but a folder comes before what
-//! is in it.
+//! is in it. A pack may be based on another one, which its first entry names: then files that both
+//! have are only listed.
 
 use std::{
     fs::{self, File, Permissions},
     io::{self, BufRead, BufReader, Read, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
 const FILE: &str = "file";
 const FOLDER: &str = "folder";
 const LINK: &str = "link";
+const BASE: &str = "base";
+const SAME: &str = "same";
 const END: &str = "end";
 
 /// What is in a pack at one path.
@@ -30,6 +33,10 @@ pub enum Entry {
         mode: u32,
         length: u64,
     },
+    /// The path is the name of the pack that this one is based on.
+    Base,
+    /// A file of the base.
+    Same,
 }
 
 /// Writes a pack.
@@ -58,12 +65,28 @@ impl<W: Write> Writer<W> {
         if copied == length { Ok(()) } else { Err(invalid("a file became shorter")) }
     }
 
-    /// All that is in a folder, or a file, at a path of the pack.
-    pub fn tree(&mut self, folder: &Path, path: &str) -> io::Result<()> {
+    /// All that is in a folder. Files that are linked into the folder of the pack `base`, too, are
+    /// not sent again.
+    pub fn tree(&mut self, folder: &Path, base: Option<(&str, &Path)>) -> io::Result<()> {
+        if let Some((name, _)) = base {
+            self.head(BASE, 0, 0, name)?;
+        }
+        self.below(folder, "", base.map(|(_, folder)| folder))
+    }
+
+    /// What is at a path of the pack.
+    fn below(&mut self, folder: &Path, path: &str, base: Option<&Path>) -> io::Result<()> {
         let data = folder.symlink_metadata()?;
         let mode = data.permissions().mode() & 0o7777;
         if data.is_symlink() {
             return self.link(path, &text(fs::read_link(folder)?)?);
+        }
+        let is_same = |other: &Path| {
+            let other = other.join(path).symlink_metadata();
+            other.is_ok_and(|other| (other.dev(), other.ino()) == (data.dev(), data.ino()))
+        };
+        if data.is_file() && base.is_some_and(is_same) {
+            return self.head(SAME, 0, 0, path);
         }
         if data.is_file() {
             return self.file(path, mode, data.len(), File::open(folder)?);
@@ -77,7 +100,7 @@ impl<W: Write> Writer<W> {
         names.sort();
         for name in names {
             let below = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
-            self.tree(&folder.join(&name), &below)?;
+            self.below(&folder.join(&name), &below, base)?;
         }
         Ok(())
     }
@@ -144,6 +167,8 @@ impl Reader {
                 (&mut self.inner).take(length).read_to_string(&mut to)?;
                 Entry::Link { to }
             }
+            BASE => Entry::Base,
+            SAME => Entry::Same,
             END => return Ok(None),
             _ => return Err(invalid("the pack is damaged")),
         };
@@ -161,8 +186,9 @@ impl Reader {
 
 /// Puts an entry at a path where nothing is, in a folder that is there. All users may read it,
 /// because each task has a user of its own.
-pub fn unpack(reader: &mut Reader, entry: &Entry, path: &Path) -> io::Result<()> {
+fn unpack(reader: &mut Reader, entry: &Entry, path: &Path) -> io::Result<()> {
     match entry {
+        Entry::Base | Entry::Same => Err(invalid("the pack is damaged")),
         Entry::Folder { mode } => {
             fs::create_dir(path)?;
             fs::set_permissions(path, Permissions::from_mode(*mode | 0o555))
@@ -177,12 +203,22 @@ pub fn unpack(reader: &mut Reader, entry: &Entry, path: &Path) -> io::Result<()>
     }
 }
 
-/// Unpacks all of a pack into a folder, which is made.
-pub fn unpack_all(pack: &Path, folder: &Path) -> io::Result<()> {
+/// Unpacks all of a pack into a folder, which is made. `folder_of` has what is in other packs, for
+/// one that is based on them.
+pub fn unpack_all(
+    pack: &Path,
+    folder: &Path,
+    folder_of: impl Fn(&str) -> PathBuf,
+) -> io::Result<()> {
     fs::create_dir(folder)?;
     let mut reader = Reader::open(pack)?;
+    let mut base = None;
     while let Some((path, entry)) = reader.next_entry()? {
-        unpack(&mut reader, &entry, &folder.join(path))?;
+        match (&entry, &base) {
+            (Entry::Base, None) => base = Some(folder_of(&path)),
+            (Entry::Same, Some(base)) => fs::hard_link(base.join(&path), folder.join(&path))?,
+            _ => unpack(&mut reader, &entry, &folder.join(path))?,
+        }
     }
     Ok(())
 }
@@ -221,10 +257,11 @@ mod tests {
         fs::write(from.join("z"), "").unwrap();
         symlink("nowhere", from.join("link")).unwrap();
         let mut writer = Writer::new(File::create(scratch.path("pack")).unwrap());
-        writer.tree(&from, "").unwrap();
+        writer.tree(&from, None).unwrap();
         writer.finish().unwrap();
         let to = scratch.path("to");
-        unpack_all(&scratch.path("pack"), &to).unwrap();
+        let alone = |_: &str| unreachable!("it has no base");
+        unpack_all(&scratch.path("pack"), &to, alone).unwrap();
         assert_eq!(fs::read_to_string(to.join("a/script")).unwrap(), "one\ntwo");
         assert_eq!(to.join("a/script").metadata().unwrap().permissions().mode() & 0o777, 0o755);
         assert!(to.join("a/empty").is_dir());
@@ -235,8 +272,34 @@ mod tests {
         for length in 0..whole.len() {
             fs::write(scratch.path("cut"), &whole[..length]).unwrap();
             let folder = scratch.path(&format!("to{length}"));
-            assert!(unpack_all(&scratch.path("cut"), &folder).is_err(), "{length} bytes");
+            assert!(unpack_all(&scratch.path("cut"), &folder, alone).is_err(), "{length} bytes");
         }
+    }
+
+    #[test]
+    fn what_the_base_has_is_not_sent() {
+        let scratch = Scratch::new("what_the_base_has_is_not_sent");
+        let [base, next] = ["s1", "s2"].map(|name| scratch.path(name));
+        for folder in [&base, &next] {
+            fs::create_dir_all(folder.join("a")).unwrap();
+        }
+        fs::write(base.join("a/same"), "the same").unwrap();
+        fs::hard_link(base.join("a/same"), next.join("a/same")).unwrap();
+        fs::write(base.join("a/changed"), "before").unwrap();
+        fs::write(next.join("a/changed"), "after").unwrap();
+        fs::write(next.join("new"), "new").unwrap();
+        let mut writer = Writer::new(Vec::new());
+        writer.tree(&next, Some(("s1", &base))).unwrap();
+        let pack = writer.finish().unwrap();
+        assert!(!String::from_utf8_lossy(&pack).contains("the same"));
+        fs::write(scratch.path("pack"), pack).unwrap();
+        let to = scratch.path("to");
+        unpack_all(&scratch.path("pack"), &to, |name| scratch.path(name)).unwrap();
+        let text = |path: &str| fs::read_to_string(to.join(path)).unwrap();
+        assert_eq!(["a/same", "a/changed", "new"].map(text), ["the same", "after", "new"]);
+        // Without the base, it is no pack.
+        let (other, none) = (scratch.path("other"), scratch.path("none"));
+        assert!(unpack_all(&scratch.path("pack"), &other, |_| none.clone()).is_err());
     }
 
     #[test]

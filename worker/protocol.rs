@@ -13,6 +13,8 @@ pub const VERSION: &str = "1";
 pub struct Batch {
     /// A number that no other call has.
     pub id: String,
+    /// The number of the store that the client counts on; empty if any will do.
+    pub store: String,
     /// How many processes may run at once; 0 for one on each processor.
     pub jobs: usize,
     /// The most that the engine's store may take, in bytes: the least recently used goes first. 0
@@ -101,6 +103,7 @@ impl Batch {
         let mut text = String::new();
         field(&mut text, "batch", VERSION);
         field(&mut text, "id", &self.id);
+        field(&mut text, "store", &self.store);
         field(&mut text, "jobs", &self.jobs.to_string());
         field(&mut text, "limit", &self.limit.to_string());
         self.sentinels.iter().for_each(|sentinel| field(&mut text, "sentinel", sentinel));
@@ -126,7 +129,8 @@ impl Batch {
                 "the client speaks version {version}, the worker version {VERSION}"
             ));
         }
-        let (id, jobs) = (fields.value("id")?, fields.number("jobs")?);
+        let (id, store) = (fields.value("id")?, fields.value("store")?);
+        let jobs = fields.number("jobs")?;
         let limit = fields.number("limit")?;
         let (sentinels, mounted) = (fields.list("sentinel"), fields.list("mounted"));
         let mut tasks = Vec::new();
@@ -149,7 +153,7 @@ impl Batch {
             wanted.push(Wanted { key, is_deferred });
         }
         fields.value("end")?;
-        Ok(Self { id, jobs, limit, tasks, wanted, sentinels, mounted })
+        Ok(Self { id, store, jobs, limit, tasks, wanted, sentinels, mounted })
     }
 }
 
@@ -328,6 +332,7 @@ mod tests {
         let plain = Task { kind: Kind::Script, env: vec![], ..plain };
         let batch = Batch {
             id: "7".to_owned(),
+            store: "5".to_owned(),
             jobs: 2,
             limit: 3,
             tasks: vec![task(), plain],

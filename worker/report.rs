@@ -24,10 +24,14 @@ impl<T, E: Display> Explain<T> for result::Result<T, E> {
 
 /// The folder of the report, beside those of the outcomes.
 const REPORT: &str = "report";
+/// In the report: the number of the store. If the client counts on another, nothing was done.
+pub const STORE: &str = "store";
 /// In the report: the names of what the client is to send, before anything can run.
 pub const LACKING: &str = "lacking";
-/// In the report: the keys of tasks that cannot run beside the others, and why.
-pub const FALLBACK: &str = "apart";
+/// In the report: the keys of tasks that could not run beside the others of this batch, and why.
+pub const APART: &str = "apart";
+/// In the report: the keys of tasks that cannot run beside any others, and why.
+pub const ALONE: &str = "alone";
 
 pub struct Report {
     folder: PathBuf,

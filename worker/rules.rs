@@ -106,16 +106,19 @@ fn readable(view: &View<'_>, task: &Task) -> Vec<(PathBuf, u64)> {
             }
             Source::Pack(name) => {
                 let held = view.store.pack(name).join(&input.path);
-                add_held(target, &held, &view.places, false, &mut rights);
+                let is_mixed = view.contested.contains_key(target);
+                add_held(target, &held, &view.places, is_mixed, &mut rights);
             }
             Source::Outcome(_) => {
                 let mut paths = Vec::new();
                 add_without(target, &view.places, &is_foreign, &mut paths);
                 rights.extend(paths.into_iter().map(|path| (path, READ)));
-                // A compiler searches the folder for the crates that a crate is made from.
-                rights.extend(target.parent().map(|folder| (folder.to_owned(), LIST)));
             }
         }
+        // A compiler searches a folder for the crates that a crate is made from, and a script its
+        // package, which may be given entry by entry.
+        let around = target.parent().filter(|folder| *folder != Path::new("/"));
+        rights.extend(around.map(|folder| (folder.to_owned(), LIST)));
     }
     let links = task.links.iter().map(|(link, _)| PathBuf::from(link));
     rights.extend(links.filter(|path| path.exists()).map(|path| (path, READ)));
@@ -125,16 +128,16 @@ fn readable(view: &View<'_>, task: &Task) -> Vec<(PathBuf, u64)> {
 }
 
 /// Adds what a pack holds at a path: the path as a whole, unless something of others may be in it,
-/// too. Then that is listed, but not read. All that is `in_others` place is mixed with theirs.
+/// too. Then that is listed, but not read. What `is_mixed` is where others put something, too.
 fn add_held(
     path: &Path,
     held: &Path,
     places: &BTreeSet<PathBuf>,
-    in_others: bool,
+    is_mixed: bool,
     rights: &mut Vec<(PathBuf, u64)>,
 ) {
     let mut below = places.range::<Path, _>((Bound::Excluded(path), Bound::Unbounded));
-    let is_shared = in_others || below.next().is_some_and(|place| place.starts_with(path));
+    let is_shared = is_mixed || below.next().is_some_and(|place| place.starts_with(path));
     if !is_shared || held.is_symlink() || !held.is_dir() {
         rights.push((path.to_owned(), READ));
         return;
@@ -142,7 +145,7 @@ fn add_held(
     rights.push((path.to_owned(), LIST));
     for entry in fs::read_dir(held).into_iter().flatten().flatten() {
         let (path, held) = (path.join(entry.file_name()), entry.path());
-        add_held(&path, &held, places, in_others || places.contains(&path), rights);
+        add_held(&path, &held, places, is_mixed || places.contains(&path), rights);
     }
 }
 

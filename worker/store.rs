@@ -67,6 +67,16 @@ impl Store {
         Ok(Self { root, id: id.to_owned(), count: AtomicUsize::new(0), known: Mutex::default() })
     }
 
+    /// The number of this store, which no other one has. An engine may have two, and mount either.
+    pub fn number(&self) -> io::Result<String> {
+        let (path, temporary) = (self.root.join("number"), self.temporary());
+        fs::write(&temporary, &self.id)?;
+        // The first call's stays.
+        let _ = fs::hard_link(&temporary, &path);
+        fs::remove_file(&temporary)?;
+        fs::read_to_string(path)
+    }
+
     /// The folder with what a pack holds.
     pub fn pack(&self, name: &str) -> PathBuf {
         self.root.join("packs").join(name)
@@ -126,14 +136,43 @@ impl Store {
         self.root.join("tmp").join(format!("{}-{number}", self.id))
     }
 
-    /// Stores what is in a pack.
-    pub fn add_pack(&self, from: &Path, name: &str) -> Result<()> {
+    /// Stores what a client sent; returns the names of packs whose base is not there.
+    pub fn receive(&self, given: &Path) -> Result<Vec<String>> {
+        let mut lacking = Vec::new();
+        for (kind, is_pack) in [("packs", true), ("outcomes", false)] {
+            let folder = given.join(kind);
+            let Ok(entries) = fs::read_dir(&folder) else { continue };
+            for entry in entries {
+                let entry = entry.explain(|| format!("failed to read `{}`", folder.display()))?;
+                let name = entry.file_name().into_string();
+                let name = name.map_err(|name| format!("{name:?} is no name"))?;
+                if !is_pack {
+                    self.add_outcome(&entry.path(), &name)?;
+                    continue;
+                }
+                self.add_pack(&entry.path(), &name)?;
+                if !self.has_pack(&name) {
+                    lacking.push(name);
+                }
+            }
+        }
+        Ok(lacking)
+    }
+
+    /// Stores what is in a pack. One whose base is not there is not stored.
+    fn add_pack(&self, from: &Path, name: &str) -> Result<()> {
         let (temporary, place) = (self.temporary(), self.pack(name));
         if place.exists() {
             return Ok(());
         }
         let add = || -> io::Result<()> {
-            pack::unpack_all(from, &temporary)?;
+            match pack::unpack_all(from, &temporary, |base| self.pack(base)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    println!("the pack {name} is based on what is gone: {error}");
+                    return fs::remove_dir_all(&temporary);
+                }
+                unpacked => unpacked?,
+            }
             match fs::rename(&temporary, &place) {
                 // Another call was as fast, with the same.
                 Err(_) if place.exists() => fs::remove_dir_all(&temporary),
@@ -188,11 +227,11 @@ impl Store {
     }
 
     /// Stores an outcome that the client sent as a pack.
-    pub fn add_outcome(&self, from: &Path, key: &str) -> Result<()> {
+    fn add_outcome(&self, from: &Path, key: &str) -> Result<()> {
         if self.has_outcome(key) {
             return Ok(());
         }
-        self.put(key, |folder| pack::unpack_all(from, folder))
+        self.put(key, |folder| pack::unpack_all(from, folder, |base| self.pack(base)))
     }
 
     /// Stores an outcome, which is made in a folder that is not there yet.
@@ -288,6 +327,15 @@ pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::tests::Scratch;
+
+    #[test]
+    fn a_store_has_one_number() {
+        let scratch = Scratch::new("a_store_has_one_number");
+        let number = |name: &str, id: &str| Store::open(&scratch.path(name), id).unwrap().number();
+        assert_eq!(number("a", "1").unwrap(), "1");
+        assert_eq!(number("a", "2").unwrap(), "1");
+        assert_eq!(number("b", "3").unwrap(), "3");
+    }
 
     #[test]
     fn the_first_outcome_of_a_key_stays() {

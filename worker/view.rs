@@ -25,7 +25,9 @@ pub struct View<'a> {
     numbers: HashMap<&'a str, usize>,
     /// All places of all tasks: of what they read, and of what they write.
     pub places: BTreeSet<PathBuf>,
-    placed: Mutex<HashMap<PathBuf, (Source, String)>>,
+    /// Places where tasks want different things, and whether one of them wants to write there.
+    pub contested: HashMap<PathBuf, bool>,
+    placed: Mutex<HashMap<PathBuf, Vec<(Source, String)>>>,
     /// Places that have a link to the store.
     linked: Mutex<HashMap<PathBuf, PathBuf>>,
     /// Folders that a task is writing to.
@@ -63,8 +65,9 @@ impl<'a> View<'a> {
                 .chain(task.inputs.iter().map(|input| &input.target))
         };
         let places = batch.tasks.iter().flat_map(of_task).map(PathBuf::from).collect();
+        let contested = contested(batch);
         let (placed, linked, lent, given_back) = Default::default();
-        Self { batch, store, numbers, places, placed, linked, lent, given_back }
+        Self { batch, store, numbers, places, contested, placed, linked, lent, given_back }
     }
 
     /// Puts what a task reads at its place, and makes the folders that it writes to.
@@ -80,13 +83,19 @@ impl<'a> View<'a> {
         for input in &task.inputs {
             let target = PathBuf::from(&input.target);
             let this = (input.from.clone(), input.path.clone());
-            match placed.get(&target) {
-                Some(there) if *there == this => continue,
-                Some(_) => return Err(Trouble::Conflict(input.target.clone())),
-                None => {}
+            let is_contested = self.contested.get(&target);
+            let there = placed.entry(target).or_default();
+            if there.contains(&this) {
+                continue;
+            }
+            // Two packs may have the same there, such as a package and one around it.
+            let is_pack = |(from, _): &(Source, String)| matches!(from, Source::Pack(_));
+            let may_share = is_contested == Some(&false) && there.iter().all(is_pack);
+            if !(there.is_empty() || may_share && is_pack(&this)) {
+                return Err(Trouble::Conflict(input.target.clone()));
             }
             self.put(input)?;
-            placed.insert(target, this);
+            there.push(this);
         }
         for folder in [&task.folder, &task.out] {
             make_folder(Path::new(folder))?;
@@ -384,6 +393,19 @@ fn is_same(a: &fs::Metadata, at: &Path, b: &fs::Metadata, other: &Path) -> io::R
     Ok(fs::read(at)? == fs::read(other)?)
 }
 
+fn contested(batch: &Batch) -> HashMap<PathBuf, bool> {
+    let mut wanted: HashMap<&str, Vec<&Input>> = HashMap::new();
+    for input in batch.tasks.iter().flat_map(|task| &task.inputs) {
+        wanted.entry(&input.target).or_default().push(input);
+    }
+    let differ = |a: &Input, b: &Input| (&a.from, &a.path) != (&b.from, &b.path);
+    let contested = wanted
+        .into_iter()
+        .filter(|(_, inputs)| inputs.iter().any(|input| differ(input, inputs[0])));
+    let is_written = |inputs: &[&Input]| inputs.iter().any(|input| input.is_writable);
+    contested.map(|(place, inputs)| (place.into(), is_written(&inputs))).collect()
+}
+
 const LOCK: &str = "no thread panics while it has this lock";
 
 #[cfg(test)]
@@ -439,6 +461,7 @@ mod tests {
             task("u2", &out, vec![input(&sub, "s2", "p")]),
             task("u3", &out, vec![input(&sub, "s3", "p")]),
             task("u4", &out, vec![input(&sub.join("b"), "s3", "p/b")]),
+            task("u5", &out, vec![input(&sub, "s1", "p/sub")]),
         ];
         let batch = Batch { tasks, ..Batch::default() };
         let view = View::new(&batch, &store);
@@ -446,9 +469,10 @@ mod tests {
             view.prepare(task).unwrap();
         }
         assert_eq!(fs::read(sub.join("b")).unwrap(), b"b");
-        for task in &batch.tasks[2..] {
+        for task in &batch.tasks[2..4] {
             assert!(matches!(view.prepare(task), Err(Trouble::Conflict(_))), "{}", task.key);
         }
+        view.prepare(&batch.tasks[4]).unwrap();
         view.clear();
         assert!(!root.exists() && store.pack("s1").join("p/a").exists());
     }

@@ -2,9 +2,10 @@
 //! next.
 //!
 //! The engine may evict them at any time. A call that needs something which the engine turns out
-//! to lack says so, and is made again with that sent.
+//! to lack says so, and is made again with that sent. An engine may even have two stores, since
+//! BuildKit makes another one while the first is measured.
 
-use std::fs;
+use std::{fs, io::ErrorKind};
 
 use anyhow::Result;
 use camino::Utf8PathBuf;
@@ -33,6 +34,31 @@ impl EngineCache {
         let path = self.folder.join(name);
         let write = || fs::create_dir_all(&self.folder).and_then(|()| fs::write(&path, ""));
         write().on_disk(&path, || format!("failed to write `{path}`"))
+    }
+
+    /// The number of the store that all this is in, once a call told it.
+    pub fn store(&self) -> Option<String> {
+        fs::read_to_string(self.number()).ok()
+    }
+
+    /// From now on, a store counts: what was seen in another one does not.
+    pub fn count_on(&self, store: &str) -> Result<()> {
+        if self.store().is_some_and(|number| number == store) {
+            return Ok(());
+        }
+        let path = self.number();
+        let write = || {
+            match fs::remove_dir_all(&self.folder) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => fs::create_dir_all(&self.folder)?,
+            }
+            fs::write(&path, store)
+        };
+        write().on_disk(&path, || format!("failed to write `{path}`"))
+    }
+
+    fn number(&self) -> Utf8PathBuf {
+        self.folder.join("number")
     }
 
     pub fn remove(&self, name: &str) {

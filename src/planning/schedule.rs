@@ -63,6 +63,11 @@ impl Schedule {
         self.all_below(unit).into_iter().filter(|unit| !is_stored(unit)).collect()
     }
 
+    /// Whether something that the unit is made from is to be built by itself.
+    pub fn is_above_fallback(&self, unit: usize) -> bool {
+        self.all_below(unit).iter().any(|unit| *self.state(*unit) == State::Fallback)
+    }
+
     fn all_below(&self, unit: usize) -> HashSet<usize> {
         let (mut below, mut waiting) = (HashSet::new(), vec![unit]);
         while let Some(unit) = waiting.pop() {

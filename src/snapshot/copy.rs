@@ -36,13 +36,6 @@ pub enum Item {
     Link(String),
 }
 
-impl Item {
-    /// An empty file, over which the real one is mounted separately.
-    pub fn empty() -> Self {
-        Self::File { mode: 0o644, digest: String::new() }
-    }
-}
-
 /// What is in a copy, by path.
 pub type Listing = Vec<(Utf8PathBuf, Item)>;
 
@@ -74,6 +67,7 @@ pub fn folder_of(name: &str, cache: &Cache) -> Utf8PathBuf {
 /// Copies sources, which may have changed since they were listed, and returns what is in the copy.
 /// Files that did not change since the copy `last` are shared with it.
 pub fn copy(sources: &[Source], last: Option<&str>, cache: &Cache) -> Result<(String, Listing)> {
+    let base = last;
     let last = last.map(|last| Last::of(last, cache)).unwrap_or_default();
     let mut listing = Listing::new();
     let folder = cache.folder_named_by("sources", |new| {
@@ -91,8 +85,16 @@ pub fn copy(sources: &[Source], last: Option<&str>, cache: &Cache) -> Result<(St
     let name = folder.file_name().unwrap_or_default().to_owned();
     if listing.len() > LARGE {
         cache.write(&listing_of(&name), &listing)?;
+        if let Some(base) = base.filter(|base| *base != name) {
+            cache.write(&format!("bases/{name}"), &base)?;
+        }
     }
     Ok((name, listing))
+}
+
+/// An earlier copy, which shares files with this one.
+pub fn base_of(name: &str, cache: &Cache) -> Option<String> {
+    cache.read(&format!("bases/{name}"))
 }
 
 fn listing_of(name: &str) -> String {
@@ -104,7 +106,6 @@ fn copy_one(source: &Source, to: &Utf8Path, last: &Last) -> io::Result<Option<It
     match &source.item {
         Item::Folder => fs::create_dir(to)?,
         Item::Link(text) => symlink(text, to)?,
-        item if *item == Item::empty() => drop(File::create_new(to)?),
         item if last.share(&source.path, item, to) => {}
         Item::File { .. } => return copy_file(source, to),
     }

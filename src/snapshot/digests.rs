@@ -70,7 +70,6 @@ impl Memory {
             let (item, file) = match kind {
                 Kind::Folder => (Item::Folder, Default::default()),
                 Kind::Link(text) => (Item::Link(text.clone()), Default::default()),
-                Kind::PlanRequest => (Item::empty(), Default::default()),
                 Kind::File { file, stamp } => match self.digest(path, file, stamp, began) {
                     Ok(digest) => (Item::File { mode: mode_of(stamp.mode), digest }, file.clone()),
                     Err(error) if is_no_file(&error) => continue,

@@ -58,8 +58,6 @@ pub enum Kind {
     },
     /// A link and its text.
     Link(String),
-    /// A place for a file that is mounted separately.
-    PlanRequest,
 }
 
 /// What changes whenever somebody writes to a file or puts another one in its place. Times are in
@@ -122,7 +120,6 @@ pub fn fingerprint(entries: &[Entry]) -> (String, i64) {
     let parts = entries.iter().map(|Entry { path, kind }| match kind {
         Kind::Folder => format!("d\0{path}"),
         Kind::Link(text) => format!("l\0{path}\0{text}"),
-        Kind::PlanRequest => format!("p\0{path}"),
         Kind::File { stamp, .. } => {
             latest = latest.max(stamp.latest());
             let Stamp { size, mode, modified, changed, inode } = stamp;

@@ -153,16 +153,16 @@ mod tests {
     use super::*;
     use crate::step::layout::{BUILD_ID, STATUS, STDERR, STDOUT};
 
-    struct PlanRequest {
+    struct Place {
         _dir: tempfile::TempDir,
         cache: Cache,
         out_dir: Utf8PathBuf,
     }
 
-    fn place() -> PlanRequest {
+    fn place() -> Place {
         let dir = tempfile::tempdir().unwrap();
         let root = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
-        PlanRequest {
+        Place {
             _dir: dir,
             cache: Cache::open(root.join("cache")).unwrap(),
             out_dir: root.join("target/deps"),

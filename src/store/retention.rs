@@ -17,8 +17,17 @@ use crate::util::state_dir::Cache;
 /// What goes when there is too much. Records, which are small, go by their age alone
 /// ([`Cache::sweep`]).
 const GOES: &[&str] = &["artifacts", "programs", "sources", "store"];
-const RECORDS: &[&str] =
-    &["digests", "engine-cache", "learned", "links", "listings", "macros", "recipes", "steps"];
+const RECORDS: &[&str] = &[
+    "bases",
+    "digests",
+    "engine-cache",
+    "learned",
+    "links",
+    "listings",
+    "macros",
+    "recipes",
+    "steps",
+];
 /// How long sizes are not added up again.
 const INTERVAL: Duration = Duration::from_secs(600);
 /// What was used within this time may still be needed by a build that runs.

@@ -209,6 +209,7 @@ const AGES: &[(&str, u32)] = &[
     ("digests", 90),
     ("engine-cache", 30),
     ("links", 90),
+    ("bases", 30),
     ("listings", 30),
     ("macros", 90),
     ("notices", 1),

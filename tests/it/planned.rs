@@ -8,6 +8,7 @@ use crate::engine::WRAPPER;
 use crate::project::{By, Project, json_lines};
 use crate::sharing::{with_a_cache_of_their_own, with_a_path_in_its_script};
 use crate::sources::commit;
+use crate::tree::walk;
 
 /// A project for which `cargo green` is found.
 pub fn project(fixture: &str) -> Project {
@@ -63,9 +64,30 @@ fn a_target_folder_in_the_package() {
     let ours = in_its_own_folder(&project, "green run").succeeds();
     assert_eq!(ours.stdout, "one is 1\n");
     assert!(project.root.join("target/debug/broken").exists());
-    // The build script, what goes on beside it, its run, and what comes of it.
+    // The build script and its run, and what comes of that.
     let calls = project.calls.take();
-    assert!(calls.len() <= 4, "{calls:#?}");
+    assert!(calls.len() <= 2, "{calls:#?}");
+}
+
+/// Its target folder lies in there, with files that are none of the script's.
+#[test]
+fn a_script_lists_its_package() {
+    let project = project("broken");
+    let script = "let mut names: Vec<String> = std::fs::read_dir(\".\").unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != \"target\").collect();
+    names.sort();
+    println!(\"cargo::rustc-env=NAMES={names:?}\");";
+    project.edit("build.rs", "// HERE", script);
+    for command in ["green build", "build"] {
+        in_its_own_folder(&project, command).succeeds();
+        let folder = project.root.join("target/debug/build");
+        let said = walk(&folder, |_| false).into_keys().filter(|path| path.ends_with("/output"));
+        let said: Vec<String> =
+            said.map(|path| fs::read_to_string(folder.join(path)).unwrap()).collect();
+        assert!(said.concat().contains("\"macros\", \"src\""), "{command}: {said:?}");
+        fs::remove_dir_all(project.root.join("target")).unwrap();
+    }
 }
 
 #[test]

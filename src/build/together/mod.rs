@@ -227,12 +227,9 @@ impl<'a> Together<'a> {
     /// Takes note of a batch's end; returns whether there is any use in going on.
     pub fn end(&mut self, Ended { keys, ends }: Ended) -> Result<bool> {
         let ends = ends?;
-        // What could not run beside the others, or was made from what failed, is built by itself.
-        for key in keys.iter().filter(|key| !ends.iter().any(|(ended, _)| ended == *key)) {
-            if let Some(number) = self.schedule.find(key) {
-                self.schedule.set(number, State::Fallback);
-            }
-        }
+        let is_over = ends.is_empty();
+        let left: Vec<Key> =
+            keys.into_iter().filter(|key| !ends.iter().any(|(ended, _)| ended == key)).collect();
         // Dependencies first: what was built from a unit that is to be built again is forgotten
         // with it.
         let numbered =
@@ -267,6 +264,16 @@ impl<'a> Together<'a> {
                 // A unit below it may be to blame, which will be built again.
                 End::Failed => self.schedule.set(number, State::Fallback),
             }
+        }
+        // What could not run beside the others goes into the next batch. What is made from a
+        // failure is built by itself.
+        for key in left {
+            let Some(number) = self.schedule.find(&key) else { continue };
+            let state = match is_over || self.schedule.is_above_fallback(number) {
+                true => State::Fallback,
+                false => State::Missing(key),
+            };
+            self.schedule.set(number, state);
         }
         Ok(goes_on)
     }

@@ -39,7 +39,7 @@ pub fn heavy(entries: &[Entry]) -> Vec<Utf8PathBuf> {
         let weight = match kind {
             Kind::Folder => weights.get(path.as_path()).copied().unwrap_or_default(),
             Kind::File { stamp, .. } => Weight { files: 1, bytes: stamp.size },
-            Kind::Link(_) | Kind::PlanRequest => Weight { files: 1, bytes: 0 },
+            Kind::Link(_) => Weight { files: 1, bytes: 0 },
         };
         match path.parent() {
             _ if weight.is_heavy() => heavy.push(path.clone()),
@@ -68,7 +68,6 @@ pub fn split(entries: Vec<Entry>, heavy: &[Utf8PathBuf]) -> Vec<Vec<Entry>> {
                 parts[0].push(entry)
             }
             Some(place) if entry.path == *place => {
-                parts[0].push(Entry { path: entry.path.clone(), kind: Kind::PlanRequest });
                 entry.path = entry.path.file_name().unwrap_or_default().into();
                 parts[number].push(entry);
             }
@@ -126,7 +125,6 @@ mod tests {
         let paths =
             |part: &Vec<Entry>| part.iter().map(|entry| entry.path.to_string()).collect::<Vec<_>>();
         let paths: Vec<_> = parts.iter().map(paths).collect();
-        assert_eq!(paths, [vec!["a", "a/b", "a/b.x", "f"], vec!["c", "d", "d/e"], vec!["f"]]);
-        assert!(matches!(parts[0][3].kind, Kind::PlanRequest));
+        assert_eq!(paths, [vec!["a", "a/b", "a/b.x"], vec!["c", "d", "d/e"], vec!["f"]]);
     }
 }
