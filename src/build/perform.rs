@@ -81,7 +81,10 @@ impl Session<'_> {
                 log::info!("{} has mounted another store", self.engine.name());
                 match waits.next() {
                     Some(wait) => thread::sleep(*wait),
-                    None => counted_on = None,
+                    None => {
+                        counted_on = None;
+                        self.engine_cache.forget()?;
+                    }
                 }
                 continue;
             }

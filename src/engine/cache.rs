@@ -41,20 +41,23 @@ impl EngineCache {
         fs::read_to_string(self.number()).ok()
     }
 
-    /// From now on, a store counts: what was seen in another one does not.
+    /// Takes note of the store that all this is in.
     pub fn count_on(&self, store: &str) -> Result<()> {
         if self.store().is_some_and(|number| number == store) {
             return Ok(());
         }
         let path = self.number();
-        let write = || {
-            match fs::remove_dir_all(&self.folder) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => fs::create_dir_all(&self.folder)?,
-            }
-            fs::write(&path, store)
-        };
+        let write = || fs::create_dir_all(&self.folder).and_then(|()| fs::write(&path, store));
         write().on_disk(&path, || format!("failed to write `{path}`"))
+    }
+
+    /// Forgets all that was seen in the store: the engine has another one.
+    pub fn forget(&self) -> Result<()> {
+        match fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+        .on_disk(&self.folder, || format!("failed to remove `{}`", self.folder))
     }
 
     fn number(&self) -> Utf8PathBuf {
