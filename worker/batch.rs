@@ -13,9 +13,8 @@ use crate::{
     landlock::Abi,
     outcome::{self, Gathered},
     process::{Ended, FIRST_GROUP, Slot, Terms},
-    protocol::{Batch, Kind, Source, Task},
-    report::{self, Report},
-    report::{Explain, Result},
+    protocol::{ALONE, APART, Batch, FILES, Kind, LACKING, STORE, Source, Task},
+    report::{Explain, Report, Result},
     rules::Rules,
     schedule::{Schedule, needs},
     store::Store,
@@ -45,17 +44,17 @@ pub fn run(folders: &Folders) -> Result<()> {
     let store = Store::open(&folders.store, &batch.id)?;
     let report = Report::new(&folders.outcomes)?;
     let number = store.number().explain(|| "failed to number the store".to_owned())?;
-    report.add(report::STORE, &number)?;
+    report.add(STORE, &number)?;
     if !batch.store.is_empty() && batch.store != number {
         return Ok(());
     }
     for name in store.receive(&folders.given)? {
-        report.add(report::LACKING, &name)?;
+        report.add(LACKING, &name)?;
     }
     link_git(folders)?;
     let lacking = lacking(&batch, &store);
     if !lacking.is_empty() {
-        return lacking.iter().try_for_each(|name| report.add(report::LACKING, name));
+        return lacking.iter().try_for_each(|name| report.add(LACKING, name));
     }
     let run = Run::new(&batch, &store, folders, &report)?;
     run.all()?;
@@ -68,7 +67,7 @@ pub fn run(folders: &Folders) -> Result<()> {
         if store.has_whole_outcome(&wanted.key) {
             outcome::hand_over(&store, wanted, &folder, &batch.sentinels)?;
         } else {
-            report.add(report::LACKING, &wanted.key)?;
+            report.add(LACKING, &wanted.key)?;
         }
     }
     if batch.limit > 0 {
@@ -254,7 +253,7 @@ impl<'a> Run<'a> {
         if self.rules.is_none() && self.batch.tasks.len() > 1 {
             // Nothing would hold tasks apart but their users.
             let why = format!("{} this kernel has no Landlock", task.key);
-            self.report.add(report::ALONE, &why)?;
+            self.report.add(ALONE, &why)?;
             return Ok(false);
         }
         match self.view.prepare(task) {
@@ -263,8 +262,7 @@ impl<'a> Run<'a> {
                 return Err(format!("failed to prepare {}: two inputs are at `{path}`", task.name));
             }
             Err(Trouble::Conflict(path)) => {
-                self.report
-                    .add(report::APART, &format!("{} something else is at `{path}`", task.key))?;
+                self.report.add(APART, &format!("{} something else is at `{path}`", task.key))?;
                 return Ok(false);
             }
             Err(Trouble::Failed(why)) => {
@@ -353,7 +351,7 @@ impl<'a> Run<'a> {
     /// Puts what the store has of a task where others look for it.
     fn restore(&self, task: &Task) -> Result<bool> {
         crate::view::make_folder(Path::new(&task.out))?;
-        let files = self.store.outcome(&task.key).join(crate::store::FILES);
+        let files = self.store.outcome(&task.key).join(FILES);
         let restore = || -> std::io::Result<()> {
             if task.kind == Kind::Script {
                 fs::remove_dir(&task.out)?;

@@ -10,13 +10,13 @@ use std::{
 use crate::{
     landlock::{Abi, LIST, OpenPath, READ, Ruleset, WRITE},
     process::Slot,
-    protocol::{Source, Task},
+    protocol::{BIN, Source, Task, WORKER},
     report::{Explain, Result},
     view::View,
 };
 
 /// What no task sees, or not as it is: ours, and what all users of a machine share.
-const HIDDEN: &[&str] = &["/rustcbuildx", "/tmp", "/var/tmp", "/run", "/dev", "/proc", "/sys"];
+const HIDDEN: &[&str] = &[WORKER, "/tmp", "/var/tmp", "/run", "/dev", "/proc", "/sys"];
 
 /// What the kernel holds tasks to, as far as it is the same for all.
 pub struct Rules {
@@ -30,7 +30,7 @@ impl Rules {
         let open = |path: &PathBuf| OpenPath::open(path).ok();
         let readable: Vec<PathBuf> = of_image(&view.places)
             .into_iter()
-            .chain(["/proc", "/sys", "/rustcbuildx/bin"].map(PathBuf::from))
+            .chain(["/proc", "/sys", BIN].map(PathBuf::from))
             .collect();
         let devices = ["null", "zero", "full", "random", "urandom", "tty", "fd"];
         let devices: Vec<PathBuf> =

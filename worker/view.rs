@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    protocol::{Batch, Input, Source, Task},
+    protocol::{Batch, FILES, Input, Source, Task, WORKER},
     report::{Explain, Result},
     store::{self, Store},
 };
@@ -110,8 +110,7 @@ impl<'a> View<'a> {
             Source::Pack(_) if self.batch.mounted.contains(&input.target) => Ok(()),
             Source::Pack(name) => self.fill(&self.store.pack(name).join(&input.path), target),
             Source::Outcome(key) => {
-                let below =
-                    Path::new(&input.path).strip_prefix(store::FILES).unwrap_or(Path::new(""));
+                let below = Path::new(&input.path).strip_prefix(FILES).unwrap_or(Path::new(""));
                 let made = self.numbers.get(key.as_str()).map(|number| {
                     let out = Path::new(&self.batch.tasks[*number].out);
                     if below.as_os_str().is_empty() { out.to_owned() } else { out.join(below) }
@@ -202,7 +201,7 @@ impl<'a> View<'a> {
         let outs = self.batch.tasks.iter().map(|task| Path::new(&task.out));
         let mounted: Vec<&Path> = self.batch.mounted.iter().map(Path::new).collect();
         let is_kept = |path: &Path| {
-            mounted.iter().chain([&Path::new(crate::ROOT)]).any(|kept| kept.starts_with(path))
+            mounted.iter().chain([&Path::new(WORKER)]).any(|kept| kept.starts_with(path))
         };
         let all = placed.keys().map(PathBuf::as_path).chain(outs);
         for path in all.filter(|path| !is_kept(path)) {

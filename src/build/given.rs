@@ -14,8 +14,8 @@ use crate::{
     engine::worker::pack::Writer,
     snapshot::copy,
     step::{
-        layout::FILES,
         plan::Mounted,
+        protocol::FILES,
         spec::{Context, Step},
     },
     store::local::Store,

@@ -17,22 +17,13 @@ use crate::{
     snapshot::copy,
     step::{
         plan,
+        protocol::{ALONE, APART, LACKING, REPORT, STORE},
         spec::{Context, Step},
     },
     store::archive::{self, Archive},
     util::{disk::OnDisk, process},
 };
 
-/// Beside the outcomes: the folder of what the worker reports to its client.
-const REPORT: &str = "report";
-/// In the report: the number of the worker's store.
-const STORE: &str = "store";
-/// In the report: the names of what the worker lacks.
-const LACKING: &str = "lacking";
-/// In the report: the keys of tasks that could not run beside the others of the batch, and why.
-const APART: &str = "apart";
-/// In the report: the keys of tasks that cannot run beside any others, and why.
-const ALONE: &str = "alone";
 /// How often a call is made again with what it lacks. What was sent may have been evicted since.
 const ATTEMPTS: usize = 4;
 /// How long to wait for the engine to mount the store that is counted on. While Docker measures it,
