@@ -1,6 +1,7 @@
 //! All tasks of a batch, as many at once as may run: from its specification to outcomes.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     os::fd::{AsFd, AsRawFd},
     path::{Path, PathBuf},
@@ -88,7 +89,7 @@ fn link_git(folders: &Folders) -> Result<()> {
 /// The names of what the tasks that are to run are made from, as far as neither the store nor
 /// another task has it.
 fn lacking(batch: &Batch, store: &Store) -> Vec<String> {
-    let is_made = |key: &str| batch.tasks.iter().any(|task| task.key == key);
+    let made: HashSet<&str> = batch.tasks.iter().map(|task| task.key.as_str()).collect();
     let mut lacking: Vec<String> = Vec::new();
     for input in batch
         .tasks
@@ -97,14 +98,14 @@ fn lacking(batch: &Batch, store: &Store) -> Vec<String> {
         .flat_map(|task| &task.inputs)
     {
         let is_there = match &input.from {
-            Source::Outcome(key) => is_made(key) || store.has_outcome(key),
+            Source::Outcome(key) => made.contains(key.as_str()) || store.has_outcome(key),
             Source::Pack(name) => store.has_pack(name),
         };
         if !is_there && !lacking.iter().any(|name| name == input.from.name()) {
             lacking.push(input.from.name().to_owned());
         }
     }
-    let is_there = |key: &str| is_made(key) || store.has_outcome(key);
+    let is_there = |key: &str| made.contains(key) || store.has_outcome(key);
     lacking
         .extend(batch.wanted.iter().map(|wanted| wanted.key.clone()).filter(|key| !is_there(key)));
     lacking

@@ -173,7 +173,11 @@ fn add_without(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::Scratch;
+    use crate::{
+        protocol::Batch,
+        tests::Scratch,
+        view::tests::{input, store, task},
+    };
 
     #[test]
     fn what_is_foreign_is_left_out() {
@@ -223,5 +227,19 @@ mod tests {
         assert_eq!(found(&["", "sub/x"]), ["/", "src", "sub/", "sub/b", "sub/c"]);
         assert_eq!(found(&["", "sub"]), ["/", "src", "sub/", "sub/b", "sub/c/", "sub/c/d"]);
         assert_eq!(found(&["", "src/a"]), ["/", "src/", "src/a", "sub"]);
+    }
+
+    #[test]
+    fn what_another_pack_has_at_the_same_place_is_not_read() {
+        let scratch = Scratch::new("what_another_pack_has_at_the_same_place_is_not_read");
+        let store = store(&scratch, &[("s1/p/a", "a"), ("s1/p/b", "b"), ("s2/p/a", "a")]);
+        let (around, out) = (scratch.path("around"), scratch.path("target"));
+        let root = around.join("w");
+        let tasks =
+            ["s1", "s2"].map(|pack| task(pack, &out, vec![input(&root, pack, "p")])).to_vec();
+        let batch = Batch { tasks, ..Batch::default() };
+        let view = View::new(&batch, &store);
+        let allowed = [(around, LIST), (root.clone(), LIST), (root.join("a"), READ)];
+        assert_eq!(readable(&view, &batch.tasks[1]), allowed);
     }
 }

@@ -408,11 +408,11 @@ fn contested(batch: &Batch) -> HashMap<PathBuf, bool> {
 const LOCK: &str = "no thread panics while it has this lock";
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::tests::Scratch;
 
-    fn input(target: &Path, pack: &str, path: &str) -> Input {
+    pub fn input(target: &Path, pack: &str, path: &str) -> Input {
         Input {
             target: target.display().to_string(),
             from: Source::Pack(pack.to_owned()),
@@ -421,7 +421,7 @@ mod tests {
         }
     }
 
-    fn task(key: &str, out: &Path, inputs: Vec<Input>) -> Task {
+    pub fn task(key: &str, out: &Path, inputs: Vec<Input>) -> Task {
         Task {
             key: key.to_owned(),
             name: key.to_owned(),
@@ -439,7 +439,7 @@ mod tests {
     }
 
     /// A store with these files in its packs.
-    fn store(scratch: &Scratch, files: &[(&str, &str)]) -> Store {
+    pub fn store(scratch: &Scratch, files: &[(&str, &str)]) -> Store {
         let store = Store::open(&scratch.path("store"), "1").unwrap();
         for (path, text) in files {
             let path = store.pack("").join(path);
@@ -472,8 +472,23 @@ mod tests {
             assert!(matches!(view.prepare(task), Err(Trouble::Conflict(_))), "{}", task.key);
         }
         view.prepare(&batch.tasks[4]).unwrap();
+        assert_eq!(view.contested.get(&sub), Some(&false));
         view.clear();
         assert!(!root.exists() && store.pack("s1").join("p/a").exists());
+    }
+
+    #[test]
+    fn where_one_writes_nobody_has_something_else() {
+        let scratch = Scratch::new("where_one_writes_nobody_has_something_else");
+        let store = store(&scratch, &[("s1/p/a", "a"), ("s2/p/a", "a")]);
+        let (root, out) = (scratch.path("w"), scratch.path("target"));
+        let writing = Input { is_writable: true, ..input(&root, "s2", "p") };
+        let tasks =
+            vec![task("u1", &out, vec![input(&root, "s1", "p")]), task("u2", &out, vec![writing])];
+        let batch = Batch { tasks, ..Batch::default() };
+        let view = View::new(&batch, &store);
+        view.prepare(&batch.tasks[0]).unwrap();
+        assert!(matches!(view.prepare(&batch.tasks[1]), Err(Trouble::Conflict(_))));
     }
 
     #[test]
