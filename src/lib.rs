@@ -74,7 +74,7 @@
 //!   earlier one. What ran before is found by its key, in the worker's store. Only successes are in
 //!   there, so a failure is always run again.
 //! - **A call succeeds whatever rustc's status is**, so that messages, status and files come back
-//!   whole ([`step::layout`]).
+//!   whole ([`step::protocol`]).
 //! - **An artifact stays in the engine only where nobody else looks for it**
 //!   ([`target::deferred`]). A target folder that lasts contains what plain cargo would have put
 //!   there, for plain cargo, rustdoc and editors to use. Whoever wants more of it gets a separate

@@ -1,6 +1,7 @@
 //! All tasks of a batch, as many at once as may run: from its specification to outcomes.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     os::fd::{AsFd, AsRawFd},
     path::{Path, PathBuf},
@@ -13,9 +14,8 @@ use crate::{
     landlock::Abi,
     outcome::{self, Gathered},
     process::{Ended, FIRST_GROUP, Slot, Terms},
-    protocol::{Batch, Kind, Source, Task},
-    report::{self, Report},
-    report::{Explain, Result},
+    protocol::{ALONE, APART, Batch, FILES, Kind, LACKING, STORE, Source, Task},
+    report::{Explain, Report, Result},
     rules::Rules,
     schedule::{Schedule, needs},
     store::Store,
@@ -45,17 +45,17 @@ pub fn run(folders: &Folders) -> Result<()> {
     let store = Store::open(&folders.store, &batch.id)?;
     let report = Report::new(&folders.outcomes)?;
     let number = store.number().explain(|| "failed to number the store".to_owned())?;
-    report.add(report::STORE, &number)?;
+    report.add(STORE, &number)?;
     if !batch.store.is_empty() && batch.store != number {
         return Ok(());
     }
     for name in store.receive(&folders.given)? {
-        report.add(report::LACKING, &name)?;
+        report.add(LACKING, &name)?;
     }
     link_git(folders)?;
     let lacking = lacking(&batch, &store);
     if !lacking.is_empty() {
-        return lacking.iter().try_for_each(|name| report.add(report::LACKING, name));
+        return lacking.iter().try_for_each(|name| report.add(LACKING, name));
     }
     let run = Run::new(&batch, &store, folders, &report)?;
     run.all()?;
@@ -68,7 +68,7 @@ pub fn run(folders: &Folders) -> Result<()> {
         if store.has_whole_outcome(&wanted.key) {
             outcome::hand_over(&store, wanted, &folder, &batch.sentinels)?;
         } else {
-            report.add(report::LACKING, &wanted.key)?;
+            report.add(LACKING, &wanted.key)?;
         }
     }
     if batch.limit > 0 {
@@ -89,7 +89,7 @@ fn link_git(folders: &Folders) -> Result<()> {
 /// The names of what the tasks that are to run are made from, as far as neither the store nor
 /// another task has it.
 fn lacking(batch: &Batch, store: &Store) -> Vec<String> {
-    let is_made = |key: &str| batch.tasks.iter().any(|task| task.key == key);
+    let made: HashSet<&str> = batch.tasks.iter().map(|task| task.key.as_str()).collect();
     let mut lacking: Vec<String> = Vec::new();
     for input in batch
         .tasks
@@ -98,14 +98,14 @@ fn lacking(batch: &Batch, store: &Store) -> Vec<String> {
         .flat_map(|task| &task.inputs)
     {
         let is_there = match &input.from {
-            Source::Outcome(key) => is_made(key) || store.has_outcome(key),
+            Source::Outcome(key) => made.contains(key.as_str()) || store.has_outcome(key),
             Source::Pack(name) => store.has_pack(name),
         };
         if !is_there && !lacking.iter().any(|name| name == input.from.name()) {
             lacking.push(input.from.name().to_owned());
         }
     }
-    let is_there = |key: &str| is_made(key) || store.has_outcome(key);
+    let is_there = |key: &str| made.contains(key) || store.has_outcome(key);
     lacking
         .extend(batch.wanted.iter().map(|wanted| wanted.key.clone()).filter(|key| !is_there(key)));
     lacking
@@ -254,7 +254,7 @@ impl<'a> Run<'a> {
         if self.rules.is_none() && self.batch.tasks.len() > 1 {
             // Nothing would hold tasks apart but their users.
             let why = format!("{} this kernel has no Landlock", task.key);
-            self.report.add(report::ALONE, &why)?;
+            self.report.add(ALONE, &why)?;
             return Ok(false);
         }
         match self.view.prepare(task) {
@@ -263,8 +263,7 @@ impl<'a> Run<'a> {
                 return Err(format!("failed to prepare {}: two inputs are at `{path}`", task.name));
             }
             Err(Trouble::Conflict(path)) => {
-                self.report
-                    .add(report::APART, &format!("{} something else is at `{path}`", task.key))?;
+                self.report.add(APART, &format!("{} something else is at `{path}`", task.key))?;
                 return Ok(false);
             }
             Err(Trouble::Failed(why)) => {
@@ -353,7 +352,7 @@ impl<'a> Run<'a> {
     /// Puts what the store has of a task where others look for it.
     fn restore(&self, task: &Task) -> Result<bool> {
         crate::view::make_folder(Path::new(&task.out))?;
-        let files = self.store.outcome(&task.key).join(crate::store::FILES);
+        let files = self.store.outcome(&task.key).join(FILES);
         let restore = || -> std::io::Result<()> {
             if task.kind == Kind::Script {
                 fs::remove_dir(&task.out)?;

@@ -10,8 +10,7 @@
 //! - `view`: what is where; `rules`, `landlock`: what of that a task may touch.
 //! - `process`: one task's process.
 //! - `outcome`: what it left; `store`: what the engine stores of that.
-//! - `report`: what the client is told beside outcomes.
-//! - `report`, `sys`: errors and what the client is told, and the kernel.
+//! - `report`: errors, and what the client is told beside outcomes; `sys`: the kernel.
 
 mod batch;
 mod landlock;
@@ -37,11 +36,8 @@ use std::{
 
 use batch::Folders;
 
-/// All that is the worker's own.
-const ROOT: &str = "/rustcbuildx";
-
 fn main() -> ExitCode {
-    let root = Path::new(ROOT);
+    let root = Path::new(protocol::WORKER);
     let folder = |name: &str| -> PathBuf { root.join(name) };
     let called = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
     let result = if called.file_name().is_some_and(|name| name == "git") {

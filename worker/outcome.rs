@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     process::{self, Ended, Slot},
-    protocol::{Kind, Task, Wanted},
+    protocol::{BUILD_ID, CALLED_GIT, DEFERRED, FILES, Kind, STATUS, STDERR, STDOUT, Task, Wanted},
     report::{Explain, Result},
     store::{self, Store},
     view,
@@ -135,20 +135,20 @@ fn close(path: &Path, data: &fs::Metadata, group: u32) -> io::Result<()> {
 /// Writes what is known of a process into a folder, which is made.
 fn write_report(folder: &Path, ended: &Ended, id: &str) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    fs::write(folder.join(store::STATUS), ended.status.to_string())?;
-    fs::write(folder.join(store::STDOUT), &ended.stdout)?;
-    fs::write(folder.join(store::STDERR), &ended.stderr)?;
+    fs::write(folder.join(STATUS), ended.status.to_string())?;
+    fs::write(folder.join(STDOUT), &ended.stdout)?;
+    fs::write(folder.join(STDERR), &ended.stderr)?;
     if ended.called_git {
-        fs::write(folder.join(store::CALLED_GIT), "")?;
+        fs::write(folder.join(CALLED_GIT), "")?;
     }
-    fs::write(folder.join(store::BUILD_ID), id)
+    fs::write(folder.join(BUILD_ID), id)
 }
 
 /// Stores a success.
 pub fn save(store: &Store, task: &Task, ended: &Ended, made: &[Made], id: &str) -> Result<()> {
     store.put(&task.key, |folder| {
         fs::create_dir(folder)?;
-        let files = folder.join(store::FILES);
+        let files = folder.join(FILES);
         let out = Path::new(&task.out);
         match task.kind {
             Kind::Script => store::copy_tree(out, &files)?,
@@ -179,7 +179,7 @@ pub fn hand_over_failure(
 ) -> Result<()> {
     let hand_over = || -> io::Result<()> {
         write_report(folder, ended, id)?;
-        let files = folder.join(store::FILES);
+        let files = folder.join(FILES);
         match task.kind {
             Kind::Script => store::copy_tree(Path::new(&task.out), &files),
             Kind::Compile => {
@@ -204,13 +204,13 @@ pub fn hand_over(
     sentinels: &[String],
 ) -> Result<()> {
     let stored = store.outcome(&wanted.key);
-    let (from, files) = (stored.join(store::FILES), folder.join(store::FILES));
+    let (from, files) = (stored.join(FILES), folder.join(FILES));
     let hand_over = || -> io::Result<()> {
         let is_whole = !wanted.is_deferred || holds_sentinel(&from, sentinels)?;
         fs::create_dir_all(folder)?;
         for entry in fs::read_dir(&stored)? {
             let entry = entry?;
-            let is_files = entry.file_name() == store::FILES;
+            let is_files = entry.file_name() == FILES;
             if entry.file_name() != store::LISTING && (is_whole || !is_files) {
                 store::copy_tree(&entry.path(), &folder.join(entry.file_name()))?;
             }
@@ -225,7 +225,7 @@ pub fn hand_over(
                 store::copy_tree(&entry.path(), &files.join(entry.file_name()))?;
             }
         }
-        fs::write(folder.join(store::DEFERRED), "")
+        fs::write(folder.join(DEFERRED), "")
     };
     hand_over().explain(|| format!("failed to hand over the outcome {}", wanted.key))
 }

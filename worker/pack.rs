@@ -1,7 +1,7 @@
 //! Files and folders in one file, for a client to send and the worker to unpack.
 //!
 //! An entry is a line of its kind, mode, length and path, and then its bytes. An entry of the kind
-//! [`END`] shows that the pack is whole. Entries come in any order, but a folder comes before what
+//! `end` shows that the pack is whole. Entries come in any order, but a folder comes before what
 //! is in it. A pack may be based on another one, which its first entry names: then files that both
 //! have are only listed.
 

@@ -1,4 +1,5 @@
-//! What a client tells the worker: a batch of tasks, as lines that each hold a name and a value.
+//! What a client and the worker agree on: where things are, and how a batch of tasks is told, as
+//! lines that each hold a name and a value.
 //!
 //! Both programs are built from this file. Text that a later version would read in another way has
 //! another [`VERSION`], and so have the keys that are made of it.
@@ -8,12 +9,45 @@ use std::{fmt::Write, iter::Peekable, str::Lines};
 /// In every batch and every key.
 pub const VERSION: &str = "1";
 
+/// The folder of everything in a container that belongs to the worker.
+pub const WORKER: &str = "/rustcbuildx";
+/// The folder of the `git` that notes that it was called and becomes the image's own. It comes
+/// first in a build script's `PATH`.
+pub const BIN: &str = "/rustcbuildx/bin";
+
+/// In an outcome: the folder of the files that the task wrote.
+pub const FILES: &str = "files";
+/// In an outcome: the process's standard output.
+pub const STDOUT: &str = "stdout";
+/// In an outcome: the process's standard error.
+pub const STDERR: &str = "stderr";
+/// In an outcome: the process's exit status as a shell gives it.
+pub const STATUS: &str = "status";
+/// In an outcome: the number of the batch in which it was made.
+pub const BUILD_ID: &str = "nonce";
+/// In an outcome: exists if the files stayed in the engine.
+pub const DEFERRED: &str = "left";
+/// In an outcome: exists if a build script called git.
+pub const CALLED_GIT: &str = "git";
+
+/// Beside the outcomes: the folder of what the worker reports to its client, in files with a line
+/// for each item.
+pub const REPORT: &str = "report";
+/// In the report: the number of the store. If the client expects another, nothing was done.
+pub const STORE: &str = "store";
+/// In the report: the names of what the client is to send, before anything can run.
+pub const LACKING: &str = "lacking";
+/// In the report: the keys of tasks that could not run beside the others of this batch, and why.
+pub const APART: &str = "apart";
+/// In the report: the keys of tasks that cannot run beside any others, and why.
+pub const ALONE: &str = "alone";
+
 /// Tasks for one call, and what of their outcomes the client wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// A number that no other call has.
     pub id: String,
-    /// The number of the store that the client counts on; empty if any will do.
+    /// The number of the store that the client expects; empty if any will do.
     pub store: String,
     /// How many processes may run at once; 0 for one on each processor.
     pub jobs: usize,

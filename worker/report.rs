@@ -1,5 +1,4 @@
-//! What went wrong, in words, and what the worker reports to its client beside outcomes: files with
-//! a line for each item.
+//! What went wrong, in words, and what the worker reports to its client beside outcomes.
 
 use std::{
     fmt::Display,
@@ -8,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
     result,
 };
+
+use crate::protocol::REPORT;
 
 pub type Result<T> = result::Result<T, String>;
 
@@ -21,17 +22,6 @@ impl<T, E: Display> Explain<T> for result::Result<T, E> {
         self.map_err(|error| format!("{}: {error}", what()))
     }
 }
-
-/// The folder of the report, beside those of the outcomes.
-const REPORT: &str = "report";
-/// In the report: the number of the store. If the client counts on another, nothing was done.
-pub const STORE: &str = "store";
-/// In the report: the names of what the client is to send, before anything can run.
-pub const LACKING: &str = "lacking";
-/// In the report: the keys of tasks that could not run beside the others of this batch, and why.
-pub const APART: &str = "apart";
-/// In the report: the keys of tasks that cannot run beside any others, and why.
-pub const ALONE: &str = "alone";
 
 pub struct Report {
     folder: PathBuf,

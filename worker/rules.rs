@@ -10,13 +10,13 @@ use std::{
 use crate::{
     landlock::{Abi, LIST, OpenPath, READ, Ruleset, WRITE},
     process::Slot,
-    protocol::{Source, Task},
+    protocol::{BIN, Source, Task, WORKER},
     report::{Explain, Result},
     view::View,
 };
 
 /// What no task sees, or not as it is: ours, and what all users of a machine share.
-const HIDDEN: &[&str] = &["/rustcbuildx", "/tmp", "/var/tmp", "/run", "/dev", "/proc", "/sys"];
+const HIDDEN: &[&str] = &[WORKER, "/tmp", "/var/tmp", "/run", "/dev", "/proc", "/sys"];
 
 /// What the kernel holds tasks to, as far as it is the same for all.
 pub struct Rules {
@@ -30,7 +30,7 @@ impl Rules {
         let open = |path: &PathBuf| OpenPath::open(path).ok();
         let readable: Vec<PathBuf> = of_image(&view.places)
             .into_iter()
-            .chain(["/proc", "/sys", "/rustcbuildx/bin"].map(PathBuf::from))
+            .chain(["/proc", "/sys", BIN].map(PathBuf::from))
             .collect();
         let devices = ["null", "zero", "full", "random", "urandom", "tty", "fd"];
         let devices: Vec<PathBuf> =
@@ -173,7 +173,11 @@ fn add_without(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::Scratch;
+    use crate::{
+        protocol::Batch,
+        tests::Scratch,
+        view::tests::{input, store, task},
+    };
 
     #[test]
     fn what_is_foreign_is_left_out() {
@@ -223,5 +227,19 @@ mod tests {
         assert_eq!(found(&["", "sub/x"]), ["/", "src", "sub/", "sub/b", "sub/c"]);
         assert_eq!(found(&["", "sub"]), ["/", "src", "sub/", "sub/b", "sub/c/", "sub/c/d"]);
         assert_eq!(found(&["", "src/a"]), ["/", "src/", "src/a", "sub"]);
+    }
+
+    #[test]
+    fn what_another_pack_has_at_the_same_place_is_not_read() {
+        let scratch = Scratch::new("what_another_pack_has_at_the_same_place_is_not_read");
+        let store = store(&scratch, &[("s1/p/a", "a"), ("s1/p/b", "b"), ("s2/p/a", "a")]);
+        let (around, out) = (scratch.path("around"), scratch.path("target"));
+        let root = around.join("w");
+        let tasks =
+            ["s1", "s2"].map(|pack| task(pack, &out, vec![input(&root, pack, "p")])).to_vec();
+        let batch = Batch { tasks, ..Batch::default() };
+        let view = View::new(&batch, &store);
+        let allowed = [(around, LIST), (root.clone(), LIST), (root.join("a"), READ)];
+        assert_eq!(readable(&view, &batch.tasks[1]), allowed);
     }
 }

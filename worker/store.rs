@@ -19,21 +19,10 @@ use std::{
 
 use crate::{
     listing, pack,
+    protocol::{BUILD_ID, FILES},
     report::{Explain, Result},
 };
 
-/// Files of an outcome, beside [`FILES`]. A client finds them under the same names.
-pub const STATUS: &str = "status";
-pub const STDOUT: &str = "stdout";
-pub const STDERR: &str = "stderr";
-/// The number of the batch in which the task ran.
-pub const BUILD_ID: &str = "nonce";
-/// There if a script called git.
-pub const CALLED_GIT: &str = "git";
-/// There if the files stay in the engine.
-pub const DEFERRED: &str = "left";
-/// The folder of what a task wrote.
-pub const FILES: &str = "files";
 /// What is in an outcome, for damage to be noticed.
 pub const LISTING: &str = "listing";
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    protocol::{Batch, Input, Source, Task},
+    protocol::{Batch, FILES, Input, Source, Task, WORKER},
     report::{Explain, Result},
     store::{self, Store},
 };
@@ -110,8 +110,7 @@ impl<'a> View<'a> {
             Source::Pack(_) if self.batch.mounted.contains(&input.target) => Ok(()),
             Source::Pack(name) => self.fill(&self.store.pack(name).join(&input.path), target),
             Source::Outcome(key) => {
-                let below =
-                    Path::new(&input.path).strip_prefix(store::FILES).unwrap_or(Path::new(""));
+                let below = Path::new(&input.path).strip_prefix(FILES).unwrap_or(Path::new(""));
                 let made = self.numbers.get(key.as_str()).map(|number| {
                     let out = Path::new(&self.batch.tasks[*number].out);
                     if below.as_os_str().is_empty() { out.to_owned() } else { out.join(below) }
@@ -202,7 +201,7 @@ impl<'a> View<'a> {
         let outs = self.batch.tasks.iter().map(|task| Path::new(&task.out));
         let mounted: Vec<&Path> = self.batch.mounted.iter().map(Path::new).collect();
         let is_kept = |path: &Path| {
-            mounted.iter().chain([&Path::new(crate::ROOT)]).any(|kept| kept.starts_with(path))
+            mounted.iter().chain([&Path::new(WORKER)]).any(|kept| kept.starts_with(path))
         };
         let all = placed.keys().map(PathBuf::as_path).chain(outs);
         for path in all.filter(|path| !is_kept(path)) {
@@ -409,11 +408,11 @@ fn contested(batch: &Batch) -> HashMap<PathBuf, bool> {
 const LOCK: &str = "no thread panics while it has this lock";
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::tests::Scratch;
 
-    fn input(target: &Path, pack: &str, path: &str) -> Input {
+    pub fn input(target: &Path, pack: &str, path: &str) -> Input {
         Input {
             target: target.display().to_string(),
             from: Source::Pack(pack.to_owned()),
@@ -422,7 +421,7 @@ mod tests {
         }
     }
 
-    fn task(key: &str, out: &Path, inputs: Vec<Input>) -> Task {
+    pub fn task(key: &str, out: &Path, inputs: Vec<Input>) -> Task {
         Task {
             key: key.to_owned(),
             name: key.to_owned(),
@@ -440,7 +439,7 @@ mod tests {
     }
 
     /// A store with these files in its packs.
-    fn store(scratch: &Scratch, files: &[(&str, &str)]) -> Store {
+    pub fn store(scratch: &Scratch, files: &[(&str, &str)]) -> Store {
         let store = Store::open(&scratch.path("store"), "1").unwrap();
         for (path, text) in files {
             let path = store.pack("").join(path);
@@ -473,8 +472,23 @@ mod tests {
             assert!(matches!(view.prepare(task), Err(Trouble::Conflict(_))), "{}", task.key);
         }
         view.prepare(&batch.tasks[4]).unwrap();
+        assert_eq!(view.contested.get(&sub), Some(&false));
         view.clear();
         assert!(!root.exists() && store.pack("s1").join("p/a").exists());
+    }
+
+    #[test]
+    fn where_one_writes_nobody_has_something_else() {
+        let scratch = Scratch::new("where_one_writes_nobody_has_something_else");
+        let store = store(&scratch, &[("s1/p/a", "a"), ("s2/p/a", "a")]);
+        let (root, out) = (scratch.path("w"), scratch.path("target"));
+        let writing = Input { is_writable: true, ..input(&root, "s2", "p") };
+        let tasks =
+            vec![task("u1", &out, vec![input(&root, "s1", "p")]), task("u2", &out, vec![writing])];
+        let batch = Batch { tasks, ..Batch::default() };
+        let view = View::new(&batch, &store);
+        view.prepare(&batch.tasks[0]).unwrap();
+        assert!(matches!(view.prepare(&batch.tasks[1]), Err(Trouble::Conflict(_))));
     }
 
     #[test]

@@ -48,10 +48,15 @@ impl Call {
         contexts.map(|(name, context)| (name.as_str(), context)).collect()
     }
 
-    /// What the engine is to mount: the heavy packs that it has, where nobody writes, and where
-    /// nothing else lies in them.
-    pub fn mounted(&self, engine_has: impl Fn(&str) -> bool) -> Vec<Mounted> {
-        let contexts = self.contexts();
+    /// What an engine can mount of packs: the heavy ones, where nobody writes, and where nothing
+    /// else lies in them.
+    pub fn mountable(&self, is_asked_for: impl Fn(&str) -> bool) -> Vec<Mounted> {
+        let is_heavy = |(name, context): &(&str, &Context)| context.is_heavy && is_asked_for(name);
+        let heavy = self.contexts().into_iter().filter(is_heavy);
+        let heavy: BTreeSet<&str> = heavy.map(|(name, _)| name).collect();
+        if heavy.is_empty() {
+            return vec![];
+        }
         let inputs: Vec<&Input> = self.steps.iter().flat_map(|step| &step.task.inputs).collect();
         let outs = self.steps.iter().map(|step| step.task.out.as_str());
         let places: BTreeSet<&Utf8Path> =
@@ -69,8 +74,8 @@ impl Call {
         let mut mounted = BTreeMap::new();
         for input in &inputs {
             let (Source::Pack(name), target) = (&input.from, &input.target) else { continue };
-            let is_heavy = contexts.get(name.as_str()).is_some_and(|context| context.is_heavy);
-            if is_heavy && engine_has(name) && !mounted.contains_key(target) && is_free(input) {
+            let is_heavy = heavy.contains(name.as_str());
+            if is_heavy && !mounted.contains_key(target) && is_free(input) {
                 let (pack, path, target) = (name.clone(), input.path.clone(), target.clone());
                 mounted.insert(input.target.clone(), Mounted { pack, path, target });
             }

@@ -14,8 +14,8 @@ use crate::{
     engine::worker::pack::Writer,
     snapshot::copy,
     step::{
-        layout::FILES,
         plan::Mounted,
+        protocol::FILES,
         spec::{Context, Step},
     },
     store::local::Store,
@@ -28,6 +28,8 @@ pub(super) struct Given {
     pub folder: Utf8PathBuf,
     /// The names of what is in there, and of what the engine may have all the same.
     pub sent: Vec<String>,
+    /// The names of packs that those in there are based on.
+    pub bases: Vec<String>,
     /// What the engine had before, and is to mount.
     pub mounted: Vec<Mounted>,
 }
@@ -38,7 +40,7 @@ impl Given {
         let temp = cache.temp_dir()?;
         let folder = Utf8PathBuf::from_path_buf(temp.path().to_owned()).ok();
         let folder = folder.context("the cache folder's name is not UTF-8")?.join(name);
-        let given = Self { _temp: temp, folder, sent: vec![], mounted: vec![] };
+        let given = Self { _temp: temp, folder, sent: vec![], bases: vec![], mounted: vec![] };
         for folder in [&given.folder, &given.packs(), &given.outcomes()] {
             fs::create_dir(folder).on_disk(folder, || format!("failed to make `{folder}`"))?;
         }
@@ -56,21 +58,6 @@ impl Given {
     fn outcomes(&self) -> Utf8PathBuf {
         self.folder.join("outcomes")
     }
-
-    /// Adds what is in a folder as a pack, without what the pack `base` has.
-    pub fn add_pack(
-        &mut self,
-        name: &str,
-        folder: &Utf8Path,
-        base: Option<&str>,
-        cache: &Cache,
-    ) -> Result<()> {
-        let base = base.map(|base| (base, copy::folder_of(base, cache)));
-        let base = base.as_ref().map(|(name, folder)| (*name, folder.as_path()));
-        write_pack(folder, base, &self.packs().join(name))?;
-        self.sent.push(name.to_owned());
-        Ok(())
-    }
 }
 
 impl Session<'_> {
@@ -82,29 +69,58 @@ impl Session<'_> {
         resolve: &dyn Fn(&str) -> Option<Step>,
     ) -> Result<Given> {
         let mut given = Given::new(call.name, &self.cache)?;
-        loop {
-            let missing = call
-                .needed_outcomes()
-                .into_iter()
-                .find(|key| !self.engine_cache.has(key) && !given.has(key));
-            let Some(key) = missing.map(str::to_owned) else { break };
+        while self.add_outcomes(&mut given, call, resolve)? {}
+        given.mounted = call.mountable(|name| self.engine_cache.has(name));
+        for (name, context) in call.contexts() {
+            self.add_pack(&mut given, name, context)?;
+        }
+        Ok(given)
+    }
+
+    /// Adds the outcomes that a call needs. Returns whether it needs more now, because it makes
+    /// one of them itself.
+    fn add_outcomes(
+        &self,
+        given: &mut Given,
+        call: &mut Call,
+        resolve: &dyn Fn(&str) -> Option<Step>,
+    ) -> Result<bool> {
+        let lacks = |key: &&str| !self.engine_cache.has(key) && !given.has(key);
+        let lacking: Vec<String> =
+            call.needed_outcomes().into_iter().filter(lacks).map(str::to_owned).collect();
+        let mut needs_more = false;
+        for key in lacking {
             if self.send_outcome(&key, &given.outcomes())? {
                 given.sent.push(key);
             } else if let Some(step) = resolve(&key) {
                 call.steps.insert(0, step);
+                needs_more = true;
             } else {
                 // The engine may have it all the same.
                 given.sent.push(key);
             }
         }
-        given.mounted = call.mounted(|name| self.engine_cache.has(name));
-        for (name, Context { folder, .. }) in call.contexts() {
-            if self.engine_cache.has(name) || !folder.exists() {
-                continue;
-            }
-            given.add_pack(name, folder, None, &self.cache)?;
+        Ok(needs_more)
+    }
+
+    /// Adds what the engine lacks of a context, as a pack without what the engine has of an earlier
+    /// one. What is not on this machine any more the engine may have all the same.
+    pub(super) fn add_pack(
+        &self,
+        given: &mut Given,
+        name: &str,
+        Context { folder, .. }: &Context,
+    ) -> Result<()> {
+        if self.engine_cache.has(name) || !folder.exists() {
+            return Ok(());
         }
-        Ok(given)
+        let base = copy::base_of(name, &self.cache).filter(|base| self.engine_cache.has(base));
+        let base_folder = base.as_ref().map(|base| copy::folder_of(base, &self.cache));
+        let based_on = base.as_deref().zip(base_folder.as_deref());
+        write_pack(folder, based_on, &given.packs().join(name))?;
+        given.sent.push(name.to_owned());
+        given.bases.extend(base);
+        Ok(())
     }
 
     /// Sends an outcome, as a pack in a folder; returns whether the store has it.

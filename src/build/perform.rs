@@ -2,7 +2,7 @@
 //! handed on.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, PipeReader},
     thread,
@@ -14,28 +14,18 @@ use anyhow::{Result, anyhow, bail};
 use super::{FALLBACK, Session, build_id, call::Call, given::Given, millis_since};
 use crate::{
     engine::{client::Event, worker},
-    snapshot::copy,
     step::{
         plan,
-        spec::{Context, Step},
+        protocol::{ALONE, APART, LACKING, REPORT, STORE},
+        spec::Step,
     },
     store::archive::{self, Archive},
     util::{disk::OnDisk, process},
 };
 
-/// Beside the outcomes: the folder of what the worker reports to its client.
-const REPORT: &str = "report";
-/// In the report: the number of the worker's store.
-const STORE: &str = "store";
-/// In the report: the names of what the worker lacks.
-const LACKING: &str = "lacking";
-/// In the report: the keys of tasks that could not run beside the others of the batch, and why.
-const APART: &str = "apart";
-/// In the report: the keys of tasks that cannot run beside any others, and why.
-const ALONE: &str = "alone";
 /// How often a call is made again with what it lacks. What was sent may have been evicted since.
 const ATTEMPTS: usize = 4;
-/// How long to wait for the engine to mount the store that is counted on. While Docker measures it,
+/// How long to wait for the engine to mount the store that is expected. While Docker measures it,
 /// that is some tenths of a second, BuildKit mounts another one instead.
 const WAITS: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
@@ -60,41 +50,24 @@ impl Session<'_> {
         mut each: impl FnMut(&str, File) -> Result<()> + Send,
     ) -> Result<()> {
         self.upload(&call)?;
-        let (mut may_mount, mut failures) = (true, 0);
-        let (mut counted_on, mut waits) = (self.engine_cache.store(), WAITS.iter());
-        while failures < ATTEMPTS {
+        let mut may_mount = true;
+        for _ in 0..ATTEMPTS {
             let mut given = self.given(&mut call, resolve)?;
             if !may_mount {
                 given.mounted.clear();
             }
-            let store = counted_on.as_deref();
-            let answer = match self.perform_once(&call, &given, store, &mut on_event, &mut each) {
+            let lacking = match self.perform_on_store(&call, &given, &mut on_event, &mut each) {
                 // Of what the engine has evicted, nothing can be mounted.
                 Err(error) if !given.mounted.is_empty() => {
                     log::info!("{error:#}");
-                    (may_mount, failures) = (false, failures + 1);
+                    may_mount = false;
                     continue;
                 }
-                answer => answer?,
+                lacking => lacking?,
             };
-            if store.is_some_and(|store| store != answer.store) {
-                log::info!("{} has mounted another store", self.engine.name());
-                match waits.next() {
-                    Some(wait) => thread::sleep(*wait),
-                    None => {
-                        counted_on = None;
-                        self.engine_cache.forget()?;
-                    }
-                }
-                continue;
+            if self.note(&given, &lacking)? {
+                return Ok(());
             }
-            self.engine_cache.count_on(&answer.store)?;
-            if answer.lacking.is_empty() {
-                return given.sent.iter().try_for_each(|name| self.engine_cache.add(name));
-            }
-            log::info!("{} lacks {}", self.engine.name(), answer.lacking.join(" "));
-            answer.lacking.iter().for_each(|name| self.engine_cache.remove(name));
-            failures += 1;
         }
         bail!(
             "failed to build with {}: it loses what it is sent (hint: is its disk full?)",
@@ -102,52 +75,82 @@ impl Session<'_> {
         )
     }
 
-    /// Sends the engine the heavy packs that it lacks, in a call of their own: the call that needs
-    /// them can mount them then.
+    /// Sends the engine the heavy packs that it lacks and could mount, in a call of their own, so
+    /// that the call which needs them can mount them. Whatever is still lacking then, that call is
+    /// told.
     fn upload(&self, call: &Call) -> Result<()> {
-        let lacks = |(name, context): &(&str, &Context)| {
-            context.is_heavy && !self.engine_cache.has(name) && context.folder.exists()
-        };
-        let heavy: Vec<(&str, &Context)> = call.contexts().into_iter().filter(lacks).collect();
-        if heavy.is_empty() {
+        let mountable = call.mountable(|name| !self.engine_cache.has(name));
+        if mountable.is_empty() {
             return Ok(());
         }
         let upload = Call { name: "sources", steps: vec![], wanted: vec![], jobs: call.jobs };
-        // The engine may have lost what they are based on.
-        for with_base in [true, false] {
-            let mut given = Given::new(upload.name, &self.cache)?;
-            for (name, Context { folder, .. }) in &heavy {
-                let base = copy::base_of(name, &self.cache);
-                let base = base.filter(|base| with_base && self.engine_cache.has(base));
-                given.add_pack(name, folder, base.as_deref(), &self.cache)?;
-            }
-            let store = self.engine_cache.store();
-            let answer =
-                self.perform_once(&upload, &given, store.as_deref(), &mut |_| (), &mut |_, _| {
-                    Ok(())
-                })?;
-            // Otherwise the call itself finds out what is lacking.
-            if answer.lacking.is_empty() && store.is_none_or(|store| store == answer.store) {
-                self.engine_cache.count_on(&answer.store)?;
-                return given.sent.iter().try_for_each(|name| self.engine_cache.add(name));
-            }
+        let mut given = Given::new(upload.name, &self.cache)?;
+        let packs: BTreeSet<&str> = mountable.iter().map(|mounted| mounted.pack.as_str()).collect();
+        let contexts = call.contexts();
+        packs.into_iter().try_for_each(|name| self.add_pack(&mut given, name, contexts[name]))?;
+        if given.sent.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let lacking = self.perform_on_store(&upload, &given, &mut |_| (), &mut |_, _| Ok(()))?;
+        self.note(&given, &lacking).map(drop)
     }
 
-    /// Makes one call, which does nothing if it does not get the store that is counted on.
+    /// Takes note of what the engine has after a call that found these names lacking; returns
+    /// whether there were none.
+    fn note(&self, given: &Given, lacking: &[String]) -> Result<bool> {
+        if lacking.is_empty() {
+            given.sent.iter().try_for_each(|name| self.engine_cache.add(name))?;
+            return Ok(true);
+        }
+        log::info!("{} lacks {}", self.engine.name(), lacking.join(" "));
+        // What a pack is based on may be what is lacking.
+        lacking.iter().chain(&given.bases).for_each(|name| self.engine_cache.remove(name));
+        Ok(false)
+    }
+
+    /// Makes a call on the store that is expected, or, if the engine does not mount that for a
+    /// while, on the one that it has. Returns the names of what the engine lacks for the call.
+    fn perform_on_store(
+        &self,
+        call: &Call,
+        given: &Given,
+        on_event: &mut impl FnMut(Event),
+        each: &mut (impl FnMut(&str, File) -> Result<()> + Send),
+    ) -> Result<Vec<String>> {
+        let (mut expected, mut waits) = (self.engine_cache.store(), WAITS.iter());
+        loop {
+            let answer = self.perform_once(call, given, expected.as_deref(), on_event, each)?;
+            if expected.is_none_or(|expected| expected == answer.store) {
+                self.engine_cache.expect(&answer.store)?;
+                return Ok(answer.lacking);
+            }
+            log::info!("{} has mounted another store", self.engine.name());
+            expected = match waits.next() {
+                Some(wait) => {
+                    thread::sleep(*wait);
+                    self.engine_cache.store()
+                }
+                None => {
+                    self.engine_cache.forget()?;
+                    None
+                }
+            };
+        }
+    }
+
+    /// Makes one call, which does nothing if it does not get the store that is expected.
     fn perform_once(
         &self,
         call: &Call,
         given: &Given,
-        store: Option<&str>,
+        expected: Option<&str>,
         on_event: &mut impl FnMut(Event),
         each: &mut (impl FnMut(&str, File) -> Result<()> + Send),
     ) -> Result<Answer> {
         log::info!("{} is sent {}", self.engine.name(), given.sent.join(" "));
         let path = given.folder.join("batch");
         let limit = self.config.engine_store_size;
-        let batch = call.batch(&build_id(), store.unwrap_or_default(), limit, &given.mounted);
+        let batch = call.batch(&build_id(), expected.unwrap_or_default(), limit, &given.mounted);
         fs::write(&path, batch.encode()).on_disk(&path, || format!("failed to write `{path}`"))?;
         let (source, style) = (worker::source(&self.cache)?, self.style());
         let Given { folder, mounted, .. } = given;

@@ -36,13 +36,14 @@ impl EngineCache {
         write().on_disk(&path, || format!("failed to write `{path}`"))
     }
 
-    /// The number of the store that all this is in, once a call told it.
+    /// The number of the store that all this is in, and that is expected from now on, once a call
+    /// told it.
     pub fn store(&self) -> Option<String> {
         fs::read_to_string(self.number()).ok()
     }
 
     /// Takes note of the store that all this is in.
-    pub fn count_on(&self, store: &str) -> Result<()> {
+    pub fn expect(&self, store: &str) -> Result<()> {
         if self.store().is_some_and(|number| number == store) {
             return Ok(());
         }

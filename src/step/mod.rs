@@ -3,7 +3,6 @@
 pub mod dockerfile;
 pub mod image;
 pub mod key;
-pub mod layout;
 pub mod plan;
 #[path = "../../worker/protocol.rs"]
 pub mod protocol;

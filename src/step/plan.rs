@@ -8,8 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::step::{
     dockerfile::{Dockerfile, Instruction, Mount, Run, Stage, Style},
     image::Image,
-    layout::WORKER,
-    protocol::VERSION,
+    protocol::{VERSION, WORKER},
 };
 
 /// A Dockerfile's text and the folders it names.

@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     step::{
         key::Key,
-        layout::FILES,
-        protocol::{Source, Task},
+        protocol::{FILES, Source, Task},
     },
     unit::{
         baked_paths::Baked,

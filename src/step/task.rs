@@ -8,8 +8,7 @@ use crate::{
     rustc::tool::Tool,
     step::{
         image::Image,
-        layout::BIN,
-        protocol::{Input, Kind, Task},
+        protocol::{BIN, Input, Kind, Task},
     },
     unit::work::{Unit, Work},
 };

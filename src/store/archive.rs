@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use camino::Utf8Path;
 
 use crate::{
-    step::layout::{BUILD_ID, CALLED_GIT, DEFERRED, FILES, STATUS, STDERR, STDOUT},
+    step::protocol::{BUILD_ID, CALLED_GIT, DEFERRED, FILES, STATUS, STDERR, STDOUT},
     store::staging::{Unpacked, beside},
     util::disk::{self, OnDisk},
 };

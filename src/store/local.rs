@@ -151,7 +151,7 @@ impl<W: Write> Write for Hashing<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::step::layout::{BUILD_ID, STATUS, STDERR, STDOUT};
+    use crate::step::protocol::{BUILD_ID, STATUS, STDERR, STDOUT};
 
     struct Place {
         _dir: tempfile::TempDir,

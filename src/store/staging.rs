@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
 
-use crate::{step::layout::FILES, util::disk::OnDisk};
+use crate::{step::protocol::FILES, util::disk::OnDisk};
 
 /// A folder on the same file system as `out_dir`, and the folder it is in.
 pub fn beside(out_dir: &Utf8Path) -> Result<(TempDir, &Utf8Path)> {

@@ -6,6 +6,7 @@ use std::process::Command;
 use crate::engine::Engine;
 use crate::project::{By, Project};
 use crate::sources::commit;
+use crate::tree::walk;
 
 /// Every kind of target in one package; `[env]`; metadata that is hard to quote; warnings.
 #[test]
@@ -116,6 +117,21 @@ fn main() {
 #[test]
 fn registry() {
     Project::new("registry").same(&["run", "test", "clippy"]);
+}
+
+/// rustc tells the linker where it found a library: that is a link into the engine's store.
+#[test]
+fn a_run_path_leads_into_no_store() {
+    let project = Project::new("linkage").env("RUSTFLAGS", "-C prefer-dynamic -C rpath");
+    project.ours("build").succeeds();
+    let target = project.target(By::Ours);
+    let files = walk(&target, |_| false).into_keys().map(|path| target.join(path));
+    let files: Vec<_> = files.filter(|path| path.is_file()).collect();
+    assert!(files.iter().any(|path| path.ends_with("debug/host")), "{files:#?}");
+    for path in files {
+        let bytes = fs::read(&path).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("rustcbuildx/store"), "{path:?}");
+    }
 }
 
 /// `cdylib`, `staticlib`, `dylib`, what a linker is told, debug information in files of its own.

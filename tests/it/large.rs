@@ -91,6 +91,10 @@ fn what_is_heavy_is_given_again_once_the_engine_lost_it() {
         project.edit("src/main.rs", "// HERE", "// HERE 2");
         run(&project, mode).succeeds();
         assert_eq!(project.calls.take().len(), 1, "it is not remembered");
+        // Nor does the engine have what an edited folder is based on.
+        spoil(&project, &given, "rm -r $it");
+        project.edit("modules/7.js", "7", "seven");
+        assert_eq!(run(&project, mode).succeeds().stdout, "seven 1\n");
     }
 }
 

@@ -227,8 +227,8 @@ impl<'a> Together<'a> {
     /// Takes note of a batch's end; returns whether there is any use in going on.
     pub fn end(&mut self, Ended { keys, ends }: Ended) -> Result<bool> {
         let ends = ends?;
-        let is_over = ends.is_empty();
-        let left: Vec<Key> =
+        let none_ended = ends.is_empty();
+        let without_end: Vec<Key> =
             keys.into_iter().filter(|key| !ends.iter().any(|(ended, _)| ended == key)).collect();
         // Dependencies first: what was built from a unit that is to be built again is forgotten
         // with it.
@@ -267,9 +267,9 @@ impl<'a> Together<'a> {
         }
         // What could not run beside the others goes into the next batch. What is made from a
         // failure is built by itself.
-        for key in left {
+        for key in without_end {
             let Some(number) = self.schedule.find(&key) else { continue };
-            let state = match is_over || self.schedule.is_above_fallback(number) {
+            let state = match none_ended || self.schedule.is_above_fallback(number) {
                 true => State::Fallback,
                 false => State::Missing(key),
             };
