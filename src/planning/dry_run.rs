@@ -105,14 +105,17 @@ impl DryRun {
     }
 
     /// The words that have cargo use a target folder. Of its configuration, options count more than
-    /// variables, and the last of them most.
+    /// variables, and the last of them most. Where some follow the command, those before it are
+    /// ignored.
     ///
-    /// Source: the cargo book, "Command-line overrides".
+    /// Source: the cargo book, "Command-line overrides"; measured with cargo 1.95.
     fn words_for(&self, target: &Utf8Path) -> Vec<String> {
         let mut words = self.words.clone();
-        if words.iter().any(|word| word.starts_with("--config")) {
+        let is_config = |word: &String| word.starts_with("--config");
+        if let Some(last) = cargos_own(&words).iter().rposition(is_config) {
             let value = serde_json::Value::from(target.as_str());
-            let end = cargos_own(&words).len();
+            let command = command_at(&words).unwrap_or_default();
+            let end = if last < command { command } else { cargos_own(&words).len() };
             let options = ["build.build-dir", "build.target-dir"]
                 .into_iter()
                 .flat_map(|name| ["--config".to_owned(), format!("{name}={value}")]);
@@ -206,9 +209,15 @@ mod tests {
         assert_eq!(words("build -r"), "build -r");
         assert_eq!(
             words("--config build.build-dir=\"x\" rustc -r -- --cfg a"),
-            "--config build.build-dir=\"x\" rustc -r --config build.build-dir=\"/c/t\" \
-             --config build.target-dir=\"/c/t\" -- --cfg a"
+            "--config build.build-dir=\"x\" --config build.build-dir=\"/c/t\" \
+             --config build.target-dir=\"/c/t\" rustc -r -- --cfg a"
         );
+        assert_eq!(
+            words("build --config=a.toml -r"),
+            "build --config=a.toml -r --config build.build-dir=\"/c/t\" \
+             --config build.target-dir=\"/c/t\""
+        );
+        assert_eq!(words("rustc -- --config x"), "rustc -- --config x");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
@@ -67,17 +67,24 @@ pub struct ProvenanceRecords<'a> {
     cache: &'a Cache,
     target_root: Utf8PathBuf,
     loaded: HashMap<Key, Option<Provenance>>,
+    /// Those of a dry run lack what was made before it.
+    earlier: Option<Box<Self>>,
 }
 
 impl<'a> ProvenanceRecords<'a> {
     pub fn new(cache: &'a Cache, target_root: Utf8PathBuf) -> Self {
-        Self { cache, target_root, loaded: HashMap::new() }
+        Self { cache, target_root, loaded: HashMap::new(), earlier: None }
+    }
+
+    /// These, and where they lack something, those.
+    pub fn after(self, earlier: Self) -> Self {
+        Self { earlier: Some(Box::new(earlier)), ..self }
     }
 
     pub fn get(&mut self, key: &str) -> Option<&Provenance> {
         if !self.loaded.contains_key(key) {
-            let provenance =
-                self.cache.read(&self.name("recipes", key)).filter(Provenance::is_usable);
+            let own = self.cache.read(&self.name("recipes", key)).filter(Provenance::is_usable);
+            let provenance = own.or_else(|| self.earlier.as_mut()?.get(key).cloned());
             self.loaded.insert(key.to_owned(), provenance);
         }
         self.loaded[key].as_ref()
@@ -85,7 +92,9 @@ impl<'a> ProvenanceRecords<'a> {
 
     /// The provenance of a file or folder of the host, if that is still what the step made.
     pub fn of_path(&mut self, path: &Utf8Path) -> Option<&Provenance> {
-        let mut link: Link = self.cache.read(&link_name(path))?;
+        let Some(mut link) = self.cache.read::<Link>(&link_name(path)) else {
+            return self.earlier.as_mut()?.of_path(path);
+        };
         let stamp = stamp(path).ok()?;
         if stamp != link.stamp {
             if content(path).ok()? != link.content {
@@ -104,10 +113,13 @@ impl<'a> ProvenanceRecords<'a> {
 
     /// The step of this key.
     pub fn step(&self, key: &str) -> Result<Step> {
-        let step = self.cache.read(&self.name("steps", key));
-        step.with_context(|| {
-            format!("failed to find the step {key} in the cache (hint: `cargo clean`)")
-        })
+        match (self.cache.read(&self.name("steps", key)), &self.earlier) {
+            (Some(step), _) => Ok(step),
+            (None, Some(earlier)) => earlier.step(key),
+            (None, None) => {
+                bail!("failed to find the step {key} in the cache (hint: `cargo clean`)")
+            }
+        }
     }
 
     /// Stores a step, and that these outputs, which are installed now, came from it.

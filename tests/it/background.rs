@@ -58,12 +58,13 @@ fn many_units_in_few_calls() {
 fn every_command_that_compiles() {
     let project = project("broken");
     for args in [
+        "doc --no-deps",
         "check",
         "clippy",
         "test --no-run",
-        "doc --no-deps",
         "rustc --lib -- --cfg extra",
         "--config profile.dev.opt-level=1 build",
+        "build --config profile.dev.opt-level=2",
         "install --path . --root {target}/root",
     ] {
         project.plain(args).succeeds();
@@ -82,7 +83,7 @@ fn a_wrapper_of_cargos_configuration() {
     fs::copy(WRAPPER, &copy).unwrap();
     let cache = project.dir().join("cache of the table");
     fs::create_dir(project.root.join(".cargo")).unwrap();
-    let table = format!("[env]\nXDG_CACHE_HOME = {cache:?}\n");
+    let table = format!("[env]\nXDG_CACHE_HOME = {{ value = {cache:?}, force = true }}\n");
     fs::write(project.root.join(".cargo/config.toml"), table).unwrap();
     let mut cargo = project.command("cargo", By::PlainAfterOurs);
     let wrapper = format!("build.rustc-wrapper={copy:?}");
@@ -110,6 +111,9 @@ fn cargos_beside_and_below_each_other() {
         run.finish().succeeds();
     }
     is_over(&project);
+    for args in ["test --test nested", "check", "build --profile bench"] {
+        project.plain(args).succeeds();
+    }
     project.same_in_the_end("run");
 }
 
@@ -120,6 +124,7 @@ fn no_plan_for_who_is_not_cargo() {
     let mut rustc = project.command(WRAPPER, By::Ours);
     rustc.args(["rustc", "src/lib.rs", "--crate-type=lib", "--crate-name=alone"]);
     rustc.args(["--edition=2021", "--out-dir"]).arg(project.dir());
+    rustc.env("CARGO_MANIFEST_DIR", &project.root);
     project.edit("src/lib.rs", "macros::one!()", "1");
     start(rustc, "rustcbuildx rustc").finish().succeeds();
     assert!(project.dir().join("libalone.rlib").exists());

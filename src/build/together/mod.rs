@@ -59,7 +59,9 @@ impl<'a> Together<'a> {
         jobs: Jobs,
     ) -> Result<Self> {
         let dry_run_target = recorder.target();
-        let records = ProvenanceRecords::new(&recorder.cache, dry_run_target.clone());
+        // Its units may read what another cargo made, as where a test runs cargo.
+        let records = ProvenanceRecords::new(&recorder.cache, dry_run_target.clone())
+            .after(ProvenanceRecords::new(&session.cache, target.clone()));
         let finder = Finder { cache: &session.cache, records, reader: session.reader() };
         let units = recorder.units()?;
         let schedule = schedule(&units)?;
