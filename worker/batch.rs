@@ -14,10 +14,10 @@ use crate::{
     landlock::Abi,
     outcome::{self, Gathered},
     process::{Ended, FIRST_GROUP, Slot, Terms},
-    protocol::{ALONE, APART, Batch, FILES, Kind, LACKING, STORE, Source, Task},
+    protocol::{ALONE, APART, Batch, Kind, LACKING, STORE, Source, Task, one_line},
     report::{Explain, Report, Result},
     rules::Rules,
-    schedule::{Schedule, needs},
+    schedule::{METADATA, Schedule},
     store::Store,
     sys,
     tokens::{Processors, Tokens},
@@ -43,6 +43,7 @@ pub fn run(folders: &Folders) -> Result<()> {
         fs::read_to_string(&path).explain(|| format!("failed to read `{}`", path.display()))?;
     let batch = Batch::decode(&text).explain(|| "failed to read the batch".to_owned())?;
     let store = Store::open(&folders.store, &batch.id)?;
+    let _running = store.run_call(&batch.call)?;
     let report = Report::new(&folders.outcomes)?;
     let number = store.number().explain(|| "failed to number the store".to_owned())?;
     report.add(STORE, &number)?;
@@ -57,6 +58,7 @@ pub fn run(folders: &Folders) -> Result<()> {
     if !lacking.is_empty() {
         return lacking.iter().try_for_each(|name| report.add(LACKING, name));
     }
+    println!("rustcbuildx ready {number}");
     let run = Run::new(&batch, &store, folders, &report)?;
     run.all()?;
     run.clear();
@@ -98,7 +100,9 @@ fn lacking(batch: &Batch, store: &Store) -> Vec<String> {
         .flat_map(|task| &task.inputs)
     {
         let is_there = match &input.from {
-            Source::Outcome(key) => made.contains(key.as_str()) || store.has_outcome(key),
+            Source::Outcome(key) => {
+                made.contains(key.as_str()) || batch.awaited.contains(key) || store.has_outcome(key)
+            }
             Source::Pack(name) => store.has_pack(name),
         };
         if !is_there && !lacking.iter().any(|name| name == input.from.name()) {
@@ -143,9 +147,7 @@ impl<'a> Run<'a> {
             Some(abi) => Some(Rules::new(abi, &view)?),
             None => None,
         };
-        let tasks: Vec<_> =
-            batch.tasks.iter().map(|task| (task.key.as_str(), needed(task))).collect();
-        let schedule = Schedule::new(needs(&tasks));
+        let schedule = Schedule::of(batch);
         let state = Mutex::new(State { schedule, running: 0, problem: None });
         let count = thread::available_parallelism().map_or(1, |count| count.get());
         let processors = Processors { folder: store.locks(), count };
@@ -176,10 +178,38 @@ impl<'a> Run<'a> {
             for slot in &slots {
                 scope.spawn(|| self.serve(slot));
             }
+            self.await_others();
         });
         match self.lock().problem.take() {
             Some(problem) => Err(problem),
             None => Ok(()),
+        }
+    }
+
+    /// Takes note of what other calls have made, until all is there that they make, or nobody waits
+    /// for it any more.
+    fn await_others(&self) {
+        let mut awaited: Vec<(usize, &String)> =
+            (self.batch.tasks.len()..).zip(&self.batch.awaited).collect();
+        loop {
+            // What they made is there before they end.
+            let one_runs = self.batch.beside.iter().any(|call| self.store.is_running(call));
+            let ended: Vec<(usize, bool)> = awaited
+                .iter()
+                .map(|(number, key)| (*number, self.store.has_outcome_now(key)))
+                .filter(|(_, is_there)| *is_there || !one_runs)
+                .collect();
+            awaited.retain(|(number, _)| !ended.iter().any(|(ended, _)| ended == number));
+            let mut state = self.lock();
+            ended.iter().for_each(|(number, is_there)| state.schedule.end(*number, *is_there));
+            if !ended.is_empty() {
+                self.changed.notify_all();
+            }
+            if awaited.is_empty() || state.schedule.is_finished() || state.problem.is_some() {
+                return;
+            }
+            drop(state);
+            thread::sleep(INTERVAL);
         }
     }
 
@@ -248,8 +278,10 @@ impl<'a> Run<'a> {
     fn run(&self, number: usize, slot: &Slot) -> Result<bool> {
         let task = &self.batch.tasks[number];
         if self.store.has_outcome(&task.key) {
+            self.tell_output(task);
             println!("rustcbuildx stored {}", task.key);
-            return self.restore(task);
+            outcome::restore(self.store, task)?;
+            return Ok(true);
         }
         if self.rules.is_none() && self.batch.tasks.len() > 1 {
             // Nothing would hold tasks apart but their users.
@@ -279,8 +311,12 @@ impl<'a> Run<'a> {
             self.gathered.remove(task, slot)?;
             ended = self.attempt(number, slot, is_plain)?;
         }
+        let is_success = self.finish(number, slot, &ended)?;
+        if is_success {
+            self.tell_output(task);
+        }
         println!("rustcbuildx end {} {}", task.key, ended.status);
-        self.finish(number, slot, &ended)
+        Ok(is_success)
     }
 
     fn attempt(&self, number: usize, slot: &Slot, is_plain: bool) -> Result<Ended> {
@@ -349,28 +385,11 @@ impl<'a> Run<'a> {
         Ok(false)
     }
 
-    /// Puts what the store has of a task where others look for it.
-    fn restore(&self, task: &Task) -> Result<bool> {
-        crate::view::make_folder(Path::new(&task.out))?;
-        let files = self.store.outcome(&task.key).join(FILES);
-        let restore = || -> std::io::Result<()> {
-            if task.kind == Kind::Script {
-                fs::remove_dir(&task.out)?;
-                return crate::store::copy_tree(&files, Path::new(&task.out));
-            }
-            for entry in fs::read_dir(&files)? {
-                let entry = entry?;
-                let (stored, place) = (entry.path(), Path::new(&task.out).join(entry.file_name()));
-                if crate::store::is_linkable(&place) {
-                    std::os::unix::fs::symlink(stored, place)?;
-                } else {
-                    crate::store::copy_tree(&stored, &place)?;
-                }
-            }
-            Ok(())
-        };
-        restore().explain(|| format!("failed to put what is stored of {} in place", task.name))?;
-        Ok(true)
+    /// Tells the client at once what a build script printed, on which the keys of others depend.
+    fn tell_output(&self, task: &Task) {
+        if let Some(text) = outcome::printed(self.store, task) {
+            println!("rustcbuildx printed {} {}", task.key, one_line(&text));
+        }
     }
 
     /// Lets a task write to its output folder, and to the folder that outlives it; returns the
@@ -415,14 +434,9 @@ impl<'a> Run<'a> {
     }
 }
 
-const METADATA: &str = ".rmeta";
+/// How often to look for what other calls make.
+const INTERVAL: Duration = Duration::from_millis(20);
 const LOCK: &str = "no thread panics while it has this lock";
-
-/// The keys that a task is made from, and whether metadata is all that it reads of them.
-fn needed(task: &Task) -> Vec<(&str, bool)> {
-    let of_outcomes = task.inputs.iter().filter(|input| matches!(input.from, Source::Outcome(_)));
-    of_outcomes.map(|input| (input.from.name(), input.path.ends_with(METADATA))).collect()
-}
 
 fn group_of(number: usize) -> Result<u32> {
     let number = u32::try_from(number).ok().filter(|number| *number < 40_000);

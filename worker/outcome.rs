@@ -165,6 +165,44 @@ pub fn save(store: &Store, task: &Task, ended: &Ended, made: &[Made], id: &str) 
     })
 }
 
+/// Puts what the store has of a task where others look for it.
+pub fn restore(store: &Store, task: &Task) -> Result<()> {
+    view::make_folder(Path::new(&task.out))?;
+    let files = store.outcome(&task.key).join(FILES);
+    let restore = || -> std::io::Result<()> {
+        if task.kind == Kind::Script {
+            fs::remove_dir(&task.out)?;
+            return store::copy_tree(&files, Path::new(&task.out));
+        }
+        for entry in fs::read_dir(&files)? {
+            let entry = entry?;
+            let (stored, place) = (entry.path(), Path::new(&task.out).join(entry.file_name()));
+            if store::is_linkable(&place) {
+                std::os::unix::fs::symlink(stored, place)?;
+            } else {
+                store::copy_tree(&stored, &place)?;
+            }
+        }
+        Ok(())
+    };
+    restore().explain(|| format!("failed to put what is stored of {} in place", task.name))
+}
+
+/// What a build script printed that the store has, if others may read it: it goes through the
+/// engine's log, which stays there and is cut off where too much comes at once.
+pub fn printed(store: &Store, task: &Task) -> Option<String> {
+    let outcome = store.outcome(&task.key);
+    let has_secrets = task.secrets.iter().any(|(_, decisive)| !decisive.is_empty());
+    if task.kind != Kind::Script || has_secrets || outcome.join(CALLED_GIT).exists() {
+        return None;
+    }
+    let text = fs::read_to_string(outcome.join(STDOUT)).ok()?;
+    (text.len() <= MOST_PRINTED).then_some(text)
+}
+
+/// In bytes.
+const MOST_PRINTED: usize = 16 << 10;
+
 fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_symlink() { Ok(()) } else { fs::set_permissions(path, Permissions::from_mode(mode)) }
 }

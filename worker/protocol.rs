@@ -47,6 +47,12 @@ pub const ALONE: &str = "alone";
 pub struct Batch {
     /// A number that no other call has.
     pub id: String,
+    /// A name that it has in common only with earlier attempts at the same.
+    pub call: String,
+    /// The names of calls that run at the same time, and the keys of what they make and some task
+    /// here is made from.
+    pub beside: Vec<String>,
+    pub awaited: Vec<String>,
     /// The number of the store that the client expects; empty if any will do.
     pub store: String,
     /// How many processes may run at once; 0 for one on each processor.
@@ -84,7 +90,7 @@ pub struct Task {
     /// `NAME=VALUE`: all of its environment but the secrets, and what the worker itself adds.
     pub env: Vec<String>,
     /// Variables whose values are files under `/run/secrets`, each with what of the value decides
-    /// the outcome.
+    /// the outcome: nothing where it may be anything, and so is no secret.
     pub secrets: Vec<(String, String)>,
     pub folder: String,
     /// The folder whose new files are its outcome (a compile), or which is its outcome (a build
@@ -137,6 +143,9 @@ impl Batch {
         let mut text = String::new();
         field(&mut text, "batch", VERSION);
         field(&mut text, "id", &self.id);
+        field(&mut text, "call", &self.call);
+        self.beside.iter().for_each(|call| field(&mut text, "beside", call));
+        self.awaited.iter().for_each(|key| field(&mut text, "awaited", key));
         field(&mut text, "store", &self.store);
         field(&mut text, "jobs", &self.jobs.to_string());
         field(&mut text, "limit", &self.limit.to_string());
@@ -163,7 +172,9 @@ impl Batch {
                 "the client speaks version {version}, the worker version {VERSION}"
             ));
         }
-        let (id, store) = (fields.value("id")?, fields.value("store")?);
+        let (id, call) = (fields.value("id")?, fields.value("call")?);
+        let (beside, awaited) = (fields.list("beside"), fields.list("awaited"));
+        let store = fields.value("store")?;
         let jobs = fields.number("jobs")?;
         let limit = fields.number("limit")?;
         let (sentinels, mounted) = (fields.list("sentinel"), fields.list("mounted"));
@@ -187,7 +198,19 @@ impl Batch {
             wanted.push(Wanted { key, is_deferred });
         }
         fields.value("end")?;
-        Ok(Self { id, store, jobs, limit, tasks, wanted, sentinels, mounted })
+        Ok(Self {
+            id,
+            call,
+            beside,
+            awaited,
+            store,
+            jobs,
+            limit,
+            tasks,
+            wanted,
+            sentinels,
+            mounted,
+        })
     }
 }
 
@@ -264,8 +287,22 @@ impl Task {
 
 /// A line: `name value`, the value without line ends.
 fn field(text: &mut String, name: &str, value: &str) {
-    let value = value.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
-    writeln!(text, "{name} {value}").expect("a string takes all that is written to it");
+    writeln!(text, "{name} {}", escaped(value)).expect("a string takes all that is written to it");
+}
+
+/// A text on one line, which may come cut off or mixed with others: see [`on_one_line`].
+pub fn one_line(text: &str) -> String {
+    format!("{} {}", text.len(), escaped(text))
+}
+
+/// What [`one_line`] was made of; `None` if it did not come whole.
+pub fn on_one_line(line: &str) -> Option<String> {
+    let text = unescaped(line.split_once(' ')?.1);
+    (one_line(&text) == line).then_some(text)
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r")
 }
 
 struct Fields<'a> {
@@ -366,6 +403,9 @@ mod tests {
         let plain = Task { kind: Kind::Script, env: vec![], ..plain };
         let batch = Batch {
             id: "7".to_owned(),
+            call: "6".to_owned(),
+            beside: vec!["4".to_owned(), "3".to_owned()],
+            awaited: vec!["u9".to_owned()],
             store: "5".to_owned(),
             jobs: 2,
             limit: 3,
@@ -392,6 +432,18 @@ mod tests {
         }
         let other = text.replacen(&format!("batch {VERSION}"), "batch 0", 1);
         assert!(Batch::decode(&other).unwrap_err().contains("version 0"));
+    }
+
+    #[test]
+    fn a_line_that_is_not_whole_is_none() {
+        let text = "cargo:a=\\n\r\nü\n";
+        let line = one_line(text);
+        assert!(!line.contains('\n') && !line.contains('\r'));
+        assert_eq!(on_one_line(&line).as_deref(), Some(text));
+        assert_eq!(on_one_line(&one_line("")).as_deref(), Some(""));
+        for cut in (0..line.len()).filter(|at| line.is_char_boundary(*at)) {
+            assert_eq!(on_one_line(&line[..cut]), None, "{cut}");
+        }
     }
 
     #[test]

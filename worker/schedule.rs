@@ -3,6 +3,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use crate::protocol::{Batch, Source, Task};
+
+/// How the names of metadata end.
+pub const METADATA: &str = ".rmeta";
+
 /// What a task waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
@@ -24,6 +29,7 @@ pub enum State {
 }
 
 pub struct Schedule {
+    /// Of tasks, and after those of what other calls make.
     states: Vec<State>,
     needs: Vec<Vec<Need>>,
     dependents: Vec<Vec<usize>>,
@@ -35,10 +41,19 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Tasks by their needs, each of which is a task before it.
-    pub fn new(needs: Vec<Vec<Need>>) -> Self {
+    /// That of a batch.
+    pub fn of(batch: &Batch) -> Self {
+        let tasks: Vec<_> =
+            batch.tasks.iter().map(|task| (task.key.as_str(), needed(task))).collect();
+        let others: Vec<&str> = batch.awaited.iter().map(String::as_str).collect();
+        Self::new(needs(&tasks, &others), others.len())
+    }
+
+    /// Tasks by their needs, each of which is a task before it, or one of `others`, which follow
+    /// the tasks and run elsewhere already.
+    fn new(needs: Vec<Vec<Need>>, others: usize) -> Self {
         let count = needs.len();
-        let mut dependents = vec![Vec::new(); count];
+        let mut dependents = vec![Vec::new(); count + others];
         for (number, needs) in needs.iter().enumerate() {
             needs.iter().for_each(|need| dependents[need.task].push(number));
         }
@@ -47,7 +62,8 @@ impl Schedule {
             heights[number] =
                 1 + dependents[number].iter().map(|above| heights[*above]).max().unwrap_or(0);
         }
-        let states = vec![State::Waiting; count];
+        let mut states = vec![State::Waiting; count];
+        states.resize(count + others, State::Running);
         let mut schedule =
             Self { states, needs, dependents, heights, ready: BTreeSet::new(), unfinished: count };
         (0..count).for_each(|number| schedule.look_at(number));
@@ -81,7 +97,7 @@ impl Schedule {
     pub fn end(&mut self, number: usize, is_success: bool) {
         if is_success {
             self.states[number] = State::Done;
-            self.unfinished -= 1;
+            self.unfinished -= usize::from(self.is_own(number));
             self.look_at_dependents(number);
         } else {
             self.fail(number);
@@ -93,14 +109,20 @@ impl Schedule {
         if matches!(self.states[number], State::Done | State::Failed) {
             return;
         }
-        self.ready.remove(&(self.heights[number], std::cmp::Reverse(number)));
+        if self.is_own(number) {
+            self.ready.remove(&(self.heights[number], std::cmp::Reverse(number)));
+            self.unfinished -= 1;
+        }
         self.states[number] = State::Failed;
-        self.unfinished -= 1;
         for dependent in self.dependents[number].clone() {
             if self.states[dependent] == State::Waiting {
                 self.fail(dependent);
             }
         }
+    }
+
+    fn is_own(&self, number: usize) -> bool {
+        number < self.needs.len()
     }
 
     fn look_at_dependents(&mut self, number: usize) {
@@ -121,11 +143,17 @@ impl Schedule {
     }
 }
 
+/// The keys that a task is made from, and whether metadata is all that it reads of them.
+fn needed(task: &Task) -> Vec<(&str, bool)> {
+    let of_outcomes = task.inputs.iter().filter(|input| matches!(input.from, Source::Outcome(_)));
+    of_outcomes.map(|input| (input.from.name(), input.path.ends_with(METADATA))).collect()
+}
+
 /// The needs of tasks. Each task is given by its key and by the keys that it is made from, each
-/// with whether metadata is enough.
-pub fn needs(tasks: &[(&str, Vec<(&str, bool)>)]) -> Vec<Vec<Need>> {
-    let numbers: HashMap<&str, usize> =
-        tasks.iter().enumerate().map(|(number, (key, _))| (*key, number)).collect();
+/// with whether metadata is enough. `others` are keys of what other calls make.
+fn needs(tasks: &[(&str, Vec<(&str, bool)>)], others: &[&str]) -> Vec<Vec<Need>> {
+    let keys = tasks.iter().map(|(key, _)| *key).chain(others.iter().copied());
+    let numbers: HashMap<&str, usize> = keys.zip(0..).collect();
     let needs_of = |inputs: &Vec<(&str, bool)>| {
         let mut needs: HashMap<usize, bool> = HashMap::new();
         for (key, is_early) in inputs {
@@ -144,7 +172,7 @@ mod tests {
 
     fn schedule(tasks: &[(&str, &[(&str, bool)])]) -> Schedule {
         let tasks: Vec<_> = tasks.iter().map(|(key, inputs)| (*key, inputs.to_vec())).collect();
-        Schedule::new(needs(&tasks))
+        Schedule::new(needs(&tasks, &["elsewhere"]), 1)
     }
 
     #[test]
@@ -176,6 +204,21 @@ mod tests {
         schedule.end(1, true);
         schedule.end(0, true);
         assert_eq!(schedule.next(), Some(2));
+    }
+
+    #[test]
+    fn what_other_calls_make_is_waited_for() {
+        let tasks: &[(&str, &[(&str, bool)])] =
+            &[("a", &[("elsewhere", true)]), ("b", &[("a", false)])];
+        for is_success in [true, false] {
+            let mut schedule = schedule(tasks);
+            assert!(!schedule.has_next() && !schedule.is_finished());
+            schedule.end(2, is_success);
+            assert_eq!(
+                (schedule.next(), schedule.is_finished()),
+                (is_success.then_some(0), !is_success)
+            );
+        }
     }
 
     #[test]

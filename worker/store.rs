@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     fs::{self, File, Permissions},
     io,
-    os::unix::fs::PermissionsExt,
+    os::{fd::AsFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
     sync::{
         Mutex,
@@ -21,6 +21,7 @@ use crate::{
     listing, pack,
     protocol::{BUILD_ID, FILES},
     report::{Explain, Result},
+    sys,
 };
 
 /// What is in an outcome, for damage to be noticed.
@@ -33,6 +34,18 @@ pub struct Store {
     count: AtomicUsize,
     /// Whether outcomes that were asked for are there, and whole as far as their sizes tell.
     known: Mutex<HashMap<String, bool>>,
+}
+
+/// A call that runs. Its lock is released even by a kill.
+pub struct Running {
+    _locked: File,
+    path: PathBuf,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 impl Store {
@@ -76,6 +89,25 @@ impl Store {
         self.root.join("locks")
     }
 
+    /// Has others see that a call of this name runs, until what is returned is dropped.
+    pub fn run_call(&self, name: &str) -> Result<Running> {
+        let path = self.lock_of_call(name);
+        let file = File::options().create(true).append(true).open(&path);
+        let file = file.explain(|| format!("failed to make `{}`", path.display()))?;
+        sys::try_lock(file.as_fd());
+        Ok(Running { _locked: file, path })
+    }
+
+    /// Whether a call of this name runs.
+    pub fn is_running(&self, name: &str) -> bool {
+        let file = File::open(self.lock_of_call(name));
+        file.is_ok_and(|file| !sys::try_lock(file.as_fd()))
+    }
+
+    fn lock_of_call(&self, name: &str) -> PathBuf {
+        self.root.join("tmp").join(format!("call-{name}"))
+    }
+
     /// A folder with an outcome: whole, if it is there.
     pub fn outcome(&self, key: &str) -> PathBuf {
         self.root.join("outcomes").join(key)
@@ -90,6 +122,15 @@ impl Store {
             use_now(&folder);
             folder.exists() && (listing::is_as_listed(&folder, false) || self.remove(key))
         })
+    }
+
+    /// The same, where another call may have added it since this one looked.
+    pub fn has_outcome_now(&self, key: &str) -> bool {
+        let is_new = self.outcome(key).exists();
+        if is_new {
+            self.known.lock().expect(LOCK).remove(key);
+        }
+        is_new && self.has_outcome(key)
     }
 
     /// The same, with every byte looked at.
@@ -341,6 +382,26 @@ mod tests {
         put("second").unwrap();
         assert_eq!(fs::read(store.outcome("u1").join(BUILD_ID)).unwrap(), b"first");
         assert_eq!(fs::read_dir(store.root.join("tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_another_call_makes_is_seen() {
+        let scratch = Scratch::new("what_another_call_makes_is_seen");
+        let [one, other] = ["1", "2"].map(|id| Store::open(&scratch.path("store"), id).unwrap());
+        assert!(!other.is_running("c1") && !other.has_outcome("u1"));
+        let running = one.run_call("c1").unwrap();
+        assert!(other.is_running("c1") && !other.has_outcome_now("u1"));
+        one.put("u1", |folder| {
+            fs::create_dir_all(folder.join(FILES))?;
+            fs::write(folder.join(BUILD_ID), "1")
+        })
+        .unwrap();
+        assert!(!other.has_outcome("u1") && other.has_outcome_now("u1"));
+        drop(running);
+        assert!(!other.is_running("c1"));
+        // As after a kill.
+        fs::write(other.lock_of_call("c3"), "").unwrap();
+        assert!(!other.is_running("c3"));
     }
 
     #[test]

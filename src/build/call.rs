@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
 
+use super::build_id;
 use crate::{
     config::jobs::Jobs,
     step::{
+        key::Key,
         plan::Mounted,
         protocol::{Batch, Input, Source, Wanted},
         spec::{Context, Step},
@@ -21,6 +23,11 @@ const MOST_MOUNTED: usize = 16;
 pub(super) struct Call {
     /// The name of the folder that is sent, for whoever reads the engine's command.
     pub name: &'static str,
+    /// What other calls know it by.
+    pub id: String,
+    /// Those that run at the same time, and what of theirs its steps are made from.
+    pub beside: Vec<String>,
+    pub awaited: BTreeSet<Key>,
     /// Each step comes after those that it is made from.
     pub steps: Vec<Step>,
     pub wanted: Vec<Wanted>,
@@ -31,15 +38,22 @@ impl Call {
     /// For one step, whose outcome is wanted whole.
     pub fn of(step: Step) -> Self {
         let wanted = Wanted { key: step.key.clone(), is_deferred: false };
-        Self { name: "unit", steps: vec![step], wanted: vec![wanted], jobs: Jobs::All }
+        Self { steps: vec![step], wanted: vec![wanted], ..Self::new("unit", Jobs::All) }
     }
 
-    /// The outcomes that it needs and does not make.
+    /// For nothing yet.
+    pub fn new(name: &'static str, jobs: Jobs) -> Self {
+        let (beside, awaited, steps, wanted) = Default::default();
+        Self { name, id: build_id(), beside, awaited, steps, wanted, jobs }
+    }
+
+    /// The outcomes that it needs, and that are made neither here nor by a call beside it.
     pub fn needed_outcomes(&self) -> BTreeSet<&str> {
         let made: BTreeSet<&str> = self.steps.iter().map(|step| step.key.as_str()).collect();
         let needed = self.steps.iter().flat_map(Step::made_from);
         let wanted = self.wanted.iter().map(|wanted| wanted.key.as_str());
-        needed.chain(wanted).filter(|key| !made.contains(key)).collect()
+        let is_made = |key: &&str| made.contains(key) || self.awaited.contains(*key);
+        needed.chain(wanted).filter(|key| !is_made(key)).collect()
     }
 
     /// What the packs that it needs are made of, by their names.
@@ -97,6 +111,9 @@ impl Call {
         };
         Batch {
             id: id.to_owned(),
+            call: self.id.clone(),
+            beside: self.beside.clone(),
+            awaited: self.awaited.iter().cloned().collect(),
             store: store.to_owned(),
             jobs,
             limit: usize::try_from(limit).unwrap_or(usize::MAX),

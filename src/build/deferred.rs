@@ -89,12 +89,8 @@ impl Session<'_> {
         let known = ProvenanceRecords::new(&self.cache, target.clone());
         // A step is made again if the engine evicted its outcome.
         let whole = |(key, _): &(Key, &Utf8Path)| Wanted { key: key.clone(), is_deferred: false };
-        let call = Call {
-            name: "fetch",
-            steps: vec![],
-            wanted: wanted.iter().map(whole).collect(),
-            jobs: Jobs::All,
-        };
+        let call =
+            Call { wanted: wanted.iter().map(whole).collect(), ..Call::new("fetch", Jobs::All) };
         let mut fetched = Vec::new();
         let collect = |key: &str, archive: File| {
             fetched.push((key.to_owned(), archive));

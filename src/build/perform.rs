@@ -83,7 +83,7 @@ impl Session<'_> {
         if mountable.is_empty() {
             return Ok(());
         }
-        let upload = Call { name: "sources", steps: vec![], wanted: vec![], jobs: call.jobs };
+        let upload = Call::new("sources", call.jobs);
         let mut given = Given::new(upload.name, &self.cache)?;
         let packs: BTreeSet<&str> = mountable.iter().map(|mounted| mounted.pack.as_str()).collect();
         let contexts = call.contexts();
@@ -106,6 +106,15 @@ impl Session<'_> {
         // What a pack is based on may be what is lacking.
         lacking.iter().chain(&given.bases).for_each(|name| self.engine_cache.remove(name));
         Ok(false)
+    }
+
+    /// Takes note of what the engine has while a call is still at work.
+    fn note_ready(&self, given: &Given, expected: Option<&str>, store: &str) -> Result<()> {
+        if expected.is_none_or(|expected| expected == store) {
+            self.engine_cache.expect(store)?;
+            self.note(given, &[])?;
+        }
+        Ok(())
     }
 
     /// Makes a call on the store that is expected, or, if the engine does not mount that for a
@@ -175,6 +184,11 @@ impl Session<'_> {
             for event in watch(line) {
                 match event {
                     Event::Message { text } => messages.push(text),
+                    Event::Ready { store } => {
+                        // What other calls are sent beside this one depends on it.
+                        let noted = self.note_ready(given, expected, &store);
+                        noted.unwrap_or_else(|error| log::warn!("{error:#}"));
+                    }
                     event => on_event(event),
                 }
             }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     engine::hint::hint,
-    step::key::Key,
+    step::{key::Key, protocol::on_one_line},
     util::process::{self, Cmd, Finished},
 };
 
@@ -30,6 +30,10 @@ pub enum Kind {
 /// What the worker reports of its tasks, which it names by their keys.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
+    /// The worker has the store of this number, and all that it was sent is in there.
+    Ready {
+        store: String,
+    },
     Started {
         key: Key,
     },
@@ -37,6 +41,11 @@ pub enum Event {
     Ended {
         key: Key,
         is_stored: bool,
+    },
+    /// What a build script printed that ended well.
+    Printed {
+        key: Key,
+        stdout: String,
     },
     /// Something else that the worker prints, for people.
     Message {
@@ -51,12 +60,16 @@ impl Event {
         let Some(words) = line.strip_prefix("rustcbuildx ") else {
             return (!line.is_empty()).then(|| Self::Message { text: line.to_owned() });
         };
-        let mut words = words.split(' ');
-        let (word, key) = (words.next()?, words.next()?.to_owned());
+        let (word, rest) = words.split_once(' ')?;
+        let (key, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        let key = key.to_owned();
         Some(match word {
+            "ready" => Self::Ready { store: key },
             "start" => Self::Started { key },
             "end" => Self::Ended { key, is_stored: false },
             "stored" => Self::Ended { key, is_stored: true },
+            // The engine cuts off what is too much at once.
+            "printed" => Self::Printed { key, stdout: on_one_line(rest)? },
             _ => Self::Message { text: line.to_owned() },
         })
     }

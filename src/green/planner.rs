@@ -7,6 +7,7 @@ use std::{
     os::fd::AsFd,
     panic,
     process::ExitCode,
+    sync::mpsc::{self, Receiver, Sender},
     thread::{self, ScopedJoinHandle},
     time::{Duration, SystemTime},
 };
@@ -16,15 +17,19 @@ use camino::Utf8Path;
 use tempfile::TempDir;
 
 use crate::{
-    build::{Session, together::Together},
+    build::{
+        Session,
+        together::{Ended, Together},
+    },
     config::{
         env::{Env, NOTICES},
         jobs::Jobs,
         settings::Config,
     },
+    engine::client::Event,
     green::progress::Progress,
     planning::{
-        barrier::{Barrier, PlanRequest},
+        barrier::{Barrier, PlanRequest, Waiting},
         caller::Caller,
         dry_run::{Cargo, DryRun, cargos_own},
         recorder::Recorder,
@@ -110,8 +115,7 @@ impl Planner<'_> {
         let barrier: Barrier = std::io::stdin().as_fd().try_clone_to_owned()?.into();
         thread::scope(|scope| {
             let mut dry_run = None;
-            // All wait as long as these are open: what is said here is to be there by then.
-            let (_first, request) = barrier.asked(|unit| {
+            let first = barrier.asked(|unit| {
                 if !unit.is_incremental {
                     return false;
                 }
@@ -126,7 +130,12 @@ impl Planner<'_> {
                 None => self.run_dry(),
             };
             // The command is right without it.
-            recorded.and_then(|recorded| self.plan(recorded, request)).unwrap_or_else(|error| {
+            let (sender, news) = mpsc::channel();
+            let asked = sender.clone();
+            // All wait as long as this process runs: what is said here is to be there by then.
+            barrier.hand_on(move |unit| drop(asked.send(News::Asked(unit))));
+            let plan = |recorded| self.plan(recorded, first, (sender, news));
+            recorded.and_then(plan).unwrap_or_else(|error| {
                 log::warn!("{error:#}");
                 notice::say_slow(
                     self.env,
@@ -155,29 +164,34 @@ impl Planner<'_> {
         Ok(Recorded { session, recorder, _folder: folder })
     }
 
-    /// Fills the store with what the command will ask for, whose units wait: the one of this
-    /// request, which was the first, and all later ones.
-    fn plan(&self, recorded: Recorded<'_>, first: PlanRequest) -> Result<()> {
+    /// Fills the store with what the command will ask for, whose units wait: the first, and all
+    /// later ones.
+    fn plan(
+        &self,
+        recorded: Recorded<'_>,
+        first: Waiting,
+        news: (Sender<News>, Receiver<News>),
+    ) -> Result<()> {
         let Recorded { session, recorder, _folder } = recorded;
         let jobs = self.jobs(&recorder);
-        if deferred::is_build_folder(&first.target, self.env) {
+        let PlanRequest { target, output, is_incremental, .. } = &first.request;
+        if deferred::is_build_folder(target, self.env) {
             // As with the rest of the cache, the build is right without it.
-            deferred::sweep(&session.cache, &first.target)
-                .unwrap_or_else(|error| log::warn!("{error:#}"));
+            deferred::sweep(&session.cache, target).unwrap_or_else(|error| log::warn!("{error:#}"));
         }
-        let mut together = Together::new(&session, &recorder, first.target, jobs)?;
+        let mut together = Together::new(&session, &recorder, target.clone(), jobs)?;
         let missing = together.resolve();
-        if !together.is_of_use(&first.output) {
+        if !together.is_of_use(output) {
             log::info!("not planned: cargo takes for fresh what a plan would make anew");
             return Ok(());
         }
-        if first.is_incremental && missing.len() < FEW {
+        if *is_incremental && missing.len() < FEW {
             log::info!("not planned: only {} are missing after an edit", missing.len());
             return Ok(());
         }
         let mut progress = Progress::new(self.is_quiet);
         progress.expect(missing);
-        let planned = build_all(&session, &mut together, &mut progress);
+        let planned = build_all(&session, &mut together, &mut progress, first, news);
         progress.finish();
         planned
     }
@@ -188,18 +202,46 @@ impl Planner<'_> {
     }
 }
 
-/// Builds all units that are missing, batch after batch.
+/// What happens while a plan is carried out.
+enum News {
+    Asked(Waiting),
+    Event(Event),
+    Ended(Ended),
+}
+
+/// Builds all units that are missing, batch after batch. A unit waits until its outcome is there,
+/// or no batch will make it.
 fn build_all(
     session: &Session<'_>,
     together: &mut Together<'_>,
     progress: &mut Progress,
+    first: Waiting,
+    (sender, news): (Sender<News>, Receiver<News>),
 ) -> Result<()> {
-    while let Some(batch) = together.next_batch() {
-        let ended = batch.run(session, |event| progress.add(event));
-        if !together.end(ended)? {
-            break;
+    let (mut waiting, mut goes_on) = (vec![first], true);
+    thread::scope(|scope| {
+        loop {
+            while goes_on && let Some(batch) = together.next_batch() {
+                let sender = sender.clone();
+                scope.spawn(move || {
+                    // Whoever no longer listens has failed.
+                    let ended = batch.run(session, |event| drop(sender.send(News::Event(event))));
+                    drop(sender.send(News::Ended(ended)));
+                });
+            }
+            waiting.retain(|unit| together.is_awaited(&unit.request.output));
+            if !together.is_calling() {
+                return Ok(());
+            }
+            match news.recv()? {
+                News::Asked(unit) => waiting.push(unit),
+                News::Event(event) => {
+                    together.add(&event)?;
+                    progress.add(event);
+                }
+                News::Ended(ended) => goes_on &= together.end(ended)?,
+            }
+            progress.expect(together.resolve());
         }
-        progress.expect(together.resolve());
-    }
-    Ok(())
+    })
 }

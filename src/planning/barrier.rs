@@ -2,9 +2,9 @@
 //!
 //! It is an abstract socket, with a name but no file. The first unit that the store lacks connects
 //! to it and writes a [`PlanRequest`]. That unit and all later ones go on when their connection is
-//! closed: either the plan is carried out, or the planner is dead. A unit that is not worth a plan
-//! gets a byte as its answer, and goes on by itself. Such a socket has no owner that the system
-//! guards, so both sides look whose process the other one is.
+//! closed: the plan is carried out as far as they wait for it, or the planner is dead. A unit that
+//! is not worth a plan gets a byte as its answer, and goes on by itself. Such a socket has no owner
+//! that the system guards, so both sides look whose process the other one is.
 
 use std::{
     io::{self, Read, Write},
@@ -14,6 +14,7 @@ use std::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixListener, UnixStream},
     },
+    thread,
 };
 
 use anyhow::{Context, Result};
@@ -44,26 +45,41 @@ impl Barrier {
     }
 
     /// Waits for the first unit that is worth a plan and does not go on by itself. What comes later
-    /// waits by itself: the system accepts connections for us.
-    ///
-    /// The connection is to be held as long as units are to wait, and so is the barrier.
-    pub fn asked(
-        &self,
-        mut goes_on: impl FnMut(&PlanRequest) -> bool,
-    ) -> Result<(UnixStream, PlanRequest)> {
+    /// waits by itself: the system accepts connections for us, as long as the barrier is held.
+    pub fn asked(&self, mut goes_on: impl FnMut(&PlanRequest) -> bool) -> Result<Waiting> {
         loop {
-            let (mut unit, _) = self.0.accept().context("failed to wait for a unit")?;
-            if !is_of_this_user(&unit) {
-                continue;
+            let Some(mut unit) = self.accept()? else { continue };
+            if unit.request.is_worth_a_plan && !goes_on(&unit.request) {
+                return Ok(unit);
             }
-            // It may be dead by now.
-            let Ok(request) = serde_json::from_reader::<_, PlanRequest>(&unit) else { continue };
-            if request.is_worth_a_plan && !goes_on(&request) {
-                return Ok((unit, request));
-            }
-            let _ = unit.write_all(&[0]);
+            let _ = unit.stream.write_all(&[0]);
         }
     }
+
+    /// Hands on each unit that comes from now on, by a thread that ends with this process.
+    pub fn hand_on(self, mut each: impl FnMut(Waiting) + Send + 'static) {
+        thread::spawn(move || {
+            while let Ok(unit) = self.accept() {
+                unit.into_iter().for_each(&mut each);
+            }
+        });
+    }
+
+    /// The next unit; `None` if it is dead by now, or none of this user's.
+    fn accept(&self) -> Result<Option<Waiting>> {
+        let (stream, _) = self.0.accept().context("failed to wait for a unit")?;
+        if !is_of_this_user(&stream) {
+            return Ok(None);
+        }
+        let request = serde_json::from_reader(&stream).ok();
+        Ok(request.map(|request| Waiting { stream, request }))
+    }
+}
+
+/// A unit that waits until this is dropped.
+pub struct Waiting {
+    stream: UnixStream,
+    pub request: PlanRequest,
 }
 
 impl From<OwnedFd> for Barrier {
@@ -116,7 +132,7 @@ fn address(name: &str) -> io::Result<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::mpsc, thread, time::Duration};
+    use std::{sync::mpsc, time::Duration};
 
     use super::*;
 
@@ -142,7 +158,7 @@ mod tests {
             .collect();
         // Whoever is late finds no barrier.
         let asked: Vec<_> = units.iter().map(|_| barrier.asked(|_| false).unwrap()).collect();
-        assert!(asked.iter().all(|(_, told)| *told == request()));
+        assert!(asked.iter().all(|unit| unit.request == request()));
         assert!(receiver.recv_timeout(Duration::from_millis(100)).is_err(), "a unit went through");
         drop((asked, barrier));
         units.into_iter().for_each(|unit| unit.join().unwrap());
@@ -165,8 +181,8 @@ mod tests {
         let units = thread::spawn(move || {
             [(false, false), (true, true), (true, false)].map(|told| pass(&name, &request(told)))
         });
-        let (asked, told) = barrier.asked(|request| request.is_incremental).unwrap();
-        assert_eq!(told, request((true, false)));
+        let asked = barrier.asked(|request| request.is_incremental).unwrap();
+        assert_eq!(asked.request, request((true, false)));
         drop((asked, barrier));
         assert_eq!(units.join().unwrap(), [Answer::Alone, Answer::Alone, Answer::Planned]);
     }

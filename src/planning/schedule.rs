@@ -31,6 +31,8 @@ pub enum State {
     Missing(Key),
     /// A call of the engine is building it.
     InCall(Key),
+    /// The same, and what it printed is known.
+    Printed(Key),
     /// The store has its outcome.
     Done(Key),
 }
@@ -39,7 +41,9 @@ impl State {
     pub fn key(&self) -> Option<&Key> {
         match self {
             Self::Unknown | Self::Fallback => None,
-            Self::Missing(key) | Self::InCall(key) | Self::Done(key) => Some(key),
+            Self::Missing(key) | Self::InCall(key) | Self::Printed(key) | Self::Done(key) => {
+                Some(key)
+            }
         }
     }
 }
@@ -86,10 +90,11 @@ impl Schedule {
 
     /// The first unit whose key can be found now.
     pub fn resolvable(&self) -> Option<usize> {
+        let has_printed = |script: &State| matches!(script, State::Printed(_) | State::Done(_));
         let is_resolvable = |entry: &Entry| {
             entry.state == State::Unknown
                 && entry.made_from.iter().all(|below| self.state(*below).key().is_some())
-                && entry.scripts.iter().all(|script| matches!(self.state(*script), State::Done(_)))
+                && entry.scripts.iter().all(|script| has_printed(self.state(*script)))
         };
         self.units.iter().position(is_resolvable)
     }
@@ -123,6 +128,13 @@ impl Schedule {
         (0..self.units.len()).filter(is_missing).collect()
     }
 
+    /// The keys of what calls are building.
+    pub fn in_calls(&self) -> HashSet<&Key> {
+        let is_in_call =
+            |entry: &&Entry| matches!(entry.state, State::InCall(_) | State::Printed(_));
+        self.units.iter().filter(is_in_call).filter_map(|entry| entry.state.key()).collect()
+    }
+
     /// How many units are in which state, for the log.
     pub fn summary(&self) -> String {
         let mut counts: HashMap<&str, usize> = HashMap::new();
@@ -131,7 +143,7 @@ impl Schedule {
                 State::Unknown => "unknown",
                 State::Fallback => "by themselves",
                 State::Missing(_) => "missing",
-                State::InCall(_) => "in a call",
+                State::InCall(_) | State::Printed(_) => "in a call",
                 State::Done(_) => "done",
             };
             *counts.entry(name).or_default() += 1;
@@ -175,9 +187,11 @@ mod tests {
         }
         tell(&mut schedule);
         assert_eq!(schedule.missing(), [0]);
-        schedule.set(2, State::Done("k2".into()));
+        schedule.set(2, State::Printed("k2".into()));
         tell(&mut schedule);
         assert_eq!(schedule.missing(), [0, 3, 4]);
+        assert_eq!(schedule.in_calls().len(), 2);
+        schedule.set(2, State::Done("k2".into()));
         assert_eq!(schedule.find("k3"), Some(3));
         assert_eq!(schedule.summary(), "1 done, 1 in a call, 3 missing");
         assert_eq!([0, 2, 3, 4].map(|unit| schedule.lacking_below(unit).len()), [0, 1, 1, 2]);

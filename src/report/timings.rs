@@ -120,7 +120,7 @@ impl Tasks<'_> {
                 let phase = if *is_stored { Phase::Cached } else { Phase::Engine };
                 self.timings.add_to_row(*row, name, phase, start, now);
             }
-            Event::Message { .. } => {}
+            Event::Ready { .. } | Event::Printed { .. } | Event::Message { .. } => {}
         }
     }
 }

@@ -1,18 +1,24 @@
 //! Many units in one call of the engine: the units of a dry run, as their keys become known, in one
-//! batch after the other.
+//! batch after the other. The next one begins when the last is nearly done: it has what that made,
+//! and the engine computes while outcomes come here.
 
 mod batch;
 
-use std::{collections::HashMap, fs};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+};
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use self::batch::{Batch, End, Ended, Resolved};
+pub use self::batch::Ended;
+use self::batch::{Batch, End, Resolved};
 use super::{FALLBACK, Prepared, Session, is_storable, lookup::Found};
 use crate::{
     build::call::Call,
     config::jobs::Jobs,
+    engine::client::Event,
     inputs::{Finder, discovered::Discovered, version_control},
     planning::{
         directives::{self, BuildOutput},
@@ -33,6 +39,9 @@ use crate::{
     util::disk::OnDisk,
 };
 
+/// A call that has so many units left for each process that may run has much to do.
+const MUCH: usize = 4;
+
 /// The units of a dry run.
 pub struct Together<'a> {
     session: &'a Session<'a>,
@@ -43,6 +52,8 @@ pub struct Together<'a> {
     /// As cargo called for them in the dry run, with placeholders.
     units: Vec<Unit>,
     schedule: Schedule,
+    /// The calls that run, by their names, and what each is still to make.
+    calls: HashMap<String, HashSet<Key>>,
     resolved: HashMap<usize, Resolved>,
     /// The discovered inputs of units, to be remembered once the units are built with them.
     discovered: HashMap<usize, Discovered>,
@@ -65,7 +76,7 @@ impl<'a> Together<'a> {
         let finder = Finder { cache: &session.cache, records, reader: session.reader() };
         let units = recorder.units()?;
         let schedule = schedule(&units)?;
-        let (resolved, discovered, build_outputs) = Default::default();
+        let (calls, resolved, discovered, build_outputs) = Default::default();
         Ok(Self {
             session,
             finder,
@@ -73,6 +84,7 @@ impl<'a> Together<'a> {
             dry_run_target,
             units,
             schedule,
+            calls,
             resolved,
             discovered,
             build_outputs,
@@ -84,21 +96,34 @@ impl<'a> Together<'a> {
     /// where the plan would make anew what cargo takes for fresh, unless that stayed in an engine
     /// which no longer has it.
     pub fn is_of_use(&self, output: &Utf8Path) -> bool {
-        let Ok(output) = output.strip_prefix(&self.target) else { return true };
-        let output = self.dry_run_target.join(output);
-        let Some(number) = self.units.iter().position(|unit| unit.output_paths().contains(&output))
-        else {
-            return true;
-        };
+        let Some(number) = self.unit_of(output) else { return true };
         let lacking = self.schedule.lacking_below(number);
         lacking.is_empty()
             || lacking.iter().any(|unit| self.session.may_defer(&self.units[*unit], &self.target))
+    }
+
+    /// Whether the unit that writes to `output` in the real run is still to be built by a call.
+    pub fn is_awaited(&self, output: &Utf8Path) -> bool {
+        self.unit_of(output).is_some_and(|number| match self.schedule.state(number) {
+            State::Fallback | State::Done(_) => false,
+            State::Unknown => !self.schedule.is_above_fallback(number),
+            State::Missing(_) | State::InCall(_) | State::Printed(_) => true,
+        })
+    }
+
+    /// The unit that writes to `output` in the real run.
+    fn unit_of(&self, output: &Utf8Path) -> Option<usize> {
+        let output = self.dry_run_target.join(output.strip_prefix(&self.target).ok()?);
+        self.units.iter().position(|unit| unit.output_paths().contains(&output))
     }
 
     /// Finds the keys of all units that can be found now, and what the store has of them. Returns
     /// the names of the units that it lacks, by their keys.
     pub fn resolve(&mut self) -> Vec<(Key, String)> {
         let mut missing = Vec::new();
+        if self.schedule.resolvable().is_none() {
+            return missing;
+        }
         while let Some(number) = self.schedule.resolvable() {
             let state = self.resolved_state(number).unwrap_or_else(|error| {
                 self.session.slow(FALLBACK, &error);
@@ -179,42 +204,87 @@ impl<'a> Together<'a> {
                 .cache
                 .write(&self.resolved[&number].prepared.discovered_name, discovered)?;
         }
-        let Work::BuildScript { out_dir, .. } = &self.units[number].work else {
+        if !self.units[number].is_build_script() {
             return Ok(Some(State::Done(key)));
-        };
+        }
         let Some(outcome) = self.session.store().outcome(&key) else { return Ok(None) };
         if version_control::is_missed(&self.units[number], &outcome, &self.session.homes) {
             return Ok(Some(State::Fallback));
         }
-        let stdout = self.resolved[&number].prepared.unit.path_map.to_host(&outcome.stdout);
-        let Some(output) = BuildOutput::of(&stdout, out_dir) else {
-            return Ok(Some(State::Fallback));
-        };
+        let is_understood = self.note_output(number, &key, &outcome.stdout)?;
+        Ok(Some(if is_understood { State::Done(key) } else { State::Fallback }))
+    }
+
+    /// Notes what a build script printed, for the units that depend on it. Returns whether all of
+    /// it has a placeholder.
+    fn note_output(&mut self, number: usize, key: &str, stdout: &[u8]) -> Result<bool> {
+        let Work::BuildScript { out_dir, .. } = &self.units[number].work else { return Ok(false) };
+        let stdout = self.resolved[&number].prepared.unit.path_map.to_host(stdout);
+        let Some(output) = BuildOutput::of(&stdout, out_dir) else { return Ok(false) };
         // A unit that searches them finds the folder that its inputs are in, which is no longer the
         // one it was.
         output
             .own_folders()
             .try_for_each(fs::create_dir_all)
             .on_disk(out_dir, || format!("failed to make folders in `{out_dir}`"))?;
-        if let Some(provenance) = self.finder.records.get(&key).cloned() {
+        if let Some(provenance) = self.finder.records.get(key).cloned() {
             self.finder.records.save(provenance)?;
         }
         self.build_outputs.insert(out_dir.to_string(), output);
-        Ok(Some(State::Done(key)))
+        Ok(true)
     }
 
-    /// All units that can be built now; `None` if there are none.
+    /// Takes note of what a call tells while it runs.
+    pub fn add(&mut self, event: &Event) -> Result<()> {
+        match event {
+            Event::Ended { key, .. } => {
+                self.calls.values_mut().for_each(|left| {
+                    left.remove(key);
+                });
+            }
+            Event::Printed { key, stdout } => {
+                let number = self.schedule.find(key);
+                let in_call = State::InCall(key.clone());
+                let number = number.filter(|number| *self.schedule.state(*number) == in_call);
+                if let Some(number) = number
+                    && self.note_output(number, key, stdout.as_bytes())?
+                {
+                    self.schedule.set(number, State::Printed(key.clone()));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether some call runs.
+    pub fn is_calling(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
+    /// All units that can be built now; `None` if there are none, or if a call still has much to
+    /// do: the longer it is waited, the more go into the next one.
     pub fn next_batch(&mut self) -> Option<Batch> {
         let numbers = self.schedule.missing();
-        if numbers.is_empty() {
+        let left: usize = self.calls.values().map(HashSet::len).sum();
+        let much = MUCH * self.jobs.number(self.session.processors());
+        if numbers.is_empty() || left > much {
             return None;
         }
         let wanted = |number: &usize| Wanted {
             key: self.resolved[number].step.key.clone(),
             is_deferred: self.session.may_defer(&self.units[*number], &self.target),
         };
-        let wanted = numbers.iter().map(wanted).collect();
-        let steps = numbers.iter().map(|number| self.resolved[number].step.clone()).collect();
+        let mut call = Call {
+            beside: self.calls.keys().cloned().collect(),
+            wanted: numbers.iter().map(wanted).collect(),
+            steps: numbers.iter().map(|number| self.resolved[number].step.clone()).collect(),
+            ..Call::new("batch", self.jobs)
+        };
+        let in_calls = self.schedule.in_calls();
+        let is_in_call = |key: &&str| in_calls.contains(&(*key).to_owned());
+        call.awaited =
+            call.needed_outcomes().into_iter().filter(is_in_call).map(str::to_owned).collect();
         let mut units = HashMap::new();
         for number in numbers {
             let resolved = self.resolved[&number].clone();
@@ -222,12 +292,13 @@ impl<'a> Together<'a> {
             self.schedule.set(number, State::InCall(key.clone()));
             units.insert(key, resolved);
         }
-        let call = Call { name: "batch", steps, wanted, jobs: self.jobs };
+        self.calls.insert(call.id.clone(), units.keys().cloned().collect());
         Some(Batch { units, call, target: self.target.clone() })
     }
 
     /// Takes note of a batch's end; returns whether there is any use in going on.
-    pub fn end(&mut self, Ended { keys, ends }: Ended) -> Result<bool> {
+    pub fn end(&mut self, Ended { call, keys, ends }: Ended) -> Result<bool> {
+        self.calls.remove(&call);
         let ends = ends?;
         let none_ended = ends.is_empty();
         let without_end: Vec<Key> =
@@ -262,9 +333,11 @@ impl<'a> Together<'a> {
                         self.schedule.set(number, state);
                     }
                 }
-                End::Failed if self.schedule.lacking_below(number).is_empty() => goes_on = false,
-                // A unit below it may be to blame, which will be built again.
-                End::Failed => self.schedule.set(number, State::Fallback),
+                End::Failed => {
+                    // A unit below it may be to blame, which will be built again.
+                    goes_on &= !self.schedule.lacking_below(number).is_empty();
+                    self.schedule.set(number, State::Fallback);
+                }
             }
         }
         // What could not run beside the others goes into the next batch. What is made from a
