@@ -13,8 +13,8 @@ use std::{
 use crate::{
     landlock::Abi,
     outcome::{self, Gathered},
-    process::{Ended, FIRST_GROUP, Slot, Terms},
-    protocol::{ALONE, APART, Batch, Kind, LACKING, STORE, Source, Task, one_line},
+    process::{self, Ended, Slot, Terms, group_of},
+    protocol::{ALONE, APART, Batch, Input, Kind, LACKING, STORE, Source, Task, one_line},
     report::{Explain, Report, Result},
     rules::Rules,
     schedule::{METADATA, Schedule},
@@ -53,7 +53,7 @@ pub fn run(folders: &Folders) -> Result<()> {
     for name in store.receive(&folders.given)? {
         report.add(LACKING, &name)?;
     }
-    link_git(folders)?;
+    process::link_git(&folders.bin)?;
     let lacking = lacking(&batch, &store);
     if !lacking.is_empty() {
         return lacking.iter().try_for_each(|name| report.add(LACKING, name));
@@ -77,15 +77,6 @@ pub fn run(folders: &Folders) -> Result<()> {
         store.sweep(batch.limit as u64).explain(|| "failed to tidy up the store".to_owned())?;
     }
     Ok(())
-}
-
-/// Puts a `git` that tells of its calls where scripts look first.
-fn link_git(folders: &Folders) -> Result<()> {
-    let git = folders.bin.join("git");
-    match std::os::unix::fs::symlink("worker", &git) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        other => other.explain(|| format!("failed to make `{}`", git.display())),
-    }
 }
 
 /// The names of what the tasks that are to run are made from, as far as neither the store nor
@@ -278,7 +269,9 @@ impl<'a> Run<'a> {
     fn run(&self, number: usize, slot: &Slot) -> Result<bool> {
         let task = &self.batch.tasks[number];
         if self.store.has_outcome(&task.key) {
-            self.tell_output(task);
+            if self.is_final(task) {
+                self.tell_output(task);
+            }
             println!("rustcbuildx stored {}", task.key);
             outcome::restore(self.store, task)?;
             return Ok(true);
@@ -287,6 +280,7 @@ impl<'a> Run<'a> {
             // Nothing would hold tasks apart but their users.
             let why = format!("{} this kernel has no Landlock", task.key);
             self.report.add(ALONE, &why)?;
+            println!("rustcbuildx apart {}", task.key);
             return Ok(false);
         }
         match self.view.prepare(task) {
@@ -296,12 +290,14 @@ impl<'a> Run<'a> {
             }
             Err(Trouble::Conflict(path)) => {
                 self.report.add(APART, &format!("{} something else is at `{path}`", task.key))?;
+                println!("rustcbuildx apart {}", task.key);
                 return Ok(false);
             }
             Err(Trouble::Failed(why)) => {
                 return Err(format!("failed to prepare {}: {why}", task.name));
             }
         }
+        let is_final = self.is_final(task);
         println!("rustcbuildx start {}", task.key);
         let mut ended = self.attempt(number, slot, false)?;
         let is_plain =
@@ -312,7 +308,7 @@ impl<'a> Run<'a> {
             ended = self.attempt(number, slot, is_plain)?;
         }
         let is_success = self.finish(number, slot, &ended)?;
-        if is_success {
+        if is_success && is_final {
             self.tell_output(task);
         }
         println!("rustcbuildx end {} {}", task.key, ended.status);
@@ -385,6 +381,22 @@ impl<'a> Run<'a> {
         Ok(false)
     }
 
+    /// Whether a task's key is its last. Where a build script's program holds a path that only
+    /// containers have, the client is told, and has the program made again with the host's.
+    fn is_final(&self, task: &Task) -> bool {
+        let program = task.words.first().filter(|_| task.kind == Kind::Script);
+        let input =
+            program.and_then(|program| task.inputs.iter().find(|input| input.target == *program));
+        let Some(Input { from: Source::Outcome(key), path, .. }) = input else { return true };
+        let held = File::open(self.store.outcome(key).join(path))
+            .and_then(|program| outcome::file_holds(program, &self.batch.sentinels));
+        if let Ok(true) = held {
+            println!("rustcbuildx embeds {key}");
+        }
+        // The store may have lost it.
+        held.is_ok_and(|held| !held)
+    }
+
     /// Tells the client at once what a build script printed, on which the keys of others depend.
     fn tell_output(&self, task: &Task) {
         if let Some(text) = outcome::printed(self.store, task) {
@@ -437,10 +449,3 @@ impl<'a> Run<'a> {
 /// How often to look for what other calls make.
 const INTERVAL: Duration = Duration::from_millis(20);
 const LOCK: &str = "no thread panics while it has this lock";
-
-fn group_of(number: usize) -> Result<u32> {
-    let number = u32::try_from(number).ok().filter(|number| *number < 40_000);
-    number
-        .map(|number| FIRST_GROUP + number)
-        .ok_or_else(|| "there are too many tasks in the batch".to_owned())
-}

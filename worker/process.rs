@@ -30,7 +30,7 @@ const SECRETS: &str = "/run/secrets";
 /// Users from here on are tasks': one for each that may run at once.
 const FIRST_USER: u32 = 60_000;
 /// Groups from here on are of tasks' outcomes.
-pub const FIRST_GROUP: u32 = 20_000;
+const FIRST_GROUP: u32 = 20_000;
 /// The numbers of the jobserver's files in each process. The standard library uses none of them at
 /// the start of a process.
 const JOBSERVER: [i32; 2] = [198, 199];
@@ -301,6 +301,23 @@ pub fn ask_git(slots: &Path, bin: &Path) -> Result<std::convert::Infallible> {
         .env("PATH", path)
         .exec();
     Err(format!("git: {error}"))
+}
+
+/// Puts a `git` that tells of its calls where scripts look first.
+pub fn link_git(bin: &Path) -> Result<()> {
+    let git = bin.join("git");
+    match std::os::unix::fs::symlink("worker", &git) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.explain(|| format!("failed to make `{}`", git.display())),
+    }
+}
+
+/// The group of those who may read what a task of this number makes.
+pub fn group_of(number: usize) -> Result<u32> {
+    let number = u32::try_from(number).ok().filter(|number| *number < 40_000);
+    number
+        .map(|number| FIRST_GROUP + number)
+        .ok_or_else(|| "there are too many tasks in the batch".to_owned())
 }
 
 #[cfg(test)]

@@ -37,10 +37,18 @@ pub enum Event {
     Started {
         key: Key,
     },
+    /// The task cannot run beside the others of its call.
+    Apart {
+        key: Key,
+    },
     /// The task ran, or the engine had its outcome.
     Ended {
         key: Key,
         is_stored: bool,
+    },
+    /// A build script's program holds a path that only containers have.
+    Embeds {
+        key: Key,
     },
     /// What a build script printed that ended well.
     Printed {
@@ -65,6 +73,8 @@ impl Event {
         let key = key.to_owned();
         Some(match word {
             "ready" => Self::Ready { store: key },
+            "embeds" => Self::Embeds { key },
+            "apart" => Self::Apart { key },
             "start" => Self::Started { key },
             "end" => Self::Ended { key, is_stored: false },
             "stored" => Self::Ended { key, is_stored: true },

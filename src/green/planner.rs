@@ -132,9 +132,10 @@ impl Planner<'_> {
             // The command is right without it.
             let (sender, news) = mpsc::channel();
             let asked = sender.clone();
-            // All wait as long as this process runs: what is said here is to be there by then.
             barrier.hand_on(move |unit| drop(asked.send(News::Asked(unit))));
-            let plan = |recorded| self.plan(recorded, first, (sender, news));
+            // They wait until what is said here is there.
+            let mut waiting = vec![first];
+            let plan = |recorded| self.plan(recorded, &mut waiting, (sender, news));
             recorded.and_then(plan).unwrap_or_else(|error| {
                 log::warn!("{error:#}");
                 notice::say_slow(
@@ -164,17 +165,17 @@ impl Planner<'_> {
         Ok(Recorded { session, recorder, _folder: folder })
     }
 
-    /// Fills the store with what the command will ask for, whose units wait: the first, and all
-    /// later ones.
+    /// Fills the store with what the command will ask for, whose units wait: there is one that
+    /// asked for the plan.
     fn plan(
         &self,
         recorded: Recorded<'_>,
-        first: Waiting,
+        waiting: &mut Vec<Waiting>,
         news: (Sender<News>, Receiver<News>),
     ) -> Result<()> {
         let Recorded { session, recorder, _folder } = recorded;
         let jobs = self.jobs(&recorder);
-        let PlanRequest { target, output, is_incremental, .. } = &first.request;
+        let PlanRequest { target, output, is_incremental, .. } = &waiting[0].request;
         if deferred::is_build_folder(target, self.env) {
             // As with the rest of the cache, the build is right without it.
             deferred::sweep(&session.cache, target).unwrap_or_else(|error| log::warn!("{error:#}"));
@@ -191,7 +192,7 @@ impl Planner<'_> {
         }
         let mut progress = Progress::new(self.is_quiet);
         progress.expect(missing);
-        let planned = build_all(&session, &mut together, &mut progress, first, news);
+        let planned = build_all(&session, &mut together, &mut progress, waiting, news);
         progress.finish();
         planned
     }
@@ -215,10 +216,10 @@ fn build_all(
     session: &Session<'_>,
     together: &mut Together<'_>,
     progress: &mut Progress,
-    first: Waiting,
+    waiting: &mut Vec<Waiting>,
     (sender, news): (Sender<News>, Receiver<News>),
 ) -> Result<()> {
-    let (mut waiting, mut goes_on) = (vec![first], true);
+    let mut goes_on = true;
     thread::scope(|scope| {
         loop {
             while goes_on && let Some(batch) = together.next_batch() {

@@ -120,7 +120,11 @@ impl Tasks<'_> {
                 let phase = if *is_stored { Phase::Cached } else { Phase::Engine };
                 self.timings.add_to_row(*row, name, phase, start, now);
             }
-            Event::Ready { .. } | Event::Printed { .. } | Event::Message { .. } => {}
+            Event::Ready { .. }
+            | Event::Embeds { .. }
+            | Event::Apart { .. }
+            | Event::Printed { .. }
+            | Event::Message { .. } => {}
         }
     }
 }

@@ -1,27 +1,44 @@
 //! A unit's files before they are installed: on the file system that they belong to, so that a
 //! rename installs each of them.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
 
-use crate::{step::protocol::FILES, util::disk::OnDisk};
+use crate::{
+    step::protocol::FILES,
+    util::{disk::OnDisk, process::HeldBack},
+};
+
+/// A temporary folder in a folder of the user's, which Ctrl-C does not leave there.
+pub struct Staging {
+    folder: TempDir,
+    /// Dropped after it.
+    _held: HeldBack,
+}
+
+impl Staging {
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
 
 /// A folder on the same file system as `out_dir`, and the folder it is in.
-pub fn beside(out_dir: &Utf8Path) -> Result<(TempDir, &Utf8Path)> {
+pub fn beside(out_dir: &Utf8Path) -> Result<(Staging, &Utf8Path)> {
     let parent = out_dir.parent().unwrap_or(out_dir);
-    let temp = fs::create_dir_all(parent)
+    let held = HeldBack::new();
+    let folder = fs::create_dir_all(parent)
         .and_then(|()| tempfile::Builder::new().prefix(".rustcbuildx").tempdir_in(parent))
         .on_disk(parent, || format!("failed to make a folder in `{parent}`"))?;
-    Ok((temp, parent))
+    Ok((Staging { folder, _held: held }, parent))
 }
 
 /// Files on the file system of their place, not there yet; deleted when dropped.
 pub struct Unpacked {
-    _temp: TempDir,
+    _temp: Staging,
     /// The folder that holds them.
     pub root: Utf8PathBuf,
 }
@@ -36,7 +53,7 @@ impl Unpacked {
     }
 
     /// Those in the folder `files` of a temporary folder.
-    pub fn in_folder(temp: TempDir) -> Result<Self> {
+    pub fn in_folder(temp: Staging) -> Result<Self> {
         let root = Utf8Path::from_path(temp.path())
             .context("the target folder's name is not UTF-8")?
             .join(FILES);

@@ -13,6 +13,10 @@ use std::{
     panic,
     path::Path,
     process::{ExitStatus, Stdio},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -272,6 +276,60 @@ pub fn run_in_place(
     ended.with_context(|| format!("failed to wait for `{}`", program.display()))
 }
 
+/// Holds back what would end this process from outside, but for a kill, as long as there is one of
+/// these. What this process starts meanwhile is ended by it.
+pub struct HeldBack(());
+
+/// How many of them there are, and what was in force before the first.
+static HELD_BACK: Mutex<(usize, Vec<(i32, libc::sighandler_t)>)> = Mutex::new((0, vec![]));
+/// The signal that came meanwhile; 0 for none.
+static CAME: AtomicI32 = AtomicI32::new(0);
+
+impl HeldBack {
+    #[allow(clippy::new_without_default, reason = "it is no value")]
+    pub fn new() -> Self {
+        let mut held = HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner);
+        held.0 += 1;
+        if held.0 == 1 {
+            let set = |signal| {
+                let handler = note_signal as *const () as libc::sighandler_t;
+                // SAFETY: the handler does nothing but write a number.
+                let before = unsafe { libc::signal(signal, handler) };
+                if before == libc::SIG_IGN {
+                    // SAFETY: that is what was in force.
+                    unsafe { libc::signal(signal, before) };
+                }
+                (signal, before)
+            };
+            held.1 = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM].map(set).to_vec();
+        }
+        Self(())
+    }
+}
+
+impl Drop for HeldBack {
+    fn drop(&mut self) {
+        let mut held = HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner);
+        held.0 -= 1;
+        if held.0 > 0 {
+            return;
+        }
+        for (signal, before) in held.1.drain(..) {
+            // SAFETY: what was in force before is what the system set.
+            unsafe { libc::signal(signal, before) };
+        }
+        let came = CAME.swap(0, Ordering::Relaxed);
+        if came != 0 {
+            // SAFETY: a plain number.
+            unsafe { libc::raise(came) };
+        }
+    }
+}
+
+extern "C" fn note_signal(signal: i32) {
+    CAME.store(signal, Ordering::Relaxed);
+}
+
 fn command(cmd: &Cmd) -> std::process::Command {
     let mut command = std::process::Command::new(&cmd.program);
     if let Some(environment) = &cmd.environment {
@@ -353,5 +411,36 @@ mod tests {
         assert_eq!(line(), line(), "it is in no session of its own");
         io::Write::write_all(&mut &ours, b"\n").unwrap();
         assert!(lines.next().is_none());
+    }
+
+    #[test]
+    fn what_is_held_back_comes_at_the_end() {
+        const ALONE: &str = "RUSTCBUILDX_TEST_ALONE";
+        if std::env::var_os(ALONE).is_none() {
+            // In a process of its own, for signals are the whole process's.
+            let name = "util::process::tests::what_is_held_back_comes_at_the_end";
+            let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+            assert!(alone.args(["--exact", name]).env(ALONE, "1").status().unwrap().success());
+            return;
+        }
+        static COUNT: AtomicI32 = AtomicI32::new(0);
+        extern "C" fn count(_: i32) {
+            COUNT.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: the handler does nothing but count.
+        unsafe { libc::signal(libc::SIGTERM, count as *const () as libc::sighandler_t) };
+        let (one, other) = (HeldBack::new(), HeldBack::new());
+        drop(one);
+        // SAFETY: a plain number.
+        unsafe { libc::raise(libc::SIGTERM) };
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let id = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
+        assert_eq!(COUNT.load(Ordering::Relaxed), 0);
+        drop(other);
+        assert_eq!(COUNT.load(Ordering::Relaxed), 1);
+        drop(HeldBack::new());
+        assert_eq!(COUNT.load(Ordering::Relaxed), 1);
     }
 }

@@ -55,8 +55,6 @@ pub enum End {
 /// A batch that was built.
 pub struct Ended {
     pub(super) call: String,
-    /// The keys of its units.
-    pub(super) keys: Vec<Key>,
     /// How its units ended, or why the call failed.
     pub(super) ends: Result<Vec<(Key, End)>>,
 }
@@ -64,8 +62,8 @@ pub struct Ended {
 impl Batch {
     /// Builds it and stores what ended well.
     pub fn run(self, session: &Session<'_>, on_event: impl FnMut(Event)) -> Ended {
-        let (call, keys) = (self.call.id.clone(), self.units.keys().cloned().collect());
-        Ended { call, keys, ends: session.run(self, on_event) }
+        let call = self.call.id.clone();
+        Ended { call, ends: session.run(self, on_event) }
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
     step::{
         key::Key,
         protocol::Wanted,
-        spec::{self, Output},
+        spec::{self, Output, Step},
     },
     store::{
         local::Store,
@@ -52,14 +52,27 @@ pub struct Together<'a> {
     /// As cargo called for them in the dry run, with placeholders.
     units: Vec<Unit>,
     schedule: Schedule,
-    /// The calls that run, by their names, and what each is still to make.
-    calls: HashMap<String, HashSet<Key>>,
+    /// The calls that run, by their names.
+    calls: HashMap<String, Running>,
+    /// Units in calls that are to be made again, with other paths. That takes their outcomes, which
+    /// are brought at once.
+    embedding: Vec<usize>,
     resolved: HashMap<usize, Resolved>,
     /// The discovered inputs of units, to be remembered once the units are built with them.
     discovered: HashMap<usize, Discovered>,
     /// What build scripts printed, by their output folders.
     build_outputs: HashMap<String, BuildOutput>,
     jobs: Jobs,
+}
+
+/// A call that runs.
+#[derive(Default)]
+struct Running {
+    /// What it is to make, and what of that is not done yet.
+    keys: HashSet<Key>,
+    left: HashSet<Key>,
+    /// Whether it waits for what other calls make.
+    awaits: bool,
 }
 
 impl<'a> Together<'a> {
@@ -76,7 +89,7 @@ impl<'a> Together<'a> {
         let finder = Finder { cache: &session.cache, records, reader: session.reader() };
         let units = recorder.units()?;
         let schedule = schedule(&units)?;
-        let (calls, resolved, discovered, build_outputs) = Default::default();
+        let (calls, embedding, resolved, discovered, build_outputs) = Default::default();
         Ok(Self {
             session,
             finder,
@@ -85,6 +98,7 @@ impl<'a> Together<'a> {
             units,
             schedule,
             calls,
+            embedding,
             resolved,
             discovered,
             build_outputs,
@@ -238,15 +252,22 @@ impl<'a> Together<'a> {
     pub fn add(&mut self, event: &Event) -> Result<()> {
         match event {
             Event::Ended { key, .. } => {
-                self.calls.values_mut().for_each(|left| {
-                    left.remove(key);
-                });
+                for call in self.calls.values_mut() {
+                    call.left.remove(key);
+                }
             }
+            Event::Apart { key } => {
+                if let Some(number) = self.in_call(key) {
+                    self.schedule.set(number, State::Missing(key.clone()));
+                }
+                for call in self.calls.values_mut() {
+                    call.keys.remove(key);
+                    call.left.remove(key);
+                }
+            }
+            Event::Embeds { key } => self.embedding.extend(self.in_call(key)),
             Event::Printed { key, stdout } => {
-                let number = self.schedule.find(key);
-                let in_call = State::InCall(key.clone());
-                let number = number.filter(|number| *self.schedule.state(*number) == in_call);
-                if let Some(number) = number
+                if let Some(number) = self.in_call(key)
                     && self.note_output(number, key, stdout.as_bytes())?
                 {
                     self.schedule.set(number, State::Printed(key.clone()));
@@ -257,20 +278,42 @@ impl<'a> Together<'a> {
         Ok(())
     }
 
+    /// The unit of this key, if a call is building it.
+    fn in_call(&self, key: &Key) -> Option<usize> {
+        let is_in_call =
+            |number: &usize| *self.schedule.state(*number) == State::InCall(key.clone());
+        self.schedule.find(key).filter(is_in_call)
+    }
+
     /// Whether some call runs.
     pub fn is_calling(&self) -> bool {
         !self.calls.is_empty()
     }
 
-    /// All units that can be built now; `None` if there are none, or if a call still has much to
-    /// do: the longer it is waited, the more go into the next one.
+    /// All units that can be built now; `None` if there are none, or if the calls that run still
+    /// have more to do: the longer it is waited, the more go into the next one.
     pub fn next_batch(&mut self) -> Option<Batch> {
+        let embedding = std::mem::take(&mut self.embedding);
+        if !embedding.is_empty() {
+            return Some(self.batch(&embedding, vec![]));
+        }
         let numbers = self.schedule.missing();
-        let left: usize = self.calls.values().map(HashSet::len).sum();
+        let at_work = self.calls.values().filter(|call| !call.left.is_empty()).count();
+        let left: usize = self.calls.values().map(|call| call.left.len()).sum();
         let much = MUCH * self.jobs.number(self.session.processors());
-        if numbers.is_empty() || left > much {
+        if numbers.len() <= left || numbers.is_empty() || at_work > 1 || left > much {
             return None;
         }
+        let steps = numbers.iter().map(|number| self.resolved[number].step.clone()).collect();
+        let batch = self.batch(&numbers, steps);
+        let keys: HashSet<Key> = batch.units.keys().cloned().collect();
+        let running = self.calls.entry(batch.call.id.clone()).or_default();
+        (running.left, running.keys) = (keys.clone(), keys);
+        Some(batch)
+    }
+
+    /// A batch that brings the outcomes of these units, by these steps.
+    fn batch(&mut self, numbers: &[usize], steps: Vec<Step>) -> Batch {
         let wanted = |number: &usize| Wanted {
             key: self.resolved[number].step.key.clone(),
             is_deferred: self.session.may_defer(&self.units[*number], &self.target),
@@ -278,7 +321,7 @@ impl<'a> Together<'a> {
         let mut call = Call {
             beside: self.calls.keys().cloned().collect(),
             wanted: numbers.iter().map(wanted).collect(),
-            steps: numbers.iter().map(|number| self.resolved[number].step.clone()).collect(),
+            steps,
             ..Call::new("batch", self.jobs)
         };
         let in_calls = self.schedule.in_calls();
@@ -287,20 +330,22 @@ impl<'a> Together<'a> {
             call.needed_outcomes().into_iter().filter(is_in_call).map(str::to_owned).collect();
         let mut units = HashMap::new();
         for number in numbers {
-            let resolved = self.resolved[&number].clone();
+            let resolved = self.resolved[number].clone();
             let key = resolved.step.key.clone();
-            self.schedule.set(number, State::InCall(key.clone()));
+            self.schedule.set(*number, State::InCall(key.clone()));
             units.insert(key, resolved);
         }
-        self.calls.insert(call.id.clone(), units.keys().cloned().collect());
-        Some(Batch { units, call, target: self.target.clone() })
+        let awaits = !call.awaited.is_empty();
+        self.calls.insert(call.id.clone(), Running { awaits, ..Running::default() });
+        Batch { units, call, target: self.target.clone() }
     }
 
     /// Takes note of a batch's end; returns whether there is any use in going on.
-    pub fn end(&mut self, Ended { call, keys, ends }: Ended) -> Result<bool> {
-        self.calls.remove(&call);
+    pub fn end(&mut self, Ended { call, ends }: Ended) -> Result<bool> {
+        let Running { keys, awaits, .. } = self.calls.remove(&call).unwrap_or_default();
         let ends = ends?;
-        let none_ended = ends.is_empty();
+        // It would end like that again and again.
+        let is_of_no_use = ends.is_empty() && !awaits;
         let without_end: Vec<Key> =
             keys.into_iter().filter(|key| !ends.iter().any(|(ended, _)| ended == key)).collect();
         // Dependencies first: what was built from a unit that is to be built again is forgotten
@@ -344,7 +389,7 @@ impl<'a> Together<'a> {
         // failure is built by itself.
         for key in without_end {
             let Some(number) = self.schedule.find(&key) else { continue };
-            let state = match none_ended || self.schedule.is_above_fallback(number) {
+            let state = match is_of_no_use || self.schedule.is_above_fallback(number) {
                 true => State::Fallback,
                 false => State::Missing(key),
             };
