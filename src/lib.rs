@@ -46,12 +46,12 @@
 //! Beside cargo there is a [planner](green::planner), which [`green`] starts together with cargo.
 //! Under a plain cargo, the first unit that the store lacks starts it in the
 //! [background](planning::background). That unit asks the planner for a plan and waits at the
-//! [barrier](planning::barrier), as do all later ones. The planner then makes a
+//! [barrier](planning::barrier), as do all later ones, each until its outcome is in the store. The
+//! planner makes a
 //! [dry run](planning::dry_run) of the same command: there the wrapper only records units
 //! ([`planning::recorder`]), and build scripts print placeholders ([`planning::directives`]). From
 //! the recorded units it finds out what can be built when ([`planning::schedule`]), builds what the
-//! store lacks in batches ([`build::together`]), and opens the barrier. The waiting units find
-//! their outcomes in the store.
+//! store lacks in batches ([`build::together`]), and lets go who waits for one of their outcomes.
 //!
 //! # Decisions
 //!

@@ -326,6 +326,31 @@ const LOCK: &str = "no thread panics while it has this lock";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{tests::Scratch, view::tests::task};
+
+    #[test]
+    fn what_others_may_not_read_is_not_told() {
+        let scratch = Scratch::new("what_others_may_not_read_is_not_told");
+        let store = Store::open(&scratch.path("store"), "1").unwrap();
+        let case = |key: &str, secret: &str, text: &str, called_git: bool| {
+            let ended = Ended { status: 0, stdout: text.into(), stderr: vec![], called_git };
+            let put = store.put(key, |folder| write_report(folder, &ended, "1"));
+            put.unwrap();
+            let secrets = vec![("A".to_owned(), secret.to_owned())];
+            let script = task(key, Path::new("/t"), vec![]);
+            let script = Task { kind: Kind::Script, secrets, ..script };
+            assert_eq!(printed(&store, &Task { kind: Kind::Compile, ..script.clone() }), None);
+            printed(&store, &script)
+        };
+        assert_eq!(case("u1", "", "cargo:a=b\n", false).as_deref(), Some("cargo:a=b\n"));
+        assert_eq!(case("u2", "digest", "cargo:a=b\n", false), None);
+        assert_eq!(case("u3", "", "cargo:a=b\n", true), None);
+        assert_eq!(case("u4", "", &"x".repeat(MOST_PRINTED + 1), false), None);
+        assert_eq!(
+            printed(&store, &Task { kind: Kind::Script, ..task("u5", Path::new("/t"), vec![]) }),
+            None
+        );
+    }
 
     #[test]
     fn a_text_is_found_wherever_it_lies() {

@@ -1,9 +1,9 @@
 //! `cargo green …`: any cargo command, its units built in a few calls of the engine.
 //!
 //! The command itself starts at once. Its first unit that the store lacks asks for a plan and waits
-//! at the [barrier](crate::planning::barrier), as do all later ones, until the plan is carried out.
-//! The [planner] is a process of its own. This process waits for cargo, tells the user what made
-//! the build slow ([`notice`]), and ends as cargo did; the planner ends with it.
+//! at the [barrier](crate::planning::barrier), as do all later ones, each until its outcome is
+//! there. The [planner] is a process of its own. This process waits for cargo, tells the user what
+//! made the build slow ([`notice`]), and ends as cargo did; the planner ends with it.
 //!
 //! With the wrapper alone, its first such unit starts the planner
 //! ([`crate::planning::background`]).

@@ -156,6 +156,27 @@ fn the_planner_holds_nothing_of_cargos() {
     is_over(&project);
 }
 
+/// What is done is in its place while the rest is still built.
+#[test]
+fn a_unit_goes_on_once_its_outcome_is_there() {
+    let (project, sleeper) = (project("broken"), Sleeper::new());
+    project.edit("macros/src/lib.rs", "// HERE", &sleeper.code());
+    let cargo = project.start(By::Ours, "build");
+    sleeper.starts();
+    let deps = project.target(By::Ours).join("debug/deps");
+    let is_macros = |name: &str| name.starts_with("libmacros-") && name.ends_with(".so");
+    let has_macros = || {
+        let names = fs::read_dir(&deps).into_iter().flatten().flatten();
+        names.into_iter().any(|entry| entry.file_name().to_str().is_some_and(is_macros))
+    };
+    assert!(wait_until(SOON, has_macros), "nothing is in place");
+    assert_eq!(planners(&project).len(), 1, "the plan has ended");
+    cargo.signal(Signal::INT);
+    cargo.finish_within(SOON).fails();
+    sleeper.is_stopped();
+    is_over(&project);
+}
+
 /// What happens to cargo alone, or to it and all that a terminal has, while the plan's call runs.
 #[track_caller]
 fn ends_with_cargo(signal: Signal, is_for_all: bool) {

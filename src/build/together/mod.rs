@@ -300,8 +300,11 @@ impl<'a> Together<'a> {
         let numbers = self.schedule.missing();
         let at_work = self.calls.values().filter(|call| !call.left.is_empty()).count();
         let left: usize = self.calls.values().map(|call| call.left.len()).sum();
-        let much = MUCH * self.jobs.number(self.session.processors());
-        if numbers.len() <= left || numbers.is_empty() || at_work > 1 || left > much {
+        let processors = self.session.processors();
+        let jobs = self.jobs.number(processors);
+        // Calls share the processors, but none knows how many processes another one runs.
+        let much = if jobs < processors { 0 } else { MUCH * jobs };
+        if numbers.len() <= left || left > much || at_work > 1 {
             return None;
         }
         let steps = numbers.iter().map(|number| self.resolved[number].step.clone()).collect();
