@@ -319,7 +319,7 @@ impl<'a> Run<'a> {
         let task = &self.batch.tasks[number];
         let group = group_of(number)?;
         slot.clean()?;
-        let state = self.open_outputs(task, slot)?;
+        let (state, _in_use) = self.open_outputs(task, slot)?.unzip();
         let lent = self.view.lend(task, slot.user)?;
         // Nobody else is here to share folders for temporary files with.
         let is_alone = self.batch.tasks.len() == 1;
@@ -406,7 +406,7 @@ impl<'a> Run<'a> {
 
     /// Lets a task write to its output folder, and to the folder that outlives it; returns the
     /// latter.
-    fn open_outputs(&self, task: &Task, slot: &Slot) -> Result<Option<PathBuf>> {
+    fn open_outputs(&self, task: &Task, slot: &Slot) -> Result<Option<(PathBuf, Option<File>)>> {
         let out = Path::new(&task.out);
         let open = || -> std::io::Result<()> {
             use std::os::unix::fs::PermissionsExt;
@@ -419,12 +419,12 @@ impl<'a> Run<'a> {
         open().explain(|| format!("failed to open `{}`", task.out))?;
         let Some((name, _)) = &task.state else { return Ok(None) };
         if name.is_empty() {
-            return Ok(Some(slot.private().join("state")));
+            return Ok(Some((slot.private().join("state"), None)));
         }
-        let folder = self.store.state(name)?;
+        let (folder, lock) = self.store.state(name)?;
         crate::view::give_to(&folder, slot.user)
             .explain(|| format!("failed to open `{}`", folder.display()))?;
-        Ok(Some(folder))
+        Ok(Some((folder, Some(lock))))
     }
 
     /// The metadata of a compile is there: those who need no more of it may start.

@@ -14,6 +14,7 @@ use std::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -152,12 +153,17 @@ impl Store {
         false
     }
 
-    /// A folder that outlives tasks, which is made.
-    pub fn state(&self, name: &str) -> Result<PathBuf> {
+    /// A folder that outlives tasks, which is made, and its lock: one task uses it at a time.
+    pub fn state(&self, name: &str) -> Result<(PathBuf, File)> {
         let folder = self.root.join("states").join(name);
-        fs::create_dir_all(&folder).explain(|| format!("failed to make `{}`", folder.display()))?;
+        let explain = || format!("failed to make `{}`", folder.display());
+        fs::create_dir_all(&folder).explain(explain)?;
+        let lock = File::open(&folder).explain(explain)?;
+        while !sys::try_lock(lock.as_fd()) {
+            thread::sleep(Duration::from_millis(20));
+        }
         use_now(&folder);
-        Ok(folder)
+        Ok((folder, lock))
     }
 
     /// A path of this call's own, where nothing is.
@@ -382,6 +388,19 @@ mod tests {
         put("second").unwrap();
         assert_eq!(fs::read(store.outcome("u1").join(BUILD_ID)).unwrap(), b"first");
         assert_eq!(fs::read_dir(store.root.join("tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_state_is_used_by_one_task() {
+        let scratch = Scratch::new("a_state_is_used_by_one_task");
+        let [one, other] = ["1", "2"].map(|id| Store::open(&scratch.path("store"), id).unwrap());
+        let (folder, lock) = one.state("i1").unwrap();
+        assert_ne!(other.state("i2").unwrap().0, folder);
+        let waiting = thread::spawn(move || other.state("i1").unwrap().0);
+        thread::sleep(Duration::from_millis(100));
+        assert!(!waiting.is_finished());
+        drop(lock);
+        assert_eq!(waiting.join().unwrap(), folder);
     }
 
     #[test]

@@ -333,10 +333,11 @@ impl<'a> Session<'a> {
     fn incremental_state(&self, unit: &Unit) -> Option<IncrementalState> {
         let state = IncrementalState::empty(unit).filter(|_| self.config.incremental)?;
         let path = unit.path_map.real_path(&unit.cwd.join(&state.folder));
-        Some(IncrementalState {
-            name: format!("i{}", digest([path.as_str(), &unit.name()])),
-            ..state
-        })
+        // A library and its tests have the same name, and may be compiled at the same time.
+        let mut own = vec![path.into_string(), unit.name()];
+        own.extend(unit.output_files());
+        let own = own.iter().map(String::as_str);
+        Some(IncrementalState { name: format!("i{}", digest(own)), ..state })
     }
 
     /// Gives the unit the variables of the settings, and its discovered inputs.

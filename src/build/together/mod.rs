@@ -56,7 +56,7 @@ pub struct Together<'a> {
     calls: HashMap<String, Running>,
     /// Units in calls that are to be made again, with other paths. That takes their outcomes, which
     /// are brought at once.
-    embedding: Vec<usize>,
+    embedding: Vec<Key>,
     resolved: HashMap<usize, Resolved>,
     /// The discovered inputs of units, to be remembered once the units are built with them.
     discovered: HashMap<usize, Discovered>,
@@ -265,7 +265,7 @@ impl<'a> Together<'a> {
                     call.left.remove(key);
                 }
             }
-            Event::Embeds { key } => self.embedding.extend(self.in_call(key)),
+            Event::Embeds { key } => self.embedding.push(key.clone()),
             Event::Printed { key, stdout } => {
                 if let Some(number) = self.in_call(key)
                     && self.note_output(number, key, stdout.as_bytes())?
@@ -293,9 +293,14 @@ impl<'a> Together<'a> {
     /// All units that can be built now; `None` if there are none, or if the calls that run still
     /// have more to do: the longer it is waited, the more go into the next one.
     pub fn next_batch(&mut self) -> Option<Batch> {
-        let embedding = std::mem::take(&mut self.embedding);
-        if !embedding.is_empty() {
-            return Some(self.batch(&embedding, vec![]));
+        // One call brings what many of them have come to by the end of the last.
+        let is_bringing = self.calls.values().any(|call| call.keys.is_empty());
+        if !is_bringing {
+            let embedding = std::mem::take(&mut self.embedding);
+            let still: Vec<usize> = embedding.iter().filter_map(|key| self.in_call(key)).collect();
+            if !still.is_empty() {
+                return Some(self.batch(&still, vec![]));
+            }
         }
         let numbers = self.schedule.missing();
         let at_work = self.calls.values().filter(|call| !call.left.is_empty()).count();
