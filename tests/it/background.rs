@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 
-use crate::command::{start, wait_until};
+use crate::command::{Running, start, wait_until};
 use crate::engine::WRAPPER;
 use crate::interrupted::{SOON, Sleeper, wrappers};
 use crate::planned::{as_workspace, assert_planned, member};
@@ -29,6 +29,24 @@ fn planners(project: &Project) -> Vec<i32> {
 #[track_caller]
 fn is_over(project: &Project) {
     assert!(wait_until(SOON, || wrappers(project).is_empty()), "a planner is left");
+}
+
+/// A build that does not go on past this file's code.
+fn asleep_in(file: &str) -> (Project, Sleeper, Running) {
+    let (project, sleeper) = (project("broken"), Sleeper::new());
+    project.edit(file, "// HERE", &sleeper.code());
+    let cargo = project.start(By::Ours, "build");
+    sleeper.starts();
+    (project, sleeper, cargo)
+}
+
+/// After Ctrl-C, nothing goes on and nothing is left.
+#[track_caller]
+fn interrupt(project: &Project, sleeper: &Sleeper, cargo: Running) {
+    cargo.signal(Signal::INT);
+    cargo.finish_within(SOON).fails();
+    sleeper.is_stopped();
+    is_over(project);
 }
 
 #[test]
@@ -136,10 +154,7 @@ fn no_plan_for_who_is_not_cargo() {
 /// Nothing but the barrier and what is the planner's own: neither cargo's pipes nor its jobserver.
 #[test]
 fn the_planner_holds_nothing_of_cargos() {
-    let (project, sleeper) = (project("broken"), Sleeper::new());
-    project.edit("macros/src/lib.rs", "// HERE", &sleeper.code());
-    let cargo = project.start(By::Ours, "build");
-    sleeper.starts();
+    let (project, sleeper, cargo) = asleep_in("macros/src/lib.rs");
     let links = |pid: i32| -> BTreeSet<PathBuf> {
         let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
         files.filter_map(|file| fs::read_link(file.path()).ok()).collect()
@@ -150,19 +165,13 @@ fn the_planner_holds_nothing_of_cargos() {
         cargo.ids().into_iter().filter(|pid| *pid != planner[0]).flat_map(links).collect();
     let shared: Vec<PathBuf> = links(planner[0]).intersection(&others).cloned().collect();
     assert!(shared.iter().all(|file| file.starts_with("/dev/null")), "{shared:?}");
-    cargo.signal(Signal::INT);
-    cargo.finish_within(SOON).fails();
-    sleeper.is_stopped();
-    is_over(&project);
+    interrupt(&project, &sleeper, cargo);
 }
 
 /// What is done is in its place while the rest is still built.
 #[test]
 fn a_unit_goes_on_once_its_outcome_is_there() {
-    let (project, sleeper) = (project("broken"), Sleeper::new());
-    project.edit("macros/src/lib.rs", "// HERE", &sleeper.code());
-    let cargo = project.start(By::Ours, "build");
-    sleeper.starts();
+    let (project, sleeper, cargo) = asleep_in("macros/src/lib.rs");
     let deps = project.target(By::Ours).join("debug/deps");
     let is_macros = |name: &str| name.starts_with("libmacros-") && name.ends_with(".so");
     let has_macros = || {
@@ -171,19 +180,13 @@ fn a_unit_goes_on_once_its_outcome_is_there() {
     };
     assert!(wait_until(SOON, has_macros), "nothing is in place");
     assert_eq!(planners(&project).len(), 1, "the plan has ended");
-    cargo.signal(Signal::INT);
-    cargo.finish_within(SOON).fails();
-    sleeper.is_stopped();
-    is_over(&project);
+    interrupt(&project, &sleeper, cargo);
 }
 
 /// What happens to cargo alone, or to it and all that a terminal has, while the plan's call runs.
 #[track_caller]
 fn ends_with_cargo(signal: Signal, is_for_all: bool) {
-    let (project, sleeper) = (project("broken"), Sleeper::new());
-    project.edit("macros/src/lib.rs", "// HERE", &sleeper.code());
-    let cargo = project.start(By::Ours, "build");
-    sleeper.starts();
+    let (project, sleeper, cargo) = asleep_in("macros/src/lib.rs");
     assert_eq!(planners(&project).len(), 1);
     if is_for_all {
         cargo.signal(signal);
@@ -215,10 +218,7 @@ fn an_end_of_cargo_alone() {
 /// Units go on by themselves, and no other planner is started.
 #[test]
 fn kill_9_of_the_planner() {
-    let (project, sleeper) = (project("broken"), Sleeper::new());
-    project.edit("build.rs", "// HERE", &sleeper.code());
-    let cargo = project.start(By::Ours, "build");
-    sleeper.starts();
+    let (project, sleeper, cargo) = asleep_in("build.rs");
     for planner in planners(&project) {
         let pid = rustix::process::Pid::from_raw(planner).unwrap();
         rustix::process::kill_process(pid, Signal::KILL).unwrap();
@@ -230,10 +230,7 @@ fn kill_9_of_the_planner() {
     assert!(wait_until(SOON, is_alone), "no unit is built by itself");
     sleeper.starts();
     assert_eq!(planners(&project), [0; 0]);
-    cargo.signal(Signal::INT);
-    cargo.finish_within(SOON).fails();
-    sleeper.is_stopped();
-    is_over(&project);
+    interrupt(&project, &sleeper, cargo);
 }
 
 /// The program that `cargo run` becomes runs without a planner beside it.
