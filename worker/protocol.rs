@@ -90,7 +90,7 @@ pub struct Task {
     /// `NAME=VALUE`: all of its environment but the secrets, and what the worker itself adds.
     pub env: Vec<String>,
     /// Variables whose values are files under `/run/secrets`, each with what of the value decides
-    /// the outcome: nothing where it may be anything, and so is no secret.
+    /// the outcome: nothing for one that is no secret, such as the number of processors.
     pub secrets: Vec<(String, String)>,
     pub folder: String,
     /// The folder whose new files are its outcome (a compile), or which is its outcome (a build

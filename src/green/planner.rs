@@ -129,13 +129,13 @@ impl Planner<'_> {
                 Some(dry_run) => dry_run.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
                 None => self.run_dry(),
             };
-            // The command is right without it.
             let (sender, news) = mpsc::channel();
             let asked = sender.clone();
             barrier.hand_on(move |unit| drop(asked.send(News::Asked(unit))));
             // They wait until what is said here is there.
             let mut waiting = vec![first];
             let plan = |recorded| self.plan(recorded, &mut waiting, (sender, news));
+            // The command is right without it.
             recorded.and_then(plan).unwrap_or_else(|error| {
                 log::warn!("{error:#}");
                 notice::say_slow(

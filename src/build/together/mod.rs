@@ -71,6 +71,8 @@ struct Running {
     /// What it is to make, and what of that is not done yet.
     keys: HashSet<Key>,
     left: HashSet<Key>,
+    /// Whether a task was seen: another call cannot wait for one that is not there yet.
+    has_begun: bool,
     /// Whether it waits for what other calls make.
     awaits: bool,
 }
@@ -134,11 +136,9 @@ impl<'a> Together<'a> {
     /// Finds the keys of all units that can be found now, and what the store has of them. Returns
     /// the names of the units that it lacks, by their keys.
     pub fn resolve(&mut self) -> Vec<(Key, String)> {
-        let mut missing = Vec::new();
-        if self.schedule.resolvable().is_none() {
-            return missing;
-        }
+        let (mut missing, mut is_news) = (Vec::new(), false);
         while let Some(number) = self.schedule.resolvable() {
+            is_news = true;
             let state = self.resolved_state(number).unwrap_or_else(|error| {
                 self.session.slow(FALLBACK, &error);
                 State::Fallback
@@ -148,7 +148,9 @@ impl<'a> Together<'a> {
             }
             self.schedule.set(number, state);
         }
-        log::info!("{}", self.schedule.summary());
+        if is_news {
+            log::info!("{}", self.schedule.summary());
+        }
         missing
     }
 
@@ -251,9 +253,14 @@ impl<'a> Together<'a> {
     /// Takes note of what a call tells while it runs.
     pub fn add(&mut self, event: &Event) -> Result<()> {
         match event {
+            Event::Started { key } => {
+                for call in self.calls.values_mut() {
+                    call.has_begun |= call.left.contains(key);
+                }
+            }
             Event::Ended { key, .. } => {
                 for call in self.calls.values_mut() {
-                    call.left.remove(key);
+                    call.has_begun |= call.left.remove(key);
                 }
             }
             Event::Apart { key } => {
@@ -303,13 +310,15 @@ impl<'a> Together<'a> {
             }
         }
         let numbers = self.schedule.missing();
-        let at_work = self.calls.values().filter(|call| !call.left.is_empty()).count();
-        let left: usize = self.calls.values().map(|call| call.left.len()).sum();
+        let at_work: Vec<&Running> =
+            self.calls.values().filter(|call| !call.left.is_empty()).collect();
+        let left: usize = at_work.iter().map(|call| call.left.len()).sum();
         let processors = self.session.processors();
         let jobs = self.jobs.number(processors);
         // Calls share the processors, but none knows how many processes another one runs.
         let much = if jobs < processors { 0 } else { MUCH * jobs };
-        if numbers.len() <= left || left > much || at_work > 1 {
+        let is_early = at_work.len() > 1 || at_work.iter().any(|call| !call.has_begun);
+        if numbers.len() <= left || left > much || is_early {
             return None;
         }
         let steps = numbers.iter().map(|number| self.resolved[number].step.clone()).collect();
