@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    landlock::Abi,
+    export::Exporter,
     outcome::{self, Gathered},
     process::{self, Ended, Slot, Terms, group_of},
     protocol::{ALONE, APART, Batch, Input, Kind, LACKING, STORE, Source, Task, one_line},
@@ -19,7 +19,7 @@ use crate::{
     rules::Rules,
     schedule::{METADATA, Schedule},
     store::Store,
-    sys,
+    sys::{self, landlock::Abi},
     tokens::{Processors, Tokens},
     view::{Trouble, View},
 };
@@ -32,7 +32,7 @@ pub struct Folders {
     pub given: PathBuf,
     pub store: PathBuf,
     pub slots: PathBuf,
-    /// What the client gets: a folder for each outcome, and the [`Report`].
+    /// What the client gets: a file for each outcome, and the [`Report`].
     pub outcomes: PathBuf,
 }
 
@@ -62,17 +62,7 @@ pub fn run(folders: &Folders) -> Result<()> {
     let run = Run::new(&batch, &store, folders, &report)?;
     run.all()?;
     run.clear();
-    for wanted in &batch.wanted {
-        let folder = folders.outcomes.join(&wanted.key);
-        if !store.has_outcome(&wanted.key) || folder.exists() {
-            continue;
-        }
-        if store.has_whole_outcome(&wanted.key) {
-            outcome::hand_over(&store, wanted, &folder, &batch.sentinels)?;
-        } else {
-            report.add(LACKING, &wanted.key)?;
-        }
-    }
+    run.exporter.rest(run.tokens.count)?;
     if batch.limit > 0 {
         store.sweep(batch.limit as u64).explain(|| "failed to tidy up the store".to_owned())?;
     }
@@ -111,6 +101,7 @@ struct Run<'a> {
     store: &'a Store,
     folders: &'a Folders,
     report: &'a Report,
+    exporter: Exporter<'a>,
     view: View<'a>,
     gathered: Gathered,
     rules: Option<Rules>,
@@ -124,6 +115,15 @@ struct State {
     schedule: Schedule,
     running: usize,
     problem: Option<String>,
+}
+
+/// How a task ran.
+enum Ran {
+    Well,
+    /// In an earlier call, which stored its outcome.
+    Before,
+    /// It failed, or it cannot run here.
+    Badly,
 }
 
 impl<'a> Run<'a> {
@@ -145,11 +145,13 @@ impl<'a> Run<'a> {
         let count = if batch.jobs == 0 { count } else { batch.jobs };
         let (gathered, changed) = Default::default();
         let tokens = Tokens::new(count)?;
+        let exporter = Exporter { batch, store, report, outcomes: &folders.outcomes };
         Ok(Self {
             batch,
             store,
             folders,
             report,
+            exporter,
             view,
             gathered,
             rules,
@@ -219,14 +221,18 @@ impl<'a> Run<'a> {
     fn serve(&self, slot: &Slot) {
         while let Some((number, _processor)) = self.next() {
             let result = self.run(number, slot);
+            let is_success = matches!(result, Ok(Ran::Well | Ran::Before));
+            self.lock().schedule.end(number, is_success);
+            // Others go on from it meanwhile.
+            self.changed.notify_all();
+            let result = match result {
+                Ok(Ran::Well) => self.exporter.success(&self.batch.tasks[number].key),
+                other => other.map(drop),
+            };
             let mut state = self.lock();
             state.running -= 1;
-            match result {
-                Ok(is_success) => state.schedule.end(number, is_success),
-                Err(problem) => {
-                    state.schedule.end(number, false);
-                    state.problem.get_or_insert(problem);
-                }
+            if let Err(problem) = result {
+                state.problem.get_or_insert(problem);
             }
             self.tokens.give(1);
             self.changed.notify_all();
@@ -265,8 +271,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether it succeeded. Fails if the worker does.
-    fn run(&self, number: usize, slot: &Slot) -> Result<bool> {
+    /// Fails if the worker does.
+    fn run(&self, number: usize, slot: &Slot) -> Result<Ran> {
         let task = &self.batch.tasks[number];
         if self.store.has_outcome(&task.key) {
             if self.is_final(task) {
@@ -274,14 +280,14 @@ impl<'a> Run<'a> {
             }
             println!("rustcbuildx stored {}", task.key);
             outcome::restore(self.store, task)?;
-            return Ok(true);
+            return Ok(Ran::Before);
         }
         if self.rules.is_none() && self.batch.tasks.len() > 1 {
             // Nothing would hold tasks apart but their users.
             let why = format!("{} this kernel has no Landlock", task.key);
             self.report.add(ALONE, &why)?;
             println!("rustcbuildx apart {}", task.key);
-            return Ok(false);
+            return Ok(Ran::Badly);
         }
         match self.view.prepare(task) {
             Ok(()) => {}
@@ -291,7 +297,7 @@ impl<'a> Run<'a> {
             Err(Trouble::Conflict(path)) => {
                 self.report.add(APART, &format!("{} something else is at `{path}`", task.key))?;
                 println!("rustcbuildx apart {}", task.key);
-                return Ok(false);
+                return Ok(Ran::Badly);
             }
             Err(Trouble::Failed(why)) => {
                 return Err(format!("failed to prepare {}: {why}", task.name));
@@ -312,7 +318,7 @@ impl<'a> Run<'a> {
             self.tell_output(task);
         }
         println!("rustcbuildx end {} {}", task.key, ended.status);
-        Ok(is_success)
+        Ok(if is_success { Ran::Well } else { Ran::Badly })
     }
 
     fn attempt(&self, number: usize, slot: &Slot, is_plain: bool) -> Result<Ended> {
@@ -352,7 +358,7 @@ impl<'a> Run<'a> {
         }
         // The one thing in what rustc makes that says where it found a crate.
         Ok(task.words.iter().any(|word| word.contains("rpath"))
-            && outcome::holds_sentinel(Path::new(&task.out), &store)
+            && outcome::holds_any(Path::new(&task.out), &store)
                 .explain(|| format!("failed to read `{}`", task.out))?)
     }
 
@@ -371,13 +377,7 @@ impl<'a> Run<'a> {
             outcome::save(self.store, task, ended, &made, &self.batch.id)?;
             return Ok(true);
         }
-        outcome::hand_over_failure(
-            &self.folders.outcomes.join(&task.key),
-            task,
-            ended,
-            &made,
-            &self.batch.id,
-        )?;
+        self.exporter.failure(task, ended, &made)?;
         Ok(false)
     }
 

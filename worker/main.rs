@@ -7,14 +7,17 @@
 //!   too.
 //! - `batch`: all tasks, from what the client gave to what it gets.
 //! - `schedule`: which of them runs next; `tokens`: how many processes run at once.
-//! - `view`: what is where; `rules`, `landlock`: what of that a task may touch.
+//! - `view`: what is where; `rules`: what of that a task may touch.
 //! - `process`: one task's process.
-//! - `outcome`: what it left; `store`: what the engine stores of that.
+//! - `outcome`: what it left; `store`: what the engine stores of that, `listing`: what of it is
+//!   damaged.
+//! - `export`, `lz4`: what the client gets.
 //! - `report`: errors, and what the client is told beside outcomes; `sys`: the kernel.
 
 mod batch;
-mod landlock;
+mod export;
 mod listing;
+mod lz4;
 mod outcome;
 #[allow(dead_code, reason = "a client writes packs")]
 mod pack;

@@ -1,17 +1,20 @@
-//! What a task left: gathered from where it wrote it, stored, and handed to the client.
+//! What a task left: gathered from where it wrote it, and stored.
 
 use std::{
     collections::{HashMap, HashSet},
     fs::{self, File, Permissions},
     io::{self, Read},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown},
+    },
     path::{Path, PathBuf},
     sync::Mutex,
 };
 
 use crate::{
     process::{self, Ended, Slot},
-    protocol::{BUILD_ID, CALLED_GIT, DEFERRED, FILES, Kind, STATUS, STDERR, STDOUT, Task, Wanted},
+    protocol::{BUILD_ID, CALLED_GIT, FILES, Kind, STATUS, STDERR, STDOUT, Task},
     report::{Explain, Result},
     store::{self, Store},
     view,
@@ -133,7 +136,7 @@ fn close(path: &Path, data: &fs::Metadata, group: u32) -> io::Result<()> {
 }
 
 /// Writes what is known of a process into a folder, which is made.
-fn write_report(folder: &Path, ended: &Ended, id: &str) -> io::Result<()> {
+pub fn write_report(folder: &Path, ended: &Ended, id: &str) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     fs::write(folder.join(STATUS), ended.status.to_string())?;
     fs::write(folder.join(STDOUT), &ended.stdout)?;
@@ -203,84 +206,42 @@ pub fn printed(store: &Store, task: &Task) -> Option<String> {
 /// In bytes.
 const MOST_PRINTED: usize = 16 << 10;
 
-fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_symlink() { Ok(()) } else { fs::set_permissions(path, Permissions::from_mode(mode)) }
-}
-
-/// Hands the client a failure, with what it left, which nobody else is to find.
-pub fn hand_over_failure(
-    folder: &Path,
-    task: &Task,
-    ended: &Ended,
-    made: &[Made],
-    id: &str,
-) -> Result<()> {
-    let hand_over = || -> io::Result<()> {
-        write_report(folder, ended, id)?;
-        let files = folder.join(FILES);
-        match task.kind {
-            Kind::Script => store::copy_tree(Path::new(&task.out), &files),
-            Kind::Compile => {
-                fs::create_dir(&files)?;
-                made.iter().try_for_each(|Made { name, mode }| {
-                    let (from, to) = (Path::new(&task.out).join(name), files.join(name));
-                    fs::rename(from, &to)?;
-                    lchown(&to, Some(0), Some(0))?;
-                    set_mode(&to, *mode)
-                })
-            }
-        }
-    };
-    hand_over().explain(|| format!("failed to hand over what {} left", task.name))
-}
-
-/// Hands the client an outcome that the store has.
-pub fn hand_over(
-    store: &Store,
-    wanted: &Wanted,
-    folder: &Path,
-    sentinels: &[String],
-) -> Result<()> {
-    let stored = store.outcome(&wanted.key);
-    let (from, files) = (stored.join(FILES), folder.join(FILES));
-    let hand_over = || -> io::Result<()> {
-        let is_whole = !wanted.is_deferred || holds_sentinel(&from, sentinels)?;
-        fs::create_dir_all(folder)?;
-        for entry in fs::read_dir(&stored)? {
-            let entry = entry?;
-            let is_files = entry.file_name() == FILES;
-            if entry.file_name() != store::LISTING && (is_whole || !is_files) {
-                store::copy_tree(&entry.path(), &folder.join(entry.file_name()))?;
-            }
-        }
-        if is_whole {
-            return Ok(());
-        }
-        fs::create_dir(&files)?;
-        for entry in fs::read_dir(&from)? {
-            let entry = entry?;
-            if is_dep_info(&entry.path()) {
-                store::copy_tree(&entry.path(), &files.join(entry.file_name()))?;
-            }
-        }
-        fs::write(folder.join(DEFERRED), "")
-    };
-    hand_over().explain(|| format!("failed to hand over the outcome {}", wanted.key))
 }
 
 pub fn is_dep_info(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "d")
 }
 
-/// Whether a file below a folder, but for dep-info, has one of these texts in it.
-pub fn holds_sentinel(folder: &Path, sentinels: &[String]) -> io::Result<bool> {
+/// Those of the texts that a file below a folder, but for dep-info, has in it, or that a link leads
+/// to.
+pub fn embedded<'a>(folder: &Path, texts: &'a [String]) -> io::Result<Vec<&'a str>> {
+    // Most often, none of them is there.
+    if !holds_any(folder, texts)? {
+        return Ok(vec![]);
+    }
+    let mut found = Vec::new();
+    for text in texts {
+        if holds_any(folder, std::slice::from_ref(text))? {
+            found.push(text.as_str());
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a file below a folder, but for dep-info, has one of these texts in it, or a link leads
+/// to one.
+pub fn holds_any(folder: &Path, texts: &[String]) -> io::Result<bool> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let data = path.symlink_metadata()?;
         let holds = if data.is_dir() {
-            holds_sentinel(&path, sentinels)?
+            holds_any(&path, texts)?
+        } else if data.is_symlink() {
+            file_holds(fs::read_link(&path)?.as_os_str().as_bytes(), texts)?
         } else {
-            data.is_file() && !is_dep_info(&path) && file_holds(File::open(&path)?, sentinels)?
+            data.is_file() && !is_dep_info(&path) && file_holds(File::open(&path)?, texts)?
         };
         if holds {
             return Ok(true);

@@ -1,4 +1,4 @@
-//! Files and folders in one file, for a client to send and the worker to unpack.
+//! Files and folders in one file: what a client sends, and outcomes.
 //!
 //! An entry is a line of its kind, mode, length and path, and then its bytes. An entry of the kind
 //! `end` shows that the pack is whole. Entries come in any order, but a folder comes before what
@@ -6,9 +6,15 @@
 //! have are only listed.
 
 use std::{
+    borrow::Cow,
+    collections::HashSet,
+    ffi::{OsStr, OsString},
     fs::{self, File, Permissions},
     io::{self, BufRead, BufReader, Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink},
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink},
+    },
     path::{Path, PathBuf},
 };
 
@@ -26,7 +32,7 @@ pub enum Entry {
         mode: u32,
     },
     Link {
-        to: String,
+        to: PathBuf,
     },
     /// Its bytes come next.
     File {
@@ -39,6 +45,17 @@ pub enum Entry {
     Same,
 }
 
+impl Entry {
+    /// The same, but every user may read it.
+    fn open_to_all(self) -> Self {
+        match self {
+            Self::Folder { mode } => Self::Folder { mode: mode | 0o555 },
+            Self::File { mode, length } => Self::File { mode: mode | 0o444, length },
+            other => other,
+        }
+    }
+}
+
 /// Writes a pack.
 pub struct Writer<W: Write> {
     inner: W,
@@ -49,17 +66,24 @@ impl<W: Write> Writer<W> {
         Self { inner }
     }
 
-    pub fn folder(&mut self, path: &str, mode: u32) -> io::Result<()> {
+    pub fn folder(&mut self, path: &Path, mode: u32) -> io::Result<()> {
         self.head(FOLDER, mode, 0, path)
     }
 
-    pub fn link(&mut self, path: &str, to: &str) -> io::Result<()> {
+    pub fn link(&mut self, path: &Path, to: &Path) -> io::Result<()> {
+        let to = to.as_os_str().as_bytes();
         self.head(LINK, 0, to.len() as u64, path)?;
-        self.inner.write_all(to.as_bytes())
+        self.inner.write_all(to)
     }
 
     /// Fails if there are not so many bytes.
-    pub fn file(&mut self, path: &str, mode: u32, length: u64, bytes: impl Read) -> io::Result<()> {
+    pub fn file(
+        &mut self,
+        path: &Path,
+        mode: u32,
+        length: u64,
+        bytes: impl Read,
+    ) -> io::Result<()> {
         self.head(FILE, mode, length, path)?;
         let copied = io::copy(&mut bytes.take(length), &mut self.inner)?;
         if copied == length { Ok(()) } else { Err(invalid("a file became shorter")) }
@@ -69,17 +93,21 @@ impl<W: Write> Writer<W> {
     /// not sent again.
     pub fn tree(&mut self, folder: &Path, base: Option<(&str, &Path)>) -> io::Result<()> {
         if let Some((name, _)) = base {
-            self.head(BASE, 0, 0, name)?;
+            self.head(BASE, 0, 0, Path::new(name))?;
         }
-        self.below(folder, "", base.map(|(_, folder)| folder))
+        let base = base.map(|(_, folder)| folder);
+        names_in(folder)?
+            .into_iter()
+            .try_for_each(|name| self.below(&folder.join(&name), Path::new(&name), base))
     }
 
-    /// What is at a path of the pack.
-    fn below(&mut self, folder: &Path, path: &str, base: Option<&Path>) -> io::Result<()> {
-        let data = folder.symlink_metadata()?;
+    /// What is in one place, as the pack has it at a path. What is neither a file, a folder nor a
+    /// link is left out: nobody gets anything through it.
+    pub fn below(&mut self, place: &Path, path: &Path, base: Option<&Path>) -> io::Result<()> {
+        let data = place.symlink_metadata()?;
         let mode = data.permissions().mode() & 0o7777;
         if data.is_symlink() {
-            return self.link(path, &text(fs::read_link(folder)?)?);
+            return self.link(path, &fs::read_link(place)?);
         }
         let is_same = |other: &Path| {
             let other = other.join(path).symlink_metadata();
@@ -89,38 +117,65 @@ impl<W: Write> Writer<W> {
             return self.head(SAME, 0, 0, path);
         }
         if data.is_file() {
-            return self.file(path, mode, data.len(), File::open(folder)?);
+            return self.file(path, mode, data.len(), File::open(place)?);
         }
-        if !path.is_empty() {
-            self.folder(path, mode)?;
+        if !data.is_dir() {
+            return Ok(());
         }
-        let mut names: Vec<String> = fs::read_dir(folder)?
-            .map(|entry| text(entry?.file_name().into()))
-            .collect::<io::Result<_>>()?;
-        names.sort();
-        for name in names {
-            let below = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
-            self.below(&folder.join(&name), &below, base)?;
-        }
-        Ok(())
+        self.folder(path, mode)?;
+        names_in(place)?
+            .into_iter()
+            .try_for_each(|name| self.below(&place.join(&name), &path.join(&name), base))
     }
 
     pub fn finish(mut self) -> io::Result<W> {
-        self.head(END, 0, 0, "")?;
+        self.head(END, 0, 0, Path::new(""))?;
         self.inner.flush()?;
         Ok(self.inner)
     }
 
-    fn head(&mut self, kind: &str, mode: u32, length: u64, path: &str) -> io::Result<()> {
-        if path.contains('\n') {
-            return Err(invalid("a path has a line's end in it"));
-        }
-        writeln!(self.inner, "{kind} {mode:o} {length} {path}")
+    fn head(&mut self, kind: &str, mode: u32, length: u64, path: &Path) -> io::Result<()> {
+        write!(self.inner, "{kind} {mode:o} {length} ")?;
+        self.inner.write_all(&on_one_line(path.as_os_str().as_bytes()))?;
+        self.inner.write_all(b"\n")
     }
 }
 
-fn text(path: PathBuf) -> io::Result<String> {
-    path.into_os_string().into_string().map_err(|_| invalid("a name is not UTF-8"))
+/// The names of what is in a folder, sorted.
+pub fn names_in(folder: &Path) -> io::Result<Vec<OsString>> {
+    let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
+    let mut names = names.collect::<io::Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names)
+}
+
+/// A path without a line's end.
+fn on_one_line(path: &[u8]) -> Cow<'_, [u8]> {
+    if !path.iter().any(|byte| b"\\\n".contains(byte)) {
+        return path.into();
+    }
+    let escape = |byte: &u8| match byte {
+        b'\\' => b"\\\\".to_vec(),
+        b'\n' => b"\\n".to_vec(),
+        other => vec![*other],
+    };
+    path.iter().flat_map(escape).collect()
+}
+
+/// The path that [`on_one_line`] was given.
+fn unescaped(line: &[u8]) -> PathBuf {
+    let (mut path, mut bytes) = (Vec::with_capacity(line.len()), line.iter());
+    while let Some(byte) = bytes.next() {
+        path.push(match byte {
+            b'\\' => match bytes.next() {
+                Some(b'n') => b'\n',
+                Some(other) => *other,
+                None => b'\\',
+            },
+            other => *other,
+        });
+    }
+    OsString::from_vec(path).into()
 }
 
 fn invalid(why: &str) -> io::Error {
@@ -128,96 +183,120 @@ fn invalid(why: &str) -> io::Error {
 }
 
 /// Reads a pack, entry by entry.
-pub struct Reader {
-    inner: BufReader<File>,
+pub struct Reader<R: BufRead> {
+    inner: R,
     /// What of the last file was not read.
     rest: u64,
+    /// The paths of links, below which nothing may lie.
+    links: HashSet<PathBuf>,
 }
 
-impl Reader {
-    pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { inner: BufReader::with_capacity(1 << 16, File::open(path)?), rest: 0 })
+impl<R: BufRead> Reader<R> {
+    pub fn new(inner: R) -> Self {
+        Self { inner, rest: 0, links: HashSet::new() }
     }
 
     /// The next path and what is there; `None` at the end of a pack that is whole.
-    pub fn next_entry(&mut self) -> io::Result<Option<(String, Entry)>> {
-        let rest = i64::try_from(self.rest).map_err(|_| invalid("a file is too long"))?;
-        self.inner.seek_relative(rest)?;
-        self.rest = 0;
-        let mut line = String::new();
-        self.inner.read_line(&mut line)?;
-        let head = line.strip_suffix('\n').ok_or_else(|| invalid("the pack is cut off"))?;
-        let mut words = head.splitn(4, ' ');
-        let mut word = || words.next().ok_or_else(|| invalid("the pack is damaged"));
+    pub fn next_entry(&mut self) -> io::Result<Option<(PathBuf, Entry)>> {
+        self.copy_to(&mut io::sink())?;
+        let mut line = Vec::new();
+        self.inner.read_until(b'\n', &mut line)?;
+        let head = line.strip_suffix(b"\n").ok_or_else(cut_off)?;
+        let mut words = head.splitn(4, |byte| *byte == b' ');
+        let mut word = || words.next().ok_or_else(damaged);
         let (kind, mode, length, path) = (word()?, word()?, word()?, word()?);
-        let mode = u32::from_str_radix(mode, 8).map_err(|_| invalid("the pack is damaged"))?;
-        let length: u64 = length.parse().map_err(|_| invalid("the pack is damaged"))?;
-        let is_inside = !path.starts_with('/') && path.split('/').all(|part| part != "..");
+        let text = |word| std::str::from_utf8(word).map_err(|_| damaged());
+        let mode = u32::from_str_radix(text(mode)?, 8).map_err(|_| damaged())?;
+        let length: u64 = text(length)?.parse().map_err(|_| damaged())?;
+        let path = unescaped(path);
+        let is_inside = !path.has_root()
+            && path.iter().all(|part| part != "..")
+            && !path.ancestors().skip(1).any(|above| self.links.contains(above));
         if !is_inside {
             return Err(invalid("a path leads out of the pack"));
         }
-        let entry = match kind {
+        let entry = match text(kind)? {
             FOLDER => Entry::Folder { mode },
             FILE => {
                 self.rest = length;
                 Entry::File { mode, length }
             }
             LINK => {
-                let mut to = String::new();
-                (&mut self.inner).take(length).read_to_string(&mut to)?;
-                Entry::Link { to }
+                let mut to = Vec::new();
+                self.rest = length;
+                self.copy_to(&mut to)?;
+                self.links.insert(path.clone());
+                Entry::Link { to: OsString::from_vec(to).into() }
             }
             BASE => Entry::Base,
             SAME => Entry::Same,
             END => return Ok(None),
-            _ => return Err(invalid("the pack is damaged")),
+            _ => return Err(damaged()),
         };
-        Ok(Some((path.to_owned(), entry)))
+        Ok(Some((path, entry)))
     }
 
     /// Copies the bytes of the last entry.
     pub fn copy_to(&mut self, to: &mut impl Write) -> io::Result<()> {
-        let copied = io::copy(&mut (&mut self.inner).take(self.rest), to)?;
-        let is_whole = copied == self.rest;
-        self.rest -= copied;
-        if is_whole { Ok(()) } else { Err(invalid("the pack is cut off")) }
+        while self.rest > 0 {
+            let bytes = match self.inner.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                bytes => bytes?,
+            };
+            let count =
+                usize::try_from(self.rest).map_or(bytes.len(), |rest| rest.min(bytes.len()));
+            if count == 0 {
+                return Err(cut_off());
+            }
+            to.write_all(&bytes[..count])?;
+            self.inner.consume(count);
+            self.rest -= count as u64;
+        }
+        Ok(())
+    }
+
+    /// Puts the last entry at a path where nothing is, in a folder that is there.
+    pub fn unpack(&mut self, entry: &Entry, path: &Path) -> io::Result<()> {
+        match entry {
+            Entry::Base | Entry::Same => Err(damaged()),
+            Entry::Folder { mode } => {
+                fs::create_dir(path)?;
+                fs::set_permissions(path, Permissions::from_mode(*mode))
+            }
+            Entry::Link { to } => symlink(to, path),
+            Entry::File { mode, .. } => {
+                let mut file =
+                    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+                self.copy_to(&mut file)?;
+                file.set_permissions(Permissions::from_mode(*mode))
+            }
+        }
     }
 }
 
-/// Puts an entry at a path where nothing is, in a folder that is there. All users may read it,
-/// because each task has a user of its own.
-fn unpack(reader: &mut Reader, entry: &Entry, path: &Path) -> io::Result<()> {
-    match entry {
-        Entry::Base | Entry::Same => Err(invalid("the pack is damaged")),
-        Entry::Folder { mode } => {
-            fs::create_dir(path)?;
-            fs::set_permissions(path, Permissions::from_mode(*mode | 0o555))
-        }
-        Entry::Link { to } => symlink(to, path),
-        Entry::File { mode, .. } => {
-            let mut file =
-                fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            reader.copy_to(&mut file)?;
-            file.set_permissions(Permissions::from_mode(*mode | 0o444))
-        }
-    }
+fn damaged() -> io::Error {
+    invalid("the pack is damaged")
+}
+
+fn cut_off() -> io::Error {
+    invalid("the pack is cut off")
 }
 
 /// Unpacks all of a pack into a folder, which is made. `folder_of` has what is in other packs, for
-/// one that is based on them.
+/// one that is based on them. All users may read it, because each task has a user of its own.
 pub fn unpack_all(
     pack: &Path,
     folder: &Path,
-    folder_of: impl Fn(&str) -> PathBuf,
+    folder_of: impl Fn(&OsStr) -> PathBuf,
 ) -> io::Result<()> {
     fs::create_dir(folder)?;
-    let mut reader = Reader::open(pack)?;
+    let mut reader = Reader::new(BufReader::with_capacity(1 << 16, File::open(pack)?));
     let mut base = None;
     while let Some((path, entry)) = reader.next_entry()? {
         match (&entry, &base) {
-            (Entry::Base, None) => base = Some(folder_of(&path)),
+            (Entry::Base, None) => base = Some(folder_of(path.as_os_str())),
             (Entry::Same, Some(base)) => fs::hard_link(base.join(&path), folder.join(&path))?,
-            _ => unpack(&mut reader, &entry, &folder.join(path))?,
+            _ => reader.unpack(&entry.open_to_all(), &folder.join(path))?,
         }
     }
     Ok(())
@@ -227,23 +306,25 @@ pub fn unpack_all(
 mod tests {
     use super::*;
 
-    struct Scratch(PathBuf);
+    struct Scratch {
+        root: PathBuf,
+    }
 
     impl Scratch {
         fn new(name: &str) -> Self {
             let folder = std::env::temp_dir().join(format!("pack-{}-{name}", std::process::id()));
             fs::create_dir_all(&folder).unwrap();
-            Self(folder)
+            Self { root: folder }
         }
 
         fn path(&self, name: &str) -> PathBuf {
-            self.0.join(name)
+            self.root.join(name)
         }
     }
 
     impl Drop for Scratch {
         fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
+            let _ = fs::remove_dir_all(&self.root);
         }
     }
 
@@ -260,7 +341,7 @@ mod tests {
         writer.tree(&from, None).unwrap();
         writer.finish().unwrap();
         let to = scratch.path("to");
-        let alone = |_: &str| unreachable!("it has no base");
+        let alone = |_: &OsStr| unreachable!("it has no base");
         unpack_all(&scratch.path("pack"), &to, alone).unwrap();
         assert_eq!(fs::read_to_string(to.join("a/script")).unwrap(), "one\ntwo");
         assert_eq!(to.join("a/script").metadata().unwrap().permissions().mode() & 0o777, 0o755);
@@ -294,7 +375,7 @@ mod tests {
         assert!(!String::from_utf8_lossy(&pack).contains("the same"));
         fs::write(scratch.path("pack"), pack).unwrap();
         let to = scratch.path("to");
-        unpack_all(&scratch.path("pack"), &to, |name| scratch.path(name)).unwrap();
+        unpack_all(&scratch.path("pack"), &to, |name| scratch.root.join(name)).unwrap();
         let text = |path: &str| fs::read_to_string(to.join(path)).unwrap();
         assert_eq!(["a/same", "a/changed", "new"].map(text), ["the same", "after", "new"]);
         // Without the base, it is no pack.
@@ -303,14 +384,53 @@ mod tests {
     }
 
     #[test]
-    fn no_path_leads_out() {
-        let scratch = Scratch::new("no_path_leads_out");
-        for path in ["../a", "a/../../b", "/etc/passwd"] {
-            let mut writer = Writer::new(File::create(scratch.path("pack")).unwrap());
-            writer.file(path, 0o644, 1, &b"x"[..]).unwrap();
-            writer.finish().unwrap();
-            let error = Reader::open(&scratch.path("pack")).unwrap().next_entry().unwrap_err();
-            assert!(error.to_string().contains("leads out"), "{path}");
+    fn odd_names_come_back() {
+        let scratch = Scratch::new("odd_names_come_back");
+        let from = scratch.path("from");
+        fs::create_dir(&from).unwrap();
+        let names = ["a\nb", "a\\nb", "a\\", " ", "ü"].map(|name| name.as_bytes().to_vec());
+        let names: Vec<Vec<u8>> = names.into_iter().chain([vec![0xff, b'a']]).collect();
+        for name in &names {
+            fs::write(from.join(OsStr::from_bytes(name)), name).unwrap();
+            let link = [&name[..], b"-link"].concat();
+            symlink(OsStr::from_bytes(name), from.join(OsStr::from_bytes(&link))).unwrap();
         }
+        std::os::unix::net::UnixListener::bind(from.join("socket")).unwrap();
+        let mut writer = Writer::new(File::create(scratch.path("pack")).unwrap());
+        writer.tree(&from, None).unwrap();
+        writer.finish().unwrap();
+        let to = scratch.path("to");
+        unpack_all(&scratch.path("pack"), &to, |_| unreachable!("it has no base")).unwrap();
+        for name in &names {
+            let link = to.join(OsStr::from_bytes(&[&name[..], b"-link"].concat()));
+            assert_eq!(fs::read_link(&link).unwrap().as_os_str().as_bytes(), name);
+            assert_eq!(&fs::read(link).unwrap(), name);
+        }
+        assert_eq!(fs::read_dir(&to).unwrap().count(), 2 * names.len());
+    }
+
+    #[test]
+    fn no_path_leads_out() {
+        let error = |write: &dyn Fn(&mut Writer<Vec<u8>>) -> io::Result<()>| {
+            let mut writer = Writer::new(Vec::new());
+            write(&mut writer).unwrap();
+            let pack = writer.finish().unwrap();
+            let mut reader = Reader::new(&pack[..]);
+            loop {
+                match reader.next_entry() {
+                    Ok(entry) => assert!(entry.is_some(), "all is inside"),
+                    Err(error) => return error.to_string(),
+                }
+            }
+        };
+        for path in ["../a", "a/../../b", "/etc/passwd"] {
+            let error = error(&|writer| writer.file(path.as_ref(), 0o644, 1, &b"x"[..]));
+            assert!(error.contains("leads out"), "{path}: {error}");
+        }
+        let error = error(&|writer| {
+            writer.link("a".as_ref(), "/etc".as_ref())?;
+            writer.file("a/b/passwd".as_ref(), 0o644, 1, &b"x"[..])
+        });
+        assert!(error.contains("leads out"), "{error}");
     }
 }

@@ -17,10 +17,10 @@ use std::{
 };
 
 use crate::{
-    landlock::Ruleset,
     protocol::{Kind, Task},
     report::{Explain, Result},
-    sys, view,
+    sys::{self, landlock::Ruleset},
+    view,
 };
 
 /// The variable that says where temporary files go.

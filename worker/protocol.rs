@@ -7,7 +7,7 @@
 use std::{fmt::Write, iter::Peekable, str::Lines};
 
 /// In every batch and every key.
-pub const VERSION: &str = "1";
+pub const VERSION: &str = "2";
 
 /// The folder of everything in a container that belongs to the worker.
 pub const WORKER: &str = "/rustcbuildx";
@@ -29,9 +29,12 @@ pub const BUILD_ID: &str = "nonce";
 pub const DEFERRED: &str = "left";
 /// In an outcome: exists if a build script called git.
 pub const CALLED_GIT: &str = "git";
+/// In an outcome that comes to the client: those of the batch's sentinels that its files hold, each
+/// on a line. Does not exist if there are none.
+pub const EMBEDDED: &str = "embedded";
 
-/// Beside the outcomes: the folder of what the worker reports to its client, in files with a line
-/// for each item.
+/// Beside the outcomes, which are files that are called by their keys: the folder of what the
+/// worker reports to its client, in files with a line for each item.
 pub const REPORT: &str = "report";
 /// In the report: the number of the store. If the client expects another, nothing was done.
 pub const STORE: &str = "store";

@@ -8,10 +8,10 @@ use std::{
 };
 
 use crate::{
-    landlock::{Abi, LIST, OpenPath, READ, Ruleset, WRITE},
     process::Slot,
     protocol::{BIN, Source, Task, WORKER},
     report::{Explain, Result},
+    sys::landlock::{Abi, LIST, OpenPath, READ, Ruleset, WRITE},
     view::View,
 };
 

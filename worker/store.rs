@@ -81,7 +81,7 @@ impl Store {
     }
 
     /// The folder with what a pack holds.
-    pub fn pack(&self, name: &str) -> PathBuf {
+    pub fn pack(&self, name: impl AsRef<Path>) -> PathBuf {
         self.root.join("packs").join(name)
     }
 

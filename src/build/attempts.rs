@@ -58,6 +58,7 @@ mod tests {
             build_id: String::new(),
             called_git: false,
             is_deferred: false,
+            embedded: vec![],
         };
         let unit = Unit::new(work, cwd.into(), cwd.into());
         assert_eq!(

@@ -4,37 +4,13 @@
 //! Debug information does not count, nor does the name of a C source file, which an assertion
 //! prints: nobody opens those files when the program runs.
 
-use std::{collections::BTreeSet, fs, io::Read};
+use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context, Result};
 use camino::Utf8Path;
 use memchr::memmem::Finder;
 use object::{Object, ObjectSection, read::archive::ArchiveFile};
 use walkdir::WalkDir;
-
-/// Whether bytes contain one of `sentinels` anywhere: if not, no file among them does.
-pub fn is_possible(mut bytes: impl Read, sentinels: &[String]) -> Result<bool> {
-    if sentinels.is_empty() {
-        return Ok(false);
-    }
-    let finders: Vec<Finder> =
-        sentinels.iter().map(|sentinel| Finder::new(sentinel.as_bytes())).collect();
-    let overlap = sentinels.iter().map(String::len).max().unwrap_or_default();
-    let (mut buffer, mut kept) = (vec![0; 1 << 20], 0);
-    loop {
-        let count = bytes.read(&mut buffer[kept..]).context("failed to read a temporary file")?;
-        let end = kept + count;
-        if finders.iter().any(|finder| finder.find(&buffer[..end]).is_some()) {
-            return Ok(true);
-        }
-        if count == 0 {
-            return Ok(false);
-        }
-        // A sentinel may go on in what is read next.
-        kept = end.min(overlap);
-        buffer.copy_within(end - kept..end, 0);
-    }
-}
 
 /// Those of `sentinels`, each the beginning of such a path, that files below `root` contain.
 pub fn find(root: &Utf8Path, sentinels: &[String]) -> Result<BTreeSet<String>> {
@@ -114,18 +90,6 @@ mod tests {
         let found = find(root, &[sentinel.clone(), other]).unwrap();
         assert!(found.iter().all(|found| *found == sentinel));
         !found.is_empty()
-    }
-
-    #[test]
-    fn a_mark_is_found_across_reads() {
-        let sentinels = ["/cargo-target/./".to_owned()];
-        let mut bytes = vec![b'x'; 3 << 20];
-        assert!(!is_possible(&bytes[..], &sentinels).unwrap());
-        for at in [0, (1 << 20) - 7, (2 << 20) - 23, bytes.len() - 16] {
-            bytes[at..at + 16].copy_from_slice(sentinels[0].as_bytes());
-            assert!(is_possible(&bytes[..], &sentinels).unwrap(), "at {at}");
-            bytes[at..at + 16].fill(b'x');
-        }
     }
 
     #[test]

@@ -11,11 +11,10 @@ use tempfile::TempDir;
 
 use super::{Session, call::Call};
 use crate::{
-    engine::worker::pack::Writer,
     snapshot::copy,
     step::{
+        pack::Writer,
         plan::Mounted,
-        protocol::FILES,
         spec::{Context, Step},
     },
     store::local::Store,
@@ -90,7 +89,7 @@ impl Session<'_> {
             call.needed_outcomes().into_iter().filter(lacks).map(str::to_owned).collect();
         let mut needs_more = false;
         for key in lacking {
-            if self.send_outcome(&key, &given.outcomes())? {
+            if self.store().write_pack(&key, &given.outcomes().join(&key)).is_some() {
                 given.sent.push(key);
             } else if let Some(step) = resolve(&key) {
                 call.steps.insert(0, step);
@@ -121,19 +120,6 @@ impl Session<'_> {
         given.sent.push(name.to_owned());
         given.bases.extend(base);
         Ok(())
-    }
-
-    /// Sends an outcome, as a pack in a folder; returns whether the store has it.
-    fn send_outcome(&self, key: &str, outcomes: &Utf8Path) -> Result<bool> {
-        let folder = outcomes.join(format!("{key}-files"));
-        let Some(received) = self.store().get(key, &folder) else { return Ok(false) };
-        received.outcome.write(&folder)?;
-        received.files.replace_folder(&folder.join(FILES))?;
-        write_pack(&folder, None, &outcomes.join(key))?;
-        // Its folder is temporary, and beside the one that is removed.
-        drop(received);
-        fs::remove_dir_all(&folder).on_disk(&folder, || format!("failed to remove `{folder}`"))?;
-        Ok(true)
     }
 }
 

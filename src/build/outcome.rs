@@ -55,6 +55,13 @@ pub fn restore_output(unit: &Unit, outcome: &mut Outcome) {
     }
 }
 
+/// The sentinels of paths that only a unit's container had, as far as its files hold them anywhere.
+pub fn possibly_embedded(unit: &Unit, outcome: &Outcome) -> Vec<String> {
+    let mut sentinels = unit.path_map.sentinels();
+    sentinels.retain(|sentinel| outcome.embedded.contains(sentinel));
+    sentinels
+}
+
 /// Whether cargo takes an outcome for a success: a build script may end well and still report an
 /// error.
 pub fn is_success(is_build_script: bool, outcome: &Outcome) -> bool {

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
-    io::{self, PipeReader},
+    io::{self, PipeReader, Seek},
     thread,
     time::{Duration, SystemTime},
 };
@@ -13,14 +13,16 @@ use anyhow::{Result, anyhow, bail};
 
 use super::{FALLBACK, Session, build_id, call::Call, given::Given, millis_since};
 use crate::{
-    engine::{client::Event, worker},
+    engine::{client::Event, result::each_file, worker},
     step::{
         plan,
         protocol::{ALONE, APART, LACKING, REPORT, STORE},
         spec::Step,
     },
-    store::archive::{self, Archive},
-    util::{disk::OnDisk, process},
+    util::{
+        disk::{self, OnDisk},
+        process,
+    },
 };
 
 /// How often a call is made again with what it lacks. What was sent may have been evicted since.
@@ -167,17 +169,20 @@ impl Session<'_> {
         let (cmd, purpose) = (self.engine.build(&plan, self.variables(call.jobs)), call.purpose());
         log::debug!("{purpose}\n{cmd}");
         let (begun, mut watch) = (SystemTime::now(), self.engine.watch());
-        let (mut messages, mut report) = (Vec::new(), BTreeMap::new());
-        let receive = |mut archive: PipeReader| {
-            let received = archive::split(&mut archive, |name, file| match name {
-                REPORT => {
-                    report = Archive::new(file).files()?;
-                    Ok(())
+        let (mut messages, mut report) = (Vec::new(), BTreeMap::<String, Vec<u8>>::new());
+        let receive = |mut result: PipeReader| {
+            let received = each_file(&mut result, |path, bytes| {
+                if let Ok(name) = path.strip_prefix(REPORT) {
+                    io::copy(bytes, report.entry(name.to_string()).or_default())?;
+                    return Ok(());
                 }
-                key => each(key, file),
+                let mut file = disk::temporary(tempfile::tempfile())?;
+                disk::temporary(io::copy(bytes, &mut file))?;
+                file.rewind()?;
+                each(path.as_str(), file)
             });
             // The engine's client would complain of what is no longer read.
-            let _ = io::copy(&mut archive, &mut io::sink());
+            let _ = io::copy(&mut result, &mut io::sink());
             received
         };
         let watch = |line: &str| {

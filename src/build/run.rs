@@ -9,7 +9,7 @@ use crate::{
     build::{
         call::Call,
         embedded_paths,
-        outcome::{is_success, with_host_paths},
+        outcome::{is_success, possibly_embedded, with_host_paths},
     },
     config::env::BARRIER,
     inputs::{Finder, canonical_program},
@@ -83,7 +83,10 @@ impl Session<'_> {
         let (received, mut archive) =
             came.with_context(|| format!("the engine made nothing of {}", unit.name()))?;
         self.timings.add(&unit.name(), Phase::Engine, called, SystemTime::now());
-        let embedded = embedded_paths::find(&received.files.root, &unit.path_map.sentinels())?;
+        let embedded = embedded_paths::find(
+            &received.files.root,
+            &possibly_embedded(&unit, &received.outcome),
+        )?;
         let received = with_host_paths(&unit, received)?;
         log::info!("{} was made by {}", unit.name(), self.engine.name());
         if !embedded.is_empty() && unit.makes_build_script() && received.outcome.status == 0 {

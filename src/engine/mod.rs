@@ -6,6 +6,7 @@ mod docker;
 mod hint;
 mod podman;
 pub mod probe;
+pub mod result;
 mod tunnel;
 pub mod worker;
 

@@ -6,14 +6,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     config::settings::Config,
-    engine::Engine,
+    engine::{Engine, result::each_file},
     rustc::toolchain::Version,
     step::{
         dockerfile::{Dockerfile, Instruction, Run, Stage, Style},
         image::Image,
         plan::Plan,
     },
-    store::archive::Archive,
     util::{digest::digest, process, state_dir::Cache},
 };
 
@@ -119,7 +118,7 @@ fn probe(name: &str, pinned: &str, engine: &Engine) -> Result<Image> {
     let finished = process::run(&cmd)?;
     engine.check(&finished, &format!("start `rustc` in the image `{name}`"))?;
     let mut text = String::new();
-    Archive::new(finished.stdout).file("probe")?.as_slice().read_to_string(&mut text)?;
+    each_file(finished.stdout, |_, probe| Ok(probe.read_to_string(&mut text).map(drop)?))?;
     let mut lines = text.splitn(4, '\n');
     let mut line =
         || lines.next().context("the image's answer is short").map(|line| line.trim().to_owned());

@@ -1,8 +1,4 @@
-//! The worker, which runs units in a container: its source, which the compiler of an image builds,
-//! and the packs in which files are sent to it.
-
-#[path = "../../worker/pack.rs"]
-pub mod pack;
+//! The worker, which runs units in a container: its source, which the compiler of an image builds.
 
 use std::fs;
 
@@ -17,8 +13,9 @@ macro_rules! sources {
 
 const SOURCES: &[(&str, &str)] = sources![
     "batch.rs",
-    "landlock.rs",
+    "export.rs",
     "listing.rs",
+    "lz4.rs",
     "main.rs",
     "outcome.rs",
     "pack.rs",
@@ -28,7 +25,8 @@ const SOURCES: &[(&str, &str)] = sources![
     "rules.rs",
     "schedule.rs",
     "store.rs",
-    "sys.rs",
+    "sys/landlock.rs",
+    "sys/mod.rs",
     "tokens.rs",
     "view.rs"
 ];
@@ -39,7 +37,11 @@ pub fn source(cache: &Cache) -> Result<Utf8PathBuf> {
     cache.folder(&format!("worker/{}", digest(texts)), |new| {
         SOURCES
             .iter()
-            .try_for_each(|(name, text)| fs::write(new.join(name), text))
+            .map(|(name, text)| (new.join(name), text))
+            .try_for_each(|(path, text)| {
+                fs::create_dir_all(path.parent().unwrap_or(new))?;
+                fs::write(path, text)
+            })
             .on_disk(new, || "failed to write the worker's source".to_owned())
     })
 }
@@ -51,10 +53,11 @@ mod tests {
     #[test]
     fn the_whole_source_is_sent() {
         let folder = camino::Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("worker");
-        let entries = folder.read_dir_utf8().unwrap();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().to_owned()).collect();
-        names.sort();
+        let entries = walkdir::WalkDir::new(&folder).sort_by_file_name().into_iter();
+        let files = entries.map(Result::unwrap).filter(|entry| entry.file_type().is_file());
+        let names: Vec<String> = files
+            .map(|file| file.path().strip_prefix(&folder).unwrap().display().to_string())
+            .collect();
         assert_eq!(names, SOURCES.iter().map(|(name, _)| *name).collect::<Vec<_>>());
     }
 }

@@ -221,6 +221,7 @@ mod tests {
             build_id: String::new(),
             called_git: false,
             is_deferred: false,
+            embedded: vec![],
         };
         let homes = Homes { user: None, cargo: "/none".into() };
         let env = Env::with(&[("A", "1"), ("B", "2"), ("PATH", "/")]);

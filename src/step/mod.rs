@@ -3,6 +3,8 @@
 pub mod dockerfile;
 pub mod image;
 pub mod key;
+#[path = "../../worker/pack.rs"]
+pub mod pack;
 pub mod plan;
 #[path = "../../worker/protocol.rs"]
 pub mod protocol;

@@ -67,7 +67,7 @@ pub fn batch(
         "--edition=2021",
         "--out-dir",
         &bin,
-        "-Copt-level=1",
+        "-Copt-level=2",
         "-Cpanic=abort",
     ];
     let compile = Run { mounts: vec![], argv: compile.map(str::to_owned).to_vec() };

@@ -1,29 +1,34 @@
-//! A unit's outcome as a build brings it back: the archive, the outcome in it, and its files,
-//! staged next to where they belong.
+//! A unit's outcome as the engine hands it over and the store has it: a compressed pack. What is
+//! known of the unit's process comes first in there, then dep-info, then the other files.
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Read, Seek},
-    path::PathBuf,
+    fs,
+    io::Read,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use camino::Utf8Path;
+use lz4_flex::frame::FrameDecoder;
 
 use crate::{
-    step::protocol::{BUILD_ID, CALLED_GIT, DEFERRED, FILES, STATUS, STDERR, STDOUT},
+    step::{
+        pack::{Entry, Reader},
+        protocol::{BUILD_ID, CALLED_GIT, DEFERRED, EMBEDDED, FILES, STATUS, STDERR, STDOUT},
+    },
     store::staging::{Unpacked, beside},
-    util::disk::{self, OnDisk},
+    util::disk::OnDisk,
 };
 
-/// The tar file of a build's result, read once from its start.
+/// An outcome's pack, read once from its start.
 pub struct Archive<R: Read> {
-    tar: tar::Archive<R>,
+    pack: Reader<FrameDecoder<R>>,
 }
 
 /// How a unit's process ended, and what it printed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// The exit status as a shell gives it: 128 and the signal's number for a killed process.
     pub status: i32,
@@ -35,25 +40,8 @@ pub struct Outcome {
     pub called_git: bool,
     /// Whether its artifacts stayed in the engine.
     pub is_deferred: bool,
-}
-
-impl Outcome {
-    /// Writes an outcome into a folder, which is made, as a step leaves it beside the files.
-    pub fn write(&self, folder: &Utf8Path) -> Result<()> {
-        let status = self.status.to_string();
-        let mut said = vec![
-            (STATUS, status.as_bytes()),
-            (STDOUT, &self.stdout),
-            (STDERR, &self.stderr),
-            (BUILD_ID, self.build_id.as_bytes()),
-        ];
-        said.extend(self.called_git.then_some((CALLED_GIT, &[][..])));
-        fs::create_dir_all(folder)
-            .and_then(|()| {
-                said.iter().try_for_each(|(name, bytes)| fs::write(folder.join(name), bytes))
-            })
-            .on_disk(folder, || format!("failed to write into `{folder}`"))
-    }
+    /// The sentinels that its files hold in any place, be it one that does not matter.
+    pub embedded: Vec<String>,
 }
 
 /// A unit's outcome and its files.
@@ -63,220 +51,81 @@ pub struct Received {
 }
 
 impl<R: Read> Archive<R> {
-    pub fn new(reader: R) -> Self {
-        Self { tar: tar::Archive::new(reader) }
+    pub fn new(compressed: R) -> Self {
+        Self { pack: Reader::new(FrameDecoder::new(compressed)) }
     }
 
-    /// One file's bytes; fails if it is not there.
-    pub fn file(mut self, name: &str) -> Result<Vec<u8>> {
-        for entry in self.tar.entries().context(DAMAGED)? {
-            let mut entry = entry.context(DAMAGED)?;
-            if entry.path()?.as_os_str() == name {
-                let mut bytes = Vec::new();
-                entry.read_to_end(&mut bytes).context(DAMAGED)?;
-                return Ok(bytes);
-            }
-        }
-        bail!("{DAMAGED}: no `{name}` in it")
-    }
-
-    /// The bytes of all files, by their paths.
-    pub fn files(mut self) -> Result<BTreeMap<String, Vec<u8>>> {
-        let mut files = BTreeMap::new();
-        for entry in self.tar.entries().context(DAMAGED)? {
-            let mut entry = entry.context(DAMAGED)?;
-            let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes).context(DAMAGED)?;
-            files.insert(entry.path().context(DAMAGED)?.to_string_lossy().into_owned(), bytes);
-        }
-        Ok(files)
-    }
-
-    /// The outcome of a unit, without its files.
-    pub fn outcome(self) -> Result<Outcome> {
-        self.read(|_, _| Ok(()))
-    }
-
-    /// The outcome of a unit, and the text of the dep-info among its files.
-    pub fn outcome_and_dep_info(self) -> Result<(Outcome, String)> {
+    /// The outcome, and the text of the dep-info among its files. The rest is not read.
+    pub fn outcome_and_dep_info(mut self) -> Result<(Outcome, String)> {
+        let outcome = self.outcome()?;
         let mut dep_info = Vec::new();
-        let outcome = self.read(|entry, path| {
-            if path.ends_with(".d") {
-                entry.read_to_end(&mut dep_info).context(DAMAGED)?;
+        while let Some((path, Entry::File { .. })) = self.pack.next_entry().context(DAMAGED)? {
+            if path.extension().is_none_or(|extension| extension != "d") {
+                break;
             }
-            Ok(())
-        })?;
+            self.pack.copy_to(&mut dep_info).context(DAMAGED)?;
+        }
         Ok((outcome, String::from_utf8_lossy(&dep_info).into_owned()))
     }
 
-    /// The outcome of a unit, its files unpacked beside `out_dir`, whose folder is made where it is
-    /// missing.
+    /// The outcome, its files unpacked beside `out_dir`, whose folder is made where it is missing.
     pub fn receive(mut self, out_dir: &Utf8Path) -> Result<Received> {
+        let outcome = self.outcome()?;
         let (temp, parent) = beside(out_dir)?;
-        self.tar.set_preserve_permissions(true);
-        self.tar.set_preserve_mtime(false);
-        let outcome = self.read(|entry, path| {
-            let unpacked = entry.unpack_in(temp.path());
-            unpacked
-                .map(drop)
-                .on_disk(parent, || format!("failed to unpack `{path}` into `{parent}`"))
-        })?;
-        Ok(Received { outcome, files: Unpacked::in_folder(temp)? })
+        let files = Unpacked::in_folder(temp)?;
+        let unpacked = self.unpack(files.root.as_std_path());
+        unpacked.on_disk(parent, || format!("failed to unpack files into `{parent}`"))?;
+        Ok(Received { outcome, files })
     }
 
-    /// The outcome; `each` gets the unit's files, and their paths.
-    fn read(
-        mut self,
-        mut each: impl FnMut(&mut tar::Entry<'_, R>, &str) -> Result<()>,
-    ) -> Result<Outcome> {
-        let mut said: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-        for entry in self.tar.entries().context(DAMAGED)? {
-            let mut entry = entry.context(DAMAGED)?;
-            let path = entry.path().context(DAMAGED)?.to_string_lossy().into_owned();
-            if Utf8Path::new(&path).starts_with(FILES) {
-                each(&mut entry, &path)?;
-            } else {
-                entry.read_to_end(said.entry(path).or_default()).context(DAMAGED)?;
+    /// What comes before the files. Fails unless there is all of it.
+    pub fn outcome(&mut self) -> Result<Outcome> {
+        let mut said: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
+        loop {
+            let (path, entry) = self.pack.next_entry().context(DAMAGED)?.context(DAMAGED)?;
+            if path == Path::new(FILES) {
+                break;
+            }
+            if matches!(entry, Entry::File { .. }) {
+                self.pack.copy_to(said.entry(path).or_default()).context(DAMAGED)?;
             }
         }
-        let (called_git, is_deferred) =
-            (said.contains_key(CALLED_GIT), said.contains_key(DEFERRED));
-        let mut said =
-            |name: &str| said.remove(name).with_context(|| format!("{DAMAGED}: no `{name}` in it"));
+        let mut file = |name: &str| said.remove(Path::new(name));
+        let (called_git, is_deferred) = (file(CALLED_GIT).is_some(), file(DEFERRED).is_some());
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
-        let status = text(said(STATUS)?);
+        let embedded = text(file(EMBEDDED).unwrap_or_default());
+        let mut file = |name| file(name).with_context(|| format!("{DAMAGED}: no `{name}` in it"));
+        let status = text(file(STATUS)?);
         let status =
             status.parse().with_context(|| format!("failed to read the exit status `{status}`"))?;
         Ok(Outcome {
             status,
-            stdout: said(STDOUT)?,
-            stderr: said(STDERR)?,
-            build_id: text(said(BUILD_ID)?),
+            stdout: file(STDOUT)?,
+            stderr: file(STDERR)?,
+            build_id: text(file(BUILD_ID)?),
             called_git,
             is_deferred,
+            embedded: embedded.lines().map(str::to_owned).collect(),
+        })
+    }
+
+    /// Unpacks the files into a folder, which is made.
+    fn unpack(&mut self, root: &Path) -> Result<()> {
+        fs::create_dir(root)?;
+        let mut folders = Vec::new();
+        while let Some((path, mut entry)) = self.pack.next_entry()? {
+            let path = path.strip_prefix(FILES).context(DAMAGED)?;
+            let place = root.join(path);
+            if let Entry::Folder { mode } = &mut entry {
+                // It may be closed to its owner, once all is in it.
+                folders.push((place.clone(), std::mem::replace(mode, 0o700)));
+            }
+            self.pack.unpack(&entry, &place)?;
+        }
+        folders.into_iter().rev().try_for_each(|(place, mode)| {
+            Ok(fs::set_permissions(place, fs::Permissions::from_mode(mode))?)
         })
     }
 }
 
-/// Splits an archive that has a folder for each unit. `each` gets the folder's name and an archive
-/// of what is in it. That archive is whole even if the one it comes from is cut off later.
-pub fn split(mut archive: impl Read, mut each: impl FnMut(&str, File) -> Result<()>) -> Result<()> {
-    let mut current: Option<(String, tar::Builder<File>)> = None;
-    let mut finish = |current: Option<(String, tar::Builder<File>)>| -> Result<()> {
-        let Some((name, builder)) = current else { return Ok(()) };
-        let mut file = disk::temporary(builder.into_inner())?;
-        file.rewind()?;
-        each(&name, file)
-    };
-    let mut tar = tar::Archive::new(&mut archive);
-    for entry in tar.entries().context(DAMAGED)? {
-        let mut entry = entry.context(DAMAGED)?;
-        let path = entry.path().context(DAMAGED)?.into_owned();
-        let mut parts = path.components();
-        let name = parts
-            .next()
-            .map(|part| part.as_os_str().to_string_lossy().into_owned())
-            .unwrap_or_default();
-        let below = parts.as_path().to_owned();
-        if current.as_ref().is_none_or(|(current, _)| *current != name) {
-            finish(current.take())?;
-            current = Some((name, tar::Builder::new(disk::temporary(tempfile::tempfile())?)));
-        }
-        if let Some((_, builder)) = &mut current
-            && !below.as_os_str().is_empty()
-        {
-            let mut header = alike(entry.header())?;
-            let is_hard = header.entry_type().is_hard_link();
-            let written = match entry.link_name().context(DAMAGED)? {
-                // That of a hard link begins with the unit's folder, too.
-                Some(target) if is_hard => builder.append_link(
-                    &mut header,
-                    below,
-                    target.components().skip(1).collect::<PathBuf>(),
-                ),
-                Some(target) => builder.append_link(&mut header, below, &target),
-                None => builder.append_data(&mut header, below, &mut entry),
-            };
-            disk::temporary(written)?;
-        }
-    }
-    // Of the two empty blocks at an archive's end, the second is still to be read.
-    if io::copy(&mut archive, &mut io::sink()).context(DAMAGED)? == 0 {
-        bail!("{DAMAGED}: it is cut off");
-    }
-    finish(current)
-}
-
-/// A header for the same entry at another path. A copy of the header itself might keep the front
-/// part of a long path.
-fn alike(header: &tar::Header) -> Result<tar::Header> {
-    let mut alike = tar::Header::new_gnu();
-    alike.set_entry_type(header.entry_type());
-    alike.set_mode(header.mode().context(DAMAGED)?);
-    alike.set_size(header.size().context(DAMAGED)?);
-    alike.set_mtime(header.mtime().context(DAMAGED)?);
-    Ok(alike)
-}
-
-const DAMAGED: &str = "failed to read the archive of a unit's outcome";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn split_whole(bytes: &[u8]) -> (Vec<(String, String)>, Result<()>) {
-        let mut parts = Vec::new();
-        let end = split(bytes, |key, part| {
-            parts.push((key.to_owned(), String::from_utf8(Archive::new(part).file("files/f")?)?));
-            Ok(())
-        });
-        (parts, end)
-    }
-
-    /// Archives have two fields for a path of more than 100 bytes.
-    #[test]
-    fn long_paths_are_whole() {
-        let (key, name) = ("u".repeat(60), "f".repeat(60));
-        let mut tar = tar::Builder::new(Vec::new());
-        for path in [format!("{key}/files/{name}"), format!("{key}/status")] {
-            let mut header = tar::Header::new_ustar();
-            header.set_size(1);
-            header.set_mode(0o644);
-            tar.append_data(&mut header, path, &b"0"[..]).unwrap();
-        }
-        let mut found = Vec::new();
-        split(&tar.into_inner().unwrap()[..], |_, part| {
-            let mut archive = tar::Archive::new(part);
-            found.extend(
-                archive
-                    .entries()?
-                    .map(|entry| entry.unwrap().path().unwrap().display().to_string()),
-            );
-            Ok(())
-        })
-        .unwrap();
-        assert_eq!(found, [format!("files/{name}"), "status".to_owned()]);
-    }
-
-    /// The engine may die while it sends.
-    #[test]
-    fn what_is_cut_off_is_no_outcome() {
-        let mut tar = tar::Builder::new(Vec::new());
-        for name in ["u1/files/f", "u1/status", "u2/files/f", "u2/status"] {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(name.len() as u64);
-            header.set_mode(0o644);
-            tar.append_data(&mut header, name, name.as_bytes()).unwrap();
-        }
-        let whole = tar.into_inner().unwrap();
-        let part = |key: &str| (key.to_owned(), format!("{key}/files/f"));
-        let (parts, end) = split_whole(&whole);
-        assert!(parts == [part("u1"), part("u2")] && end.is_ok(), "{parts:?}");
-        for length in (0..whole.len() - 512).step_by(256) {
-            let (parts, end) = split_whole(&whole[..length]);
-            // Each file takes two blocks, and another one's beginning tells that one is whole.
-            let expected = if length >= 5 * 512 { &[part("u1")][..] } else { &[] };
-            assert!(parts == expected && end.is_err(), "{length} bytes: {parts:?}");
-        }
-    }
-}
+const DAMAGED: &str = "failed to read a unit's outcome";

@@ -1,8 +1,8 @@
 //! Outcomes stored on this machine's disk: a unit whose key is there needs no engine.
 //!
-//! An entry is the archive of a success as the engine sent it, compressed, with a digest of that at
-//! the end. Entries appear by rename. An entry that does not match its digest counts as missing and
-//! is removed. The least recently used go first when everything stored takes more than its limit
+//! An entry is the archive of a success as the engine sent it, with a digest of that at the end.
+//! Entries appear by rename. An entry that does not match its digest counts as missing and is
+//! removed. The least recently used go first when everything stored takes more than its limit
 //! ([`crate::store::retention`]).
 
 use std::{
@@ -11,9 +11,9 @@ use std::{
     time::SystemTime,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
-use lz4_flex::frame::{FrameDecoder, FrameEncoder};
+use lz4_flex::frame::FrameDecoder;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -32,6 +32,10 @@ pub trait Store {
 
     /// The outcome of the unit with this key, without its files; `None` if there is none.
     fn outcome(&self, key: &str) -> Option<Outcome>;
+
+    /// Writes the pack of the outcome with this key to a path, not compressed; `None` if there is
+    /// none.
+    fn write_pack(&self, key: &str, to: &Utf8Path) -> Option<()>;
 
     /// Keeps the archive of a success.
     fn put(&self, key: &str, archive: &mut File) -> Result<()>;
@@ -58,32 +62,43 @@ impl<'a> LocalStore<'a> {
         self.cache.path(&format!("store/{key}"))
     }
 
-    fn read(&self, file: File, out_dir: &Utf8Path) -> Result<Received> {
-        let length = file.metadata()?.len().checked_sub(DIGEST).context("it is cut off")?;
+    /// What `read` makes of an entry, compressed as it is; `None` if that fails, or if there is no
+    /// entry. A damaged one is removed.
+    fn read<T>(&self, key: &str, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Option<T> {
+        let path = self.path(key);
+        let file = File::options().read(true).write(true).open(&path).ok()?;
+        let whole = |result: Result<T>, digest: Result<()>| match (result, digest) {
+            (Ok(value), Ok(())) => Some(value),
+            (Err(error), Ok(())) => {
+                log::warn!("failed to read the stored outcome `{path}`: {error:#}");
+                None
+            }
+            (_, Err(error)) => {
+                log::warn!("the stored outcome `{path}` is damaged and removed: {error:#}");
+                self.remove(key);
+                None
+            }
+        };
+        let length = file.metadata().ok()?.len().checked_sub(DIGEST).unwrap_or_default();
         let mut compressed = Hashing { inner: (&file).take(length), hasher: Sha256::new() };
-        let received = Archive::new(FrameDecoder::new(&mut compressed)).receive(out_dir)?;
-        io::copy(&mut compressed, &mut io::sink())?;
-        let mut digest = [0; DIGEST as usize];
-        (&file).read_exact(&mut digest)?;
-        ensure!(compressed.hasher.finalize()[..] == digest, "its digest is another one");
+        let result = read(&mut compressed);
+        let digest = || -> Result<()> {
+            io::copy(&mut compressed, &mut io::sink())?;
+            let mut digest = [0; DIGEST as usize];
+            (&file).read_exact(&mut digest)?;
+            ensure!(compressed.hasher.finalize()[..] == digest, "its digest is another one");
+            Ok(())
+        };
+        let value = whole(result, digest())?;
         // For the least recently used to be told.
         let _ = file.set_modified(SystemTime::now());
-        Ok(received)
+        Some(value)
     }
 }
 
 impl Store for LocalStore<'_> {
     fn get(&self, key: &str, out_dir: &Utf8Path) -> Option<Received> {
-        let path = self.path(key);
-        let file = File::options().read(true).write(true).open(&path).ok()?;
-        match self.read(file, out_dir) {
-            Ok(received) => Some(received),
-            Err(error) => {
-                log::warn!("the stored outcome `{path}` is damaged and removed: {error:#}");
-                self.remove(key);
-                None
-            }
-        }
+        self.read(key, |compressed| Archive::new(compressed).receive(out_dir))
     }
 
     fn has(&self, key: &str) -> bool {
@@ -93,7 +108,15 @@ impl Store for LocalStore<'_> {
     fn outcome(&self, key: &str) -> Option<Outcome> {
         let file = File::open(self.path(key)).ok()?;
         let length = file.metadata().ok()?.len().checked_sub(DIGEST)?;
-        Archive::new(FrameDecoder::new(file.take(length))).outcome().ok()
+        Archive::new(file.take(length)).outcome().ok()
+    }
+
+    fn write_pack(&self, key: &str, to: &Utf8Path) -> Option<()> {
+        self.read(key, |compressed| {
+            io::copy(&mut FrameDecoder::new(compressed), &mut File::create(to)?)
+                .map(drop)
+                .on_disk(to, || format!("failed to write `{to}`"))
+        })
     }
 
     fn put(&self, key: &str, archive: &mut File) -> Result<()> {
@@ -106,10 +129,9 @@ impl Store for LocalStore<'_> {
             fs::create_dir_all(&dir)?;
             archive.seek(SeekFrom::Start(0))?;
             let mut file = tempfile::NamedTempFile::new_in(&dir)?;
-            let mut encoder =
-                FrameEncoder::new(Hashing { inner: &mut file, hasher: Sha256::new() });
-            io::copy(archive, &mut encoder)?;
-            let digest = encoder.finish()?.hasher.finalize();
+            let mut hashing = Hashing { inner: &mut file, hasher: Sha256::new() };
+            io::copy(archive, &mut hashing)?;
+            let digest = hashing.hasher.finalize();
             file.write_all(&digest)?;
             file.persist(&path)?;
             Ok(())
@@ -150,8 +172,15 @@ impl<W: Write> Write for Hashing<W> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use lz4_flex::frame::FrameEncoder;
+
     use super::*;
-    use crate::step::protocol::{BUILD_ID, STATUS, STDERR, STDOUT};
+    use crate::step::{
+        pack::Writer,
+        protocol::{BUILD_ID, FILES, STATUS, STDERR, STDOUT},
+    };
 
     struct Place {
         _dir: tempfile::TempDir,
@@ -170,20 +199,22 @@ mod tests {
     }
 
     fn archive(artifact: &str) -> File {
-        let mut tar = tar::Builder::new(tempfile::tempfile().unwrap());
-        for (name, text) in [
-            ("files/liba.rlib", artifact),
-            (STATUS, "0\n"),
-            (STDOUT, ""),
-            (STDERR, "warning"),
-            (BUILD_ID, "1"),
-        ] {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(text.len() as u64);
-            header.set_mode(0o644);
-            tar.append_data(&mut header, name, text.as_bytes()).unwrap();
+        let mut pack = Writer::new(FrameEncoder::new(tempfile::tempfile().unwrap()));
+        for (name, text) in
+            [(STATUS, "0\n"), (STDOUT, ""), (STDERR, "warning"), (BUILD_ID, "1"), (FILES, "")]
+        {
+            if name == FILES {
+                pack.folder(name.as_ref(), 0o755).unwrap();
+            } else {
+                let length = text.len() as u64;
+                pack.file(name.as_ref(), 0o644, length, text.as_bytes()).unwrap();
+            }
         }
-        tar.into_inner().unwrap()
+        let path = "files/liba.rlib".as_ref();
+        pack.file(path, 0o640, artifact.len() as u64, artifact.as_bytes()).unwrap();
+        pack.folder("files/closed".as_ref(), 0o555).unwrap();
+        pack.file("files/closed/file".as_ref(), 0o444, 0, io::empty()).unwrap();
+        pack.finish().unwrap().finish().unwrap()
     }
 
     #[test]
@@ -198,6 +229,21 @@ mod tests {
             fs::read_to_string(received.files.root.join("liba.rlib")).unwrap(),
             "object code"
         );
+        let mode = |name: &str| {
+            let data = received.files.root.join(name).metadata().unwrap();
+            data.permissions().mode() & 0o7777
+        };
+        assert_eq!(["liba.rlib", "closed", "closed/file"].map(mode), [0o640, 0o555, 0o444]);
+    }
+
+    #[test]
+    fn what_cannot_be_unpacked_is_not_damaged() {
+        let place = place();
+        let store = LocalStore::new(&place.cache, 1 << 30);
+        store.put("u1", &mut archive("object code")).unwrap();
+        assert!(store.get("u1", "/proc/none/deps".into()).is_none());
+        assert!(store.write_pack("u1", "/proc/none".into()).is_none());
+        assert!(store.get("u1", &place.out_dir).is_some());
     }
 
     #[test]

@@ -15,13 +15,17 @@ use crate::{
         Prepared, Session,
         call::Call,
         embedded_paths,
-        outcome::{is_success, restore_output},
+        outcome::{is_success, possibly_embedded, restore_output},
     },
     engine::client::Event,
     inputs::{baked, canonical_program, discovered::Discovered},
     report::timings::Phase,
     step::{key::Key, spec::Step},
-    store::{archive::Archive, local::Store, provenance::ProvenanceRecords},
+    store::{
+        archive::{Archive, Outcome},
+        local::Store,
+        provenance::ProvenanceRecords,
+    },
     target::deferred,
     unit::work::Unit,
 };
@@ -104,8 +108,11 @@ impl Session<'_> {
         }
         restore_output(unit, &mut outcome);
         let has_succeeded = is_success(unit.is_build_script(), &outcome);
-        let embedded =
-            if has_succeeded { self.embedded(&mut archive, unit, key)? } else { BTreeSet::new() };
+        let embedded = if has_succeeded {
+            self.embedded(&mut archive, &outcome, unit, key)?
+        } else {
+            BTreeSet::new()
+        };
         if let Some(more) = self.read_beyond(unit, &outcome, &dep_info, &embedded) {
             return Ok(End::ReadsMore(more));
         }
@@ -126,10 +133,15 @@ impl Session<'_> {
     }
 
     /// The sentinels of paths that only the container of the step `key` had, and files name.
-    fn embedded(&self, archive: &mut File, unit: &Unit, key: &str) -> Result<BTreeSet<String>> {
-        let sentinels = unit.path_map.sentinels();
-        archive.rewind()?;
-        if !embedded_paths::is_possible(&mut *archive, &sentinels)? {
+    fn embedded(
+        &self,
+        archive: &mut File,
+        outcome: &Outcome,
+        unit: &Unit,
+        key: &str,
+    ) -> Result<BTreeSet<String>> {
+        let sentinels = possibly_embedded(unit, outcome);
+        if sentinels.is_empty() {
             return Ok(BTreeSet::new());
         }
         archive.rewind()?;

@@ -1,4 +1,6 @@
-//! What the standard library has no word for.
+//! The kernel, as far as the standard library has no word for it.
+
+pub mod landlock;
 
 use std::{
     ffi::{c_int, c_long, c_uint, c_ulong},
