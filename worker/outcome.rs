@@ -251,6 +251,7 @@ pub fn holds_any(folder: &Path, texts: &[String]) -> io::Result<bool> {
 }
 
 pub fn file_holds(mut file: impl Read, texts: &[String]) -> io::Result<bool> {
+    let search = Search::new(texts);
     let longest = texts.iter().map(String::len).max().unwrap_or(0);
     let mut window: Vec<u8> = Vec::new();
     let mut buffer = vec![0; 1 << 16];
@@ -262,7 +263,7 @@ pub fn file_holds(mut file: impl Read, texts: &[String]) -> io::Result<bool> {
             Err(error) => return Err(error),
         };
         window.extend_from_slice(&buffer[..count]);
-        if texts.iter().any(|text| holds(&window, text.as_bytes())) {
+        if search.is_found_in(&window) {
             return Ok(true);
         }
         let rest = window.len().saturating_sub(longest);
@@ -270,16 +271,47 @@ pub fn file_holds(mut file: impl Read, texts: &[String]) -> io::Result<bool> {
     }
 }
 
-fn holds(bytes: &[u8], text: &[u8]) -> bool {
-    let Some((first, rest)) = text.split_first() else { return true };
-    let mut from = 0;
-    while let Some(at) = bytes[from..].iter().position(|byte| byte == first) {
-        if bytes[from + at + 1..].starts_with(rest) {
-            return true;
+/// Looks for several texts at once, by Horspool's algorithm: most bytes are not looked at.
+struct Search<'a> {
+    texts: &'a [String],
+    /// The length of the shortest.
+    length: usize,
+    /// By a byte, how far on a text that begins with so many bytes may end at the earliest.
+    skips: [usize; 256],
+}
+
+impl<'a> Search<'a> {
+    fn new(texts: &'a [String]) -> Self {
+        let length = texts.iter().map(String::len).min().unwrap_or(0);
+        let mut skips = [length; 256];
+        for text in texts {
+            for (at, byte) in text.bytes().take(length).enumerate() {
+                let skip = &mut skips[usize::from(byte)];
+                *skip = (*skip).min(length - 1 - at);
+            }
         }
-        from += at + 1;
+        Self { texts, length, skips }
     }
-    false
+
+    fn is_found_in(&self, bytes: &[u8]) -> bool {
+        if self.length == 0 {
+            return !self.texts.is_empty();
+        }
+        let mut last = self.length - 1;
+        while let Some(byte) = bytes.get(last) {
+            let skip = self.skips[usize::from(*byte)];
+            if skip > 0 {
+                last += skip;
+                continue;
+            }
+            let found = &bytes[last + 1 - self.length..];
+            if self.texts.iter().any(|text| found.starts_with(text.as_bytes())) {
+                return true;
+            }
+            last += 1;
+        }
+        false
+    }
 }
 
 const LOCK: &str = "no thread panics while it has this lock";
@@ -322,5 +354,19 @@ mod tests {
             assert!(has(&bytes("/./x")) && has(&bytes("yy")), "{before}");
             assert!(!has(&bytes("/.x")) && !has(&bytes("y")), "{before}");
         }
+        let texts = ["/a/./", "/aa/./", "/aba/./"].map(str::to_owned);
+        for (bytes, expected) in [
+            ("/a/./", true),
+            ("/a/a/./", true),
+            ("/a/aa/./", true),
+            ("/a/./aa/.", true),
+            ("/ab/./aba/./", true),
+            ("/ab/./a/.", false),
+            ("a/./", false),
+            ("", false),
+        ] {
+            assert_eq!(file_holds(bytes.as_bytes(), &texts).unwrap(), expected, "{bytes}");
+        }
+        assert!(!file_holds(&b"a"[..], &[]).unwrap());
     }
 }

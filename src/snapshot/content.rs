@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use camino::Utf8Path;
 use sha2::{Digest, Sha256};
+use twox_hash::xxhash3_128;
 use walkdir::WalkDir;
 
 use crate::util::digest::{digest, hex};
@@ -17,6 +18,21 @@ use crate::util::digest::{digest, hex};
 /// SHA-256 of a file's bytes, as hex.
 pub fn file_digest(path: &Path) -> io::Result<String> {
     Ok(digest_while_copying(path, &mut io::sink())?.0)
+}
+
+/// XXH3 of a file's bytes, as hex: it takes a quarter of the time, and tells apart what nobody made
+/// alike on purpose.
+pub fn file_checksum(path: &Path) -> io::Result<String> {
+    let mut hasher = xxhash3_128::Hasher::new();
+    let (mut file, mut buffer) = (File::open(path)?, vec![0; 1 << 17]);
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(format!("{:032x}", hasher.finish_128())),
+            Ok(count) => hasher.write(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Copies a file; returns the digest of the very bytes that were copied, and the file's mode.

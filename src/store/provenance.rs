@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     snapshot::{
-        content::{file_digest, stamp},
+        content::{file_checksum, stamp},
         digests::folder_digest,
     },
     step::{
@@ -56,7 +56,7 @@ pub enum Origin {
 struct Link {
     key: Key,
     stamp: String,
-    /// A digest of the bytes, for when only the times changed: cargo sets those of `*.rmeta` back.
+    /// A check sum of the bytes, for when only the times changed: cargo sets those of `*.rmeta` back.
     content: String,
 }
 
@@ -208,7 +208,7 @@ fn content(path: &Utf8Path) -> Result<String> {
     match path.is_dir() {
         true => folder_digest(path),
         false => {
-            file_digest(path.as_std_path()).with_context(|| format!("failed to read `{path}`"))
+            file_checksum(path.as_std_path()).with_context(|| format!("failed to read `{path}`"))
         }
     }
 }
