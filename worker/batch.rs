@@ -14,7 +14,9 @@ use crate::{
     export::Exporter,
     outcome::{self, Gathered},
     process::{self, Ended, Slot, Terms, group_of},
-    protocol::{ALONE, APART, Batch, Input, Kind, LACKING, STORE, Source, Task, one_line},
+    protocol::{
+        ALONE, APART, Batch, INVENTORY, Input, Kind, LACKING, STORE, Source, Task, one_line,
+    },
     report::{Explain, Report, Result},
     rules::Rules,
     schedule::{METADATA, Schedule},
@@ -59,6 +61,10 @@ pub fn run(folders: &Folders) -> Result<()> {
         return lacking.iter().try_for_each(|name| report.add(LACKING, name));
     }
     println!("rustcbuildx ready {number}");
+    if batch.is_inventory {
+        let inventory = store.inventory().explain(|| "failed to look into the store".to_owned())?;
+        report.add(INVENTORY, &inventory)?;
+    }
     let run = Run::new(&batch, &store, folders, &report)?;
     run.all()?;
     run.clear();
@@ -313,7 +319,7 @@ impl<'a> Run<'a> {
             self.gathered.remove(task, slot)?;
             ended = self.attempt(number, slot, is_plain)?;
         }
-        let is_success = self.finish(number, slot, &ended)?;
+        let is_success = self.finish(number, slot, &ended, is_final)?;
         if is_success && is_final {
             self.tell_output(task);
         }
@@ -362,7 +368,7 @@ impl<'a> Run<'a> {
                 .explain(|| format!("failed to read `{}`", task.out))?)
     }
 
-    fn finish(&self, number: usize, slot: &Slot, ended: &Ended) -> Result<bool> {
+    fn finish(&self, number: usize, slot: &Slot, ended: &Ended, is_final: bool) -> Result<bool> {
         let task = &self.batch.tasks[number];
         let made = match task.kind {
             Kind::Compile => self.gathered.gather(task, slot, group_of(number)?)?,
@@ -374,7 +380,8 @@ impl<'a> Run<'a> {
             }
         };
         if ended.status == 0 {
-            outcome::save(self.store, task, ended, &made, &self.batch.id)?;
+            let is_private = !is_final || task.has_secrets();
+            outcome::save(self.store, task, ended, &made, &self.batch.id, is_private)?;
             return Ok(true);
         }
         self.exporter.failure(task, ended, &made)?;

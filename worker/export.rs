@@ -15,8 +15,8 @@ use crate::{
     pack::{Writer, names_in},
     process::Ended,
     protocol::{
-        BUILD_ID, Batch, CALLED_GIT, DEFERRED, EMBEDDED, FILES, Kind, LACKING, STATUS, STDERR,
-        STDOUT, Task, Wanted,
+        BUILD_ID, Batch, CALLED_GIT, DEFERRED, EMBEDDED, FILES, Kind, LACKING, PRIVATE, STATUS,
+        STDERR, STDOUT, Task, Wanted,
     },
     report::{Explain, Report, Result},
     store::{self, Store},
@@ -106,7 +106,7 @@ impl Exporter<'_> {
 fn pack_up(folder: &Path, embedded: &[&str], is_whole: bool, place: &Path) -> io::Result<()> {
     let mut pack = Writer::new(Compressor::new(File::create(place)?)?);
     // These come first, and then dep-info: that is all that a client looks at.
-    for name in [STATUS, STDOUT, STDERR, BUILD_ID, CALLED_GIT] {
+    for name in [STATUS, STDOUT, STDERR, BUILD_ID, CALLED_GIT, PRIVATE] {
         let path = folder.join(name);
         if path.exists() {
             pack.below(&path, name.as_ref(), None)?;

@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     process::{self, Ended, Slot},
-    protocol::{BUILD_ID, CALLED_GIT, FILES, Kind, STATUS, STDERR, STDOUT, Task},
+    protocol::{BUILD_ID, CALLED_GIT, FILES, Kind, PRIVATE, STATUS, STDERR, STDOUT, Task},
     report::{Explain, Result},
     store::{self, Store},
     view,
@@ -148,7 +148,14 @@ pub fn write_report(folder: &Path, ended: &Ended, id: &str) -> io::Result<()> {
 }
 
 /// Stores a success.
-pub fn save(store: &Store, task: &Task, ended: &Ended, made: &[Made], id: &str) -> Result<()> {
+pub fn save(
+    store: &Store,
+    task: &Task,
+    ended: &Ended,
+    made: &[Made],
+    id: &str,
+    is_private: bool,
+) -> Result<()> {
     store.put(&task.key, |folder| {
         fs::create_dir(folder)?;
         let files = folder.join(FILES);
@@ -163,6 +170,9 @@ pub fn save(store: &Store, task: &Task, ended: &Ended, made: &[Made], id: &str) 
                     set_mode(&file, *mode)?;
                 }
             }
+        }
+        if is_private {
+            fs::write(folder.join(PRIVATE), "")?;
         }
         write_report(folder, ended, id)
     })
@@ -191,12 +201,15 @@ pub fn restore(store: &Store, task: &Task) -> Result<()> {
     restore().explain(|| format!("failed to put what is stored of {} in place", task.name))
 }
 
-/// What a build script printed that the store has, if others may read it: it goes through the
-/// engine's log, which stays there and is cut off where too much comes at once.
+/// What a build script printed that the store has, if others may read it.
 pub fn printed(store: &Store, task: &Task) -> Option<String> {
-    let outcome = store.outcome(&task.key);
-    let has_secrets = task.secrets.iter().any(|(_, decisive)| !decisive.is_empty());
-    if task.kind != Kind::Script || has_secrets || outcome.join(CALLED_GIT).exists() {
+    (task.kind == Kind::Script).then(|| printed_for_all(&store.outcome(&task.key)))?
+}
+
+/// What the process of an outcome printed, if others may read it: it goes through the engine's log,
+/// which stays there and is cut off where too much comes at once, and to other clients.
+pub fn printed_for_all(outcome: &Path) -> Option<String> {
+    if [PRIVATE, CALLED_GIT].iter().any(|sign| outcome.join(sign).exists()) {
         return None;
     }
     let text = fs::read_to_string(outcome.join(STDOUT)).ok()?;
@@ -327,11 +340,11 @@ mod tests {
         let store = Store::open(&scratch.path("store"), "1").unwrap();
         let case = |key: &str, secret: &str, text: &str, called_git: bool| {
             let ended = Ended { status: 0, stdout: text.into(), stderr: vec![], called_git };
-            let put = store.put(key, |folder| write_report(folder, &ended, "1"));
-            put.unwrap();
             let secrets = vec![("A".to_owned(), secret.to_owned())];
-            let script = task(key, Path::new("/t"), vec![]);
-            let script = Task { kind: Kind::Script, secrets, ..script };
+            let out = scratch.path(&format!("out-{key}"));
+            fs::create_dir(&out).unwrap();
+            let script = Task { kind: Kind::Script, secrets, ..task(key, &out, vec![]) };
+            save(&store, &script, &ended, &[], "1", script.has_secrets()).unwrap();
             assert_eq!(printed(&store, &Task { kind: Kind::Compile, ..script.clone() }), None);
             printed(&store, &script)
         };
@@ -343,6 +356,10 @@ mod tests {
             printed(&store, &Task { kind: Kind::Script, ..task("u5", Path::new("/t"), vec![]) }),
             None
         );
+        let inventory = store.inventory().unwrap();
+        let mut lines: Vec<&str> = inventory.lines().collect();
+        lines.sort();
+        assert_eq!(lines, ["u1 11 cargo:a=b\\n", "u2", "u3", "u4"]);
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub const BUILD_ID: &str = "nonce";
 pub const DEFERRED: &str = "left";
 /// In an outcome: exists if a build script called git.
 pub const CALLED_GIT: &str = "git";
+/// In an outcome: exists if what its process printed is for nobody but who asks for the outcome. It
+/// had secrets, or is to run again as another program.
+pub const PRIVATE: &str = "private";
 /// In an outcome that comes to the client: those of the batch's sentinels that its files hold, each
 /// on a line. Does not exist if there are none.
 pub const EMBEDDED: &str = "embedded";
@@ -38,6 +41,9 @@ pub const EMBEDDED: &str = "embedded";
 pub const REPORT: &str = "report";
 /// In the report: the number of the store. If the client expects another, nothing was done.
 pub const STORE: &str = "store";
+/// In the report: the names of all that the store has. After that of an outcome stands what its
+/// process printed, on one line, if everybody may read that.
+pub const INVENTORY: &str = "inventory";
 /// In the report: the names of what the client is to send, before anything can run.
 pub const LACKING: &str = "lacking";
 /// In the report: the keys of tasks that could not run beside the others of this batch, and why.
@@ -70,6 +76,8 @@ pub struct Batch {
     pub sentinels: Vec<String>,
     /// The places of inputs where the engine has mounted them.
     pub mounted: Vec<String>,
+    /// Whether the client is to get the [`INVENTORY`].
+    pub is_inventory: bool,
 }
 
 /// An outcome that the client wants: of this batch, or one that the store has.
@@ -154,6 +162,9 @@ impl Batch {
         field(&mut text, "limit", &self.limit.to_string());
         self.sentinels.iter().for_each(|sentinel| field(&mut text, "sentinel", sentinel));
         self.mounted.iter().for_each(|place| field(&mut text, "mounted", place));
+        if self.is_inventory {
+            field(&mut text, INVENTORY, "");
+        }
         for task in &self.tasks {
             field(&mut text, "task", &task.key);
             field(&mut text, "name", &task.name);
@@ -181,6 +192,7 @@ impl Batch {
         let jobs = fields.number("jobs")?;
         let limit = fields.number("limit")?;
         let (sentinels, mounted) = (fields.list("sentinel"), fields.list("mounted"));
+        let is_inventory = fields.next_if(INVENTORY).is_some();
         let mut tasks = Vec::new();
         while let Some(key) = fields.next_if("task") {
             tasks.push(Task::decode(key, &mut fields)?);
@@ -213,6 +225,7 @@ impl Batch {
             wanted,
             sentinels,
             mounted,
+            is_inventory,
         })
     }
 }
@@ -224,6 +237,10 @@ impl Task {
         field(&mut text, "version", VERSION);
         self.encode(&mut text);
         text
+    }
+
+    pub fn has_secrets(&self) -> bool {
+        self.secrets.iter().any(|(_, decisive)| !decisive.is_empty())
     }
 
     fn encode(&self, text: &mut String) {
@@ -421,6 +438,7 @@ mod tests {
             ],
             sentinels: vec!["/./".to_owned()],
             mounted: vec!["/w/modules".to_owned()],
+            is_inventory: true,
         };
         assert_eq!(Batch::decode(&batch.encode()).unwrap(), batch);
         assert_eq!(Batch::decode(&Batch::default().encode()).unwrap(), Batch::default());

@@ -19,8 +19,8 @@ use std::{
 };
 
 use crate::{
-    listing, pack,
-    protocol::{BUILD_ID, FILES},
+    listing, outcome, pack,
+    protocol::{BUILD_ID, FILES, one_line},
     report::{Explain, Result},
     sys,
 };
@@ -83,6 +83,23 @@ impl Store {
     /// The folder with what a pack holds.
     pub fn pack(&self, name: impl AsRef<Path>) -> PathBuf {
         self.root.join("packs").join(name)
+    }
+
+    /// The names of all outcomes and packs, each on a line; after that of an outcome stands what its
+    /// process printed, as far as everybody may read it.
+    pub fn inventory(&self) -> io::Result<String> {
+        let mut text = String::new();
+        for folder in ["outcomes", "packs"] {
+            for entry in fs::read_dir(self.root.join(folder))? {
+                let entry = entry?;
+                text += &entry.file_name().to_string_lossy();
+                if let Some(printed) = outcome::printed_for_all(&entry.path()) {
+                    text += &format!(" {}", one_line(&printed));
+                }
+                text += "\n";
+            }
+        }
+        Ok(text)
     }
 
     /// The folder of locks that all calls share.

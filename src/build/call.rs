@@ -32,6 +32,8 @@ pub(super) struct Call {
     pub steps: Vec<Step>,
     pub wanted: Vec<Wanted>,
     pub jobs: Jobs,
+    /// Whether the engine is to list all that it has.
+    pub is_inventory: bool,
 }
 
 impl Call {
@@ -44,7 +46,7 @@ impl Call {
     /// For nothing yet.
     pub fn new(name: &'static str, jobs: Jobs) -> Self {
         let (beside, awaited, steps, wanted) = Default::default();
-        Self { name, id: build_id(), beside, awaited, steps, wanted, jobs }
+        Self { name, id: build_id(), beside, awaited, steps, wanted, jobs, is_inventory: false }
     }
 
     /// The outcomes that it needs, and that are made neither here nor by a call beside it.
@@ -121,12 +123,14 @@ impl Call {
             wanted: self.wanted.clone(),
             sentinels: all_sentinels().to_vec(),
             mounted: mounted.iter().map(|mounted| mounted.target.clone()).collect(),
+            is_inventory: self.is_inventory,
         }
     }
 
     /// What it does, for messages: `build …`.
     pub fn purpose(&self) -> String {
         match &self.steps[..] {
+            _ if self.is_inventory => "list what it has".to_owned(),
             [step] => format!("build {}", step.task.name),
             steps => format!("build {} units", steps.len()),
         }

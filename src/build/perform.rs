@@ -2,7 +2,7 @@
 //! handed on.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs::{self, File},
     io::{self, PipeReader, Seek},
     thread,
@@ -13,10 +13,12 @@ use anyhow::{Result, anyhow, bail};
 
 use super::{FALLBACK, Session, build_id, call::Call, given::Given, millis_since};
 use crate::{
+    config::jobs::Jobs,
     engine::{client::Event, result::each_file, worker},
     step::{
+        key::Key,
         plan,
-        protocol::{ALONE, APART, LACKING, REPORT, STORE},
+        protocol::{ALONE, APART, INVENTORY, LACKING, REPORT, STORE, on_one_line},
         spec::Step,
     },
     util::{
@@ -38,6 +40,8 @@ struct Answer {
     store: String,
     /// The names of what it lacks.
     lacking: Vec<String>,
+    /// A line for each name that it has, where it was asked for that.
+    inventory: Vec<String>,
 }
 
 impl Session<'_> {
@@ -75,6 +79,28 @@ impl Session<'_> {
             "failed to build with {}: it loses what it is sent (hint: is its disk full?)",
             self.engine.name()
         )
+    }
+
+    /// What build scripts printed whose outcomes the engine has, by their keys. It is only asked if
+    /// nothing is known of it: on a new machine, or if it is new itself. From then on it is known
+    /// to have what it lists.
+    pub fn inventory(&self) -> Result<HashMap<Key, String>> {
+        if self.engine_cache.store().is_some() {
+            return Ok(HashMap::new());
+        }
+        let call = Call { is_inventory: true, ..Call::new("inventory", Jobs::All) };
+        let given = Given::new(call.name, &self.cache)?;
+        let answer = self.perform_once(&call, &given, None, &mut |_| (), &mut |_, _| Ok(()))?;
+        self.engine_cache.expect(&answer.store)?;
+        let (mut names, mut printed) = (HashSet::new(), HashMap::new());
+        for line in answer.inventory {
+            let (name, text) = line.split_once(' ').unwrap_or((&line, ""));
+            printed.extend(on_one_line(text).map(|text| (name.to_owned(), text)));
+            names.insert(name.to_owned());
+        }
+        log::info!("{} has {} outcomes and packs", self.engine.name(), names.len());
+        self.engine_cache.list(names);
+        Ok(printed)
     }
 
     /// Sends the engine the heavy packs that it lacks and could mount, in a call of their own, so
@@ -216,6 +242,7 @@ impl Session<'_> {
             let (_, why) = line.split_once(' ').unwrap_or(("", &line));
             self.slow(FALLBACK, &anyhow!("{why}"));
         }
-        Ok(Answer { store: lines(STORE).concat(), lacking: lines(LACKING) })
+        let (lacking, inventory) = (lines(LACKING), lines(INVENTORY));
+        Ok(Answer { store: lines(STORE).concat(), lacking, inventory })
     }
 }

@@ -5,7 +5,12 @@
 //! to lack says so, and is made again with that sent. An engine may even have two stores, since
 //! BuildKit makes another one while the first is measured.
 
-use std::{fs, io::ErrorKind};
+use std::{
+    collections::HashSet,
+    fs,
+    io::ErrorKind,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use anyhow::Result;
 use camino::Utf8PathBuf;
@@ -18,16 +23,28 @@ use crate::{
 /// A record of what one engine has: one empty file for each name.
 pub struct EngineCache {
     folder: Utf8PathBuf,
+    /// What it listed itself, beside that.
+    listed: Mutex<HashSet<String>>,
 }
 
 impl EngineCache {
     pub fn of(engine: &Engine, cache: &Cache) -> Self {
         let name = digest([engine.name(), engine.address()]);
-        Self { folder: cache.path(&format!("engine-cache/{name}")) }
+        Self { folder: cache.path(&format!("engine-cache/{name}")), listed: Mutex::default() }
     }
 
     pub fn has(&self, name: &str) -> bool {
-        self.folder.join(name).exists()
+        // Other processes are to know of what is of use to this one.
+        self.folder.join(name).exists() || self.listed().contains(name) && self.add(name).is_ok()
+    }
+
+    /// Takes note of all names that the engine lists.
+    pub fn list(&self, names: HashSet<String>) {
+        *self.listed() = names;
+    }
+
+    fn listed(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn add(&self, name: &str) -> Result<()> {
@@ -54,6 +71,7 @@ impl EngineCache {
 
     /// Forgets all that was seen in the store: the engine has another one.
     pub fn forget(&self) -> Result<()> {
+        self.listed().clear();
         match fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             removed => removed,
@@ -66,6 +84,7 @@ impl EngineCache {
     }
 
     pub fn remove(&self, name: &str) {
+        self.listed().remove(name);
         let _ = fs::remove_file(self.folder.join(name));
     }
 }

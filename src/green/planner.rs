@@ -4,6 +4,7 @@
 //! background ([`crate::planning::background`]) and that ends with cargo.
 
 use std::{
+    collections::HashMap,
     os::fd::AsFd,
     panic,
     process::ExitCode,
@@ -35,6 +36,7 @@ use crate::{
         recorder::Recorder,
     },
     report::{notice, timings::Phase},
+    step::key::Key,
     target::deferred,
     util::{ancestors::Process, logging},
 };
@@ -102,6 +104,7 @@ fn end_with(cargo: Process) {
 struct Recorded<'a> {
     session: Session<'a>,
     recorder: Recorder,
+    inventory: HashMap<Key, String>,
     /// Where that is.
     _folder: TempDir,
 }
@@ -157,12 +160,19 @@ impl Planner<'_> {
             Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
         let recorder = Recorder::begin(path.to_owned())?;
         let begun = SystemTime::now();
-        if let Some(why) = self.dry_run.run(&self.cargo, &recorder)? {
+        let (ran, inventory) = thread::scope(|scope| {
+            let inventory = scope.spawn(|| session.inventory());
+            let ran = self.dry_run.run(&self.cargo, &recorder);
+            (ran, inventory.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
+        });
+        if let Some(why) = ran? {
             log::warn!("{why:#}");
             notice::say_slow(self.env, "some units may not have been planned", &why);
         }
+        // The first batch fails for the same reason, and says so.
+        let inventory = inventory.inspect_err(|error| log::warn!("{error:#}")).unwrap_or_default();
         session.timings.add("rehearsal", Phase::DryRun, begun, SystemTime::now());
-        Ok(Recorded { session, recorder, _folder: folder })
+        Ok(Recorded { session, recorder, inventory, _folder: folder })
     }
 
     /// Fills the store with what the command will ask for, whose units wait: there is one that
@@ -173,14 +183,14 @@ impl Planner<'_> {
         waiting: &mut Vec<Waiting>,
         news: (Sender<News>, Receiver<News>),
     ) -> Result<()> {
-        let Recorded { session, recorder, _folder } = recorded;
+        let Recorded { session, recorder, inventory, _folder } = recorded;
         let jobs = self.jobs(&recorder);
         let PlanRequest { target, output, is_incremental, .. } = &waiting[0].request;
         if deferred::is_build_folder(target, self.env) {
             // As with the rest of the cache, the build is right without it.
             deferred::sweep(&session.cache, target).unwrap_or_else(|error| log::warn!("{error:#}"));
         }
-        let mut together = Together::new(&session, &recorder, target.clone(), jobs)?;
+        let mut together = Together::new(&session, &recorder, target.clone(), jobs, inventory)?;
         let missing = together.resolve();
         if !together.is_of_use(output) {
             log::info!("not planned: cargo takes for fresh what a plan would make anew");
@@ -207,6 +217,8 @@ impl Planner<'_> {
 enum News {
     Asked(Waiting),
     Event(Event),
+    /// A call, by its name, has brought an outcome of this key.
+    Stored(String, Key),
     Ended(Ended),
 }
 
@@ -223,10 +235,14 @@ fn build_all(
     thread::scope(|scope| {
         loop {
             while goes_on && let Some(batch) = together.next_batch() {
-                let sender = sender.clone();
+                let (sender, stored) = (sender.clone(), sender.clone());
                 scope.spawn(move || {
                     // Whoever no longer listens has failed.
-                    let ended = batch.run(session, |event| drop(sender.send(News::Event(event))));
+                    let ended = batch.run(
+                        session,
+                        |event| drop(sender.send(News::Event(event))),
+                        |call, key| drop(stored.send(News::Stored(call.to_owned(), key))),
+                    );
                     drop(sender.send(News::Ended(ended)));
                 });
             }
@@ -240,6 +256,7 @@ fn build_all(
                     together.add(&event)?;
                     progress.add(event);
                 }
+                News::Stored(call, key) => together.store(&call, key)?,
                 News::Ended(ended) => goes_on &= together.end(ended)?,
             }
             progress.expect(together.resolve());

@@ -19,6 +19,8 @@ struct Entry {
     /// The runs of build scripts on whose directives it depends.
     scripts: Vec<usize>,
     state: State,
+    /// Whether what it prints is known, although it may not be done.
+    has_printed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +33,6 @@ pub enum State {
     Missing(Key),
     /// A call of the engine is building it.
     InCall(Key),
-    /// The same, and what it printed is known.
-    Printed(Key),
     /// The store has its outcome.
     Done(Key),
 }
@@ -41,9 +41,7 @@ impl State {
     pub fn key(&self) -> Option<&Key> {
         match self {
             Self::Unknown | Self::Fallback => None,
-            Self::Missing(key) | Self::InCall(key) | Self::Printed(key) | Self::Done(key) => {
-                Some(key)
-            }
+            Self::Missing(key) | Self::InCall(key) | Self::Done(key) => Some(key),
         }
     }
 }
@@ -52,7 +50,8 @@ impl Schedule {
     /// Adds a unit that is made from earlier ones and depends on the directives of these runs of
     /// build scripts; returns its number.
     pub fn add(&mut self, made_from: Vec<usize>, scripts: Vec<usize>) -> usize {
-        self.units.push(Entry { made_from, scripts, state: State::Unknown });
+        let (state, has_printed) = (State::Unknown, false);
+        self.units.push(Entry { made_from, scripts, state, has_printed });
         self.units.len() - 1
     }
 
@@ -90,11 +89,14 @@ impl Schedule {
 
     /// The first unit whose key can be found now.
     pub fn resolvable(&self) -> Option<usize> {
-        let has_printed = |script: &State| matches!(script, State::Printed(_) | State::Done(_));
+        let has_printed = |script: &usize| match &self.units[*script] {
+            Entry { state: State::Unknown | State::Fallback, .. } => false,
+            Entry { state, has_printed, .. } => *has_printed || matches!(state, State::Done(_)),
+        };
         let is_resolvable = |entry: &Entry| {
             entry.state == State::Unknown
                 && entry.made_from.iter().all(|below| self.state(*below).key().is_some())
-                && entry.scripts.iter().all(|script| has_printed(self.state(*script)))
+                && entry.scripts.iter().all(has_printed)
         };
         self.units.iter().position(is_resolvable)
     }
@@ -103,11 +105,17 @@ impl Schedule {
         self.units[unit].state = state;
     }
 
+    /// What a unit prints is known.
+    pub fn has_printed(&mut self, unit: usize) {
+        self.units[unit].has_printed = true;
+    }
+
     /// The unit turned out to be another one: its key, and those of all that is made from it, are
     /// no longer known.
     pub fn forget(&mut self, unit: usize) {
         for number in self.with_dependents(unit) {
-            self.units[number].state = State::Unknown;
+            let entry = &mut self.units[number];
+            (entry.state, entry.has_printed) = (State::Unknown, false);
         }
     }
 
@@ -130,8 +138,7 @@ impl Schedule {
 
     /// The keys of what calls are building.
     pub fn in_calls(&self) -> HashSet<&Key> {
-        let is_in_call =
-            |entry: &&Entry| matches!(entry.state, State::InCall(_) | State::Printed(_));
+        let is_in_call = |entry: &&Entry| matches!(entry.state, State::InCall(_));
         self.units.iter().filter(is_in_call).filter_map(|entry| entry.state.key()).collect()
     }
 
@@ -143,7 +150,7 @@ impl Schedule {
                 State::Unknown => "unknown",
                 State::Fallback => "by themselves",
                 State::Missing(_) => "missing",
-                State::InCall(_) | State::Printed(_) => "in a call",
+                State::InCall(_) => "in a call",
                 State::Done(_) => "done",
             };
             *counts.entry(name).or_default() += 1;
@@ -187,7 +194,7 @@ mod tests {
         }
         tell(&mut schedule);
         assert_eq!(schedule.missing(), [0]);
-        schedule.set(2, State::Printed("k2".into()));
+        schedule.has_printed(2);
         tell(&mut schedule);
         assert_eq!(schedule.missing(), [0, 3, 4]);
         assert_eq!(schedule.in_calls().len(), 2);

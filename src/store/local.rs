@@ -79,7 +79,7 @@ impl<'a> LocalStore<'a> {
                 None
             }
         };
-        let length = file.metadata().ok()?.len().checked_sub(DIGEST).unwrap_or_default();
+        let length = file.metadata().ok()?.len().saturating_sub(DIGEST);
         let mut compressed = Hashing { inner: (&file).take(length), hasher: Sha256::new() };
         let result = read(&mut compressed);
         let digest = || -> Result<()> {

@@ -45,10 +45,9 @@ pub struct Batch {
     pub(super) target: Utf8PathBuf,
 }
 
-/// How a unit of a batch ended.
+/// How a unit of a batch ended that is not simply stored.
 #[derive(Debug, PartialEq)]
 pub enum End {
-    Stored,
     /// It reads more than it was given: it is to be made again.
     ReadsMore(Discovered),
     /// Stored, and more is known of it that what is made from it is to know.
@@ -59,20 +58,31 @@ pub enum End {
 /// A batch that was built.
 pub struct Ended {
     pub(super) call: String,
-    /// How its units ended, or why the call failed.
+    /// How units ended, or why the call failed.
     pub(super) ends: Result<Vec<(Key, End)>>,
 }
 
 impl Batch {
-    /// Builds it and stores what ended well.
-    pub fn run(self, session: &Session<'_>, on_event: impl FnMut(Event)) -> Ended {
+    /// Builds it and stores what ended well. `on_stored` gets the keys of that, and the call's name.
+    pub fn run(
+        self,
+        session: &Session<'_>,
+        on_event: impl FnMut(Event),
+        on_stored: impl Fn(&str, Key) + Sync,
+    ) -> Ended {
         let call = self.call.id.clone();
-        Ended { call, ends: session.run(self, on_event) }
+        let ends = session.run(self, on_event, |key| on_stored(&call, key));
+        Ended { call, ends }
     }
 }
 
 impl Session<'_> {
-    fn run(&self, batch: Batch, mut on_event: impl FnMut(Event)) -> Result<Vec<(Key, End)>> {
+    fn run(
+        &self,
+        batch: Batch,
+        mut on_event: impl FnMut(Event),
+        on_stored: impl Fn(Key) + Sync,
+    ) -> Result<Vec<(Key, End)>> {
         let Batch { units, call, target } = batch;
         let names = units.iter().map(|(key, unit)| (key.clone(), unit.prepared.unit.name()));
         let mut tasks = self.timings.tasks(names);
@@ -85,7 +95,10 @@ impl Session<'_> {
         self.perform(call, &|key| records.step(key).ok(), on_event, |key, archive| {
             let Some(resolved) = units.get(key) else { return Ok(()) };
             let came = SystemTime::now();
-            ends.push((key.to_owned(), self.end_of(key, resolved, archive)?));
+            match self.end_of(key, resolved, archive)? {
+                None => on_stored(key.to_owned()),
+                Some(end) => ends.push((key.to_owned(), end)),
+            }
             let name = resolved.prepared.unit.name();
             self.timings.add(&name, Phase::Transfer, came, SystemTime::now());
             Ok(())
@@ -94,13 +107,13 @@ impl Session<'_> {
         Ok(ends)
     }
 
-    /// How a unit ended whose outcome has come; a success is stored.
+    /// How a unit ended whose outcome has come; a success is stored, and mostly that is all.
     fn end_of(
         &self,
         key: &str,
         Resolved { prepared, .. }: &Resolved,
         mut archive: File,
-    ) -> Result<End> {
+    ) -> Result<Option<End>> {
         let unit = &prepared.unit;
         let (mut outcome, dep_info) = Archive::new(&mut archive).outcome_and_dep_info()?;
         if outcome.status == 0 {
@@ -114,22 +127,19 @@ impl Session<'_> {
             BTreeSet::new()
         };
         if let Some(more) = self.read_beyond(unit, &outcome, &dep_info, &embedded) {
-            return Ok(End::ReadsMore(more));
+            return Ok(Some(End::ReadsMore(more)));
         }
         if has_succeeded {
             let name = if outcome.is_deferred { deferred::stored_as(key) } else { key.to_owned() };
             self.store().put(&name, &mut archive)?;
             let baked = baked::variables(unit, &dep_info, &self.homes.cargo);
             let is_known = unit.is_build_script() || baked.is_subset(&prepared.discovered.baked);
-            return Ok(if is_known {
-                End::Stored
-            } else {
-                End::Bakes(Discovered { baked, ..Discovered::default() })
-            });
+            let bakes = || End::Bakes(Discovered { baked, ..Discovered::default() });
+            return Ok((!is_known).then(bakes));
         }
         let said = String::from_utf8_lossy(&outcome.stderr);
         log::info!("{} ended with {} in a plan: {said}", unit.name(), outcome.status);
-        Ok(End::Failed)
+        Ok(Some(End::Failed))
     }
 
     /// The sentinels of paths that only the container of the step `key` had, and files name.

@@ -62,15 +62,18 @@ pub struct Together<'a> {
     discovered: HashMap<usize, Discovered>,
     /// What build scripts printed, by their output folders.
     build_outputs: HashMap<String, BuildOutput>,
+    /// What those printed whose outcomes the engine has, by their keys.
+    inventory: HashMap<Key, String>,
     jobs: Jobs,
 }
 
 /// A call that runs.
 #[derive(Default)]
 struct Running {
-    /// What it is to make, and what of that is not done yet.
+    /// What it is to make, what of that is not done yet, and what the store has by now.
     keys: HashSet<Key>,
     left: HashSet<Key>,
+    stored: HashSet<Key>,
     /// Whether a task was seen: another call cannot wait for one that is not there yet.
     has_begun: bool,
     /// Whether it waits for what other calls make.
@@ -83,6 +86,7 @@ impl<'a> Together<'a> {
         recorder: &'a Recorder,
         target: Utf8PathBuf,
         jobs: Jobs,
+        inventory: HashMap<Key, String>,
     ) -> Result<Self> {
         let dry_run_target = recorder.target();
         // Its units may read what another cargo made, as where a test runs cargo.
@@ -104,6 +108,7 @@ impl<'a> Together<'a> {
             resolved,
             discovered,
             build_outputs,
+            inventory,
             jobs,
         })
     }
@@ -123,7 +128,7 @@ impl<'a> Together<'a> {
         self.unit_of(output).is_some_and(|number| match self.schedule.state(number) {
             State::Fallback | State::Done(_) => false,
             State::Unknown => !self.schedule.is_above_fallback(number),
-            State::Missing(_) | State::InCall(_) | State::Printed(_) => true,
+            State::Missing(_) | State::InCall(_) => true,
         })
     }
 
@@ -139,14 +144,23 @@ impl<'a> Together<'a> {
         let (mut missing, mut is_news) = (Vec::new(), false);
         while let Some(number) = self.schedule.resolvable() {
             is_news = true;
-            let state = self.resolved_state(number).unwrap_or_else(|error| {
+            let mut state = self.resolved_state(number).unwrap_or_else(|error| {
                 self.session.slow(FALLBACK, &error);
                 State::Fallback
             });
-            if let State::Missing(key) = &state {
-                missing.push((key.clone(), self.resolved[&number].prepared.unit.name()));
+            // More was found out about what it is made from, which changed nothing for it.
+            if let State::Missing(key) = &state
+                && self.calls.values().any(|call| call.keys.contains(key))
+            {
+                state = State::InCall(key.clone());
             }
-            self.schedule.set(number, state);
+            self.schedule.set(number, state.clone());
+            if let State::Missing(key) = state {
+                if let Some(printed) = self.inventory.remove(&key) {
+                    self.note_printed(number, &printed);
+                }
+                missing.push((key, self.resolved[&number].prepared.unit.name()));
+            }
         }
         if is_news {
             log::info!("{}", self.schedule.summary());
@@ -231,6 +245,16 @@ impl<'a> Together<'a> {
         Ok(Some(if is_understood { State::Done(key) } else { State::Fallback }))
     }
 
+    /// Notes what a build script printed whose outcome is still to come.
+    fn note_printed(&mut self, number: usize, stdout: &str) {
+        let Some(key) = self.schedule.state(number).key().cloned() else { return };
+        match self.note_output(number, &key, stdout.as_bytes()) {
+            Ok(true) => self.schedule.has_printed(number),
+            Ok(false) => {}
+            Err(error) => log::warn!("{error:#}"),
+        }
+    }
+
     /// Notes what a build script printed, for the units that depend on it. Returns whether all of
     /// it has a placeholder.
     fn note_output(&mut self, number: usize, key: &str, stdout: &[u8]) -> Result<bool> {
@@ -274,10 +298,8 @@ impl<'a> Together<'a> {
             }
             Event::Embeds { key } => self.embedding.push(key.clone()),
             Event::Printed { key, stdout } => {
-                if let Some(number) = self.in_call(key)
-                    && self.note_output(number, key, stdout.as_bytes())?
-                {
-                    self.schedule.set(number, State::Printed(key.clone()));
+                if let Some(number) = self.in_call(key) {
+                    self.note_printed(number, stdout);
                 }
             }
             _ => {}
@@ -357,14 +379,33 @@ impl<'a> Together<'a> {
         Batch { units, call, target: self.target.clone() }
     }
 
+    /// Takes note of a unit whose outcome a call brought and the store has.
+    pub fn store(&mut self, call: &str, key: Key) -> Result<()> {
+        if let Some(number) = self.schedule.find(&key) {
+            self.note_stored(number, key.clone())?;
+        }
+        if let Some(call) = self.calls.get_mut(call) {
+            call.stored.insert(key);
+        }
+        Ok(())
+    }
+
+    fn note_stored(&mut self, number: usize, key: Key) -> Result<()> {
+        // What went as soon as it came would only be built again and again.
+        let state = self.stored(number, key)?.unwrap_or(State::Fallback);
+        self.schedule.set(number, state);
+        Ok(())
+    }
+
     /// Takes note of a batch's end; returns whether there is any use in going on.
     pub fn end(&mut self, Ended { call, ends }: Ended) -> Result<bool> {
-        let Running { keys, awaits, .. } = self.calls.remove(&call).unwrap_or_default();
+        let Running { keys, stored, awaits, .. } = self.calls.remove(&call).unwrap_or_default();
         let ends = ends?;
         // It would end like that again and again.
-        let is_of_no_use = ends.is_empty() && !awaits;
-        let without_end: Vec<Key> =
-            keys.into_iter().filter(|key| !ends.iter().any(|(ended, _)| ended == key)).collect();
+        let is_of_no_use = ends.is_empty() && stored.is_empty() && !awaits;
+        let has_end =
+            |key: &Key| stored.contains(key) || ends.iter().any(|(ended, _)| ended == key);
+        let without_end: Vec<Key> = keys.into_iter().filter(|key| !has_end(key)).collect();
         // Dependencies first: what was built from a unit that is to be built again is forgotten
         // with it.
         let numbered =
@@ -377,11 +418,6 @@ impl<'a> Together<'a> {
                 continue;
             }
             match end {
-                End::Stored => {
-                    // What went as soon as it came would only be built again and again.
-                    let state = self.stored(number, key)?.unwrap_or(State::Fallback);
-                    self.schedule.set(number, state);
-                }
                 End::ReadsMore(more) => {
                     self.note_discovered(number, more);
                     self.schedule.forget(number);
@@ -391,8 +427,7 @@ impl<'a> Together<'a> {
                     if self.runs_code_of(number) {
                         self.schedule.forget(number);
                     } else {
-                        let state = self.stored(number, key)?.unwrap_or(State::Fallback);
-                        self.schedule.set(number, state);
+                        self.note_stored(number, key)?;
                     }
                 }
                 End::Failed => {
