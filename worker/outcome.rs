@@ -359,7 +359,7 @@ mod tests {
         let inventory = store.inventory().unwrap();
         let mut lines: Vec<&str> = inventory.lines().collect();
         lines.sort();
-        assert_eq!(lines, ["u1 11 cargo:a=b\\n", "u2", "u3", "u4"]);
+        assert_eq!(lines, ["u1 10 cargo:a=b\\n", "u2", "u3", "u4"]);
     }
 
     #[test]

@@ -71,6 +71,9 @@ pub struct Batch {
     pub limit: usize,
     /// Dependencies come before what is made from them.
     pub tasks: Vec<Task>,
+    /// By their keys, how long the longest chain is that begins with a task, in tasks, where the
+    /// client knows of more that are to follow than are here.
+    pub chains: Vec<(String, usize)>,
     pub wanted: Vec<Wanted>,
     /// What no deferred file may hold: an outcome with such a file is sent whole.
     pub sentinels: Vec<String>,
@@ -170,6 +173,10 @@ impl Batch {
             field(&mut text, "name", &task.name);
             task.encode(&mut text);
         }
+        for (key, length) in &self.chains {
+            field(&mut text, "chain", key);
+            field(&mut text, "length", &length.to_string());
+        }
         for wanted in &self.wanted {
             field(&mut text, if wanted.is_deferred { "defer" } else { "want" }, &wanted.key);
         }
@@ -197,6 +204,10 @@ impl Batch {
         while let Some(key) = fields.next_if("task") {
             tasks.push(Task::decode(key, &mut fields)?);
         }
+        let mut chains = Vec::new();
+        while let Some(key) = fields.next_if("chain") {
+            chains.push((key, fields.number("length")?));
+        }
         let mut wanted = Vec::new();
         loop {
             let (key, is_deferred) = match (fields.next_if("want"), fields.next_if("defer")) {
@@ -222,6 +233,7 @@ impl Batch {
             jobs,
             limit,
             tasks,
+            chains,
             wanted,
             sentinels,
             mounted,
@@ -430,6 +442,7 @@ mod tests {
             jobs: 2,
             limit: 3,
             tasks: vec![task(), plain],
+            chains: vec![("u1".to_owned(), 3)],
             wanted: vec![
                 wanted("u1", false),
                 wanted("u2", true),

@@ -46,21 +46,24 @@ impl Schedule {
         let tasks: Vec<_> =
             batch.tasks.iter().map(|task| (task.key.as_str(), needed(task))).collect();
         let others: Vec<&str> = batch.awaited.iter().map(String::as_str).collect();
-        Self::new(needs(&tasks, &others), others.len())
+        let chains: HashMap<&str, usize> =
+            batch.chains.iter().map(|(key, length)| (key.as_str(), *length)).collect();
+        let chain = |(key, _): &(&str, _)| chains.get(key).copied().unwrap_or(1);
+        let heights = tasks.iter().map(chain).collect();
+        Self::new(needs(&tasks, &others), others.len(), heights)
     }
 
     /// Tasks by their needs, each of which is a task before it, or one of `others`, which follow
-    /// the tasks and run elsewhere already.
-    fn new(needs: Vec<Vec<Need>>, others: usize) -> Self {
+    /// the tasks and run elsewhere already. The heights are what is known of them without that.
+    fn new(needs: Vec<Vec<Need>>, others: usize, mut heights: Vec<usize>) -> Self {
         let count = needs.len();
         let mut dependents = vec![Vec::new(); count + others];
         for (number, needs) in needs.iter().enumerate() {
             needs.iter().for_each(|need| dependents[need.task].push(number));
         }
-        let mut heights = vec![1; count];
         for number in (0..count).rev() {
-            heights[number] =
-                1 + dependents[number].iter().map(|above| heights[*above]).max().unwrap_or(0);
+            let above = dependents[number].iter().map(|above| heights[*above]).max();
+            heights[number] = heights[number].max(1 + above.unwrap_or(0));
         }
         let mut states = vec![State::Waiting; count];
         states.resize(count + others, State::Running);
@@ -172,7 +175,16 @@ mod tests {
 
     fn schedule(tasks: &[(&str, &[(&str, bool)])]) -> Schedule {
         let tasks: Vec<_> = tasks.iter().map(|(key, inputs)| (*key, inputs.to_vec())).collect();
-        Schedule::new(needs(&tasks, &["elsewhere"]), 1)
+        Schedule::new(needs(&tasks, &["elsewhere"]), 1, vec![1; tasks.len()])
+    }
+
+    fn order(schedule: &mut Schedule) -> Vec<usize> {
+        std::iter::from_fn(|| {
+            let next = schedule.next()?;
+            schedule.end(next, true);
+            Some(next)
+        })
+        .collect()
     }
 
     #[test]
@@ -184,14 +196,17 @@ mod tests {
             ("c", &[("b", false)]),
             ("y", &[]),
         ]);
-        let order: Vec<usize> = std::iter::from_fn(|| {
-            let next = schedule.next()?;
-            schedule.end(next, true);
-            Some(next)
-        })
-        .collect();
-        assert_eq!(order, [1, 2, 0, 3, 4]);
+        assert_eq!(order(&mut schedule), [1, 2, 0, 3, 4]);
         assert!(schedule.is_finished());
+    }
+
+    #[test]
+    fn what_follows_later_counts() {
+        let tasks =
+            [("a", vec![]), ("b", vec![("a", false)]), ("c", vec![]), ("d", vec![("c", false)])];
+        let mut schedule = Schedule::new(needs(&tasks, &[]), 0, vec![1, 1, 1, 9]);
+        assert_eq!(schedule.heights, [2, 1, 10, 9]);
+        assert_eq!(order(&mut schedule), [2, 3, 0, 1]);
     }
 
     #[test]

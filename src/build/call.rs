@@ -30,6 +30,9 @@ pub(super) struct Call {
     pub awaited: BTreeSet<Key>,
     /// Each step comes after those that it is made from.
     pub steps: Vec<Step>,
+    /// How long the longest chain is that begins with a unit, in units, where more are known of
+    /// than these steps make.
+    pub chains: Vec<(Key, usize)>,
     pub wanted: Vec<Wanted>,
     pub jobs: Jobs,
     /// Whether the engine is to list all that it has.
@@ -45,8 +48,18 @@ impl Call {
 
     /// For nothing yet.
     pub fn new(name: &'static str, jobs: Jobs) -> Self {
-        let (beside, awaited, steps, wanted) = Default::default();
-        Self { name, id: build_id(), beside, awaited, steps, wanted, jobs, is_inventory: false }
+        let (beside, awaited, steps, chains, wanted) = Default::default();
+        Self {
+            name,
+            id: build_id(),
+            beside,
+            awaited,
+            steps,
+            chains,
+            wanted,
+            jobs,
+            is_inventory: false,
+        }
     }
 
     /// The outcomes that it needs, and that are made neither here nor by a call beside it.
@@ -119,6 +132,7 @@ impl Call {
             store: store.to_owned(),
             jobs,
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            chains: self.chains.clone(),
             tasks: self.steps.iter().map(|step| step.task.clone()).collect(),
             wanted: self.wanted.clone(),
             sentinels: all_sentinels().to_vec(),

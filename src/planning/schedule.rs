@@ -136,6 +136,19 @@ impl Schedule {
         (0..self.units.len()).filter(is_missing).collect()
     }
 
+    /// For each unit, how long the longest chain is that begins with it and in which each is made
+    /// from the one before it. `weight` says as how many units one counts.
+    pub fn chains(&self, weight: impl Fn(usize) -> usize) -> Vec<usize> {
+        let mut lengths = vec![0; self.units.len()];
+        for (number, entry) in self.units.iter().enumerate().rev() {
+            lengths[number] += weight(number);
+            for below in entry.made_from.iter().chain(&entry.scripts) {
+                lengths[*below] = lengths[*below].max(lengths[number]);
+            }
+        }
+        lengths
+    }
+
     /// The keys of what calls are building.
     pub fn in_calls(&self) -> HashSet<&Key> {
         let is_in_call = |entry: &&Entry| matches!(entry.state, State::InCall(_));
@@ -200,6 +213,8 @@ mod tests {
         assert_eq!(schedule.in_calls().len(), 2);
         schedule.set(2, State::Done("k2".into()));
         assert_eq!(schedule.find("k3"), Some(3));
+        assert_eq!(schedule.chains(|_| 1), [1, 4, 3, 2, 1]);
+        assert_eq!(schedule.chains(|unit| if unit == 2 { 5 } else { 1 }), [1, 8, 7, 2, 1]);
         assert_eq!(schedule.summary(), "1 done, 1 in a call, 3 missing");
         assert_eq!([0, 2, 3, 4].map(|unit| schedule.lacking_below(unit).len()), [0, 1, 1, 2]);
         schedule.set(1, State::Done("k1".into()));

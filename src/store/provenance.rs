@@ -56,7 +56,8 @@ pub enum Origin {
 struct Link {
     key: Key,
     stamp: String,
-    /// A check sum of the bytes, for when only the times changed: cargo sets those of `*.rmeta` back.
+    /// A check sum of the bytes, for when only the times changed: cargo sets those of `*.rmeta`
+    /// back.
     content: String,
 }
 

@@ -63,7 +63,7 @@ pub struct Ended {
 }
 
 impl Batch {
-    /// Builds it and stores what ended well. `on_stored` gets the keys of that, and the call's name.
+    /// Builds it and stores what ended well. `on_stored` gets the call's name and the keys of that.
     pub fn run(
         self,
         session: &Session<'_>,

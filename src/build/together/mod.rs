@@ -3,6 +3,8 @@
 //! and the engine computes while outcomes come here.
 
 mod batch;
+mod calls;
+mod graph;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,7 +15,10 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
 pub use self::batch::Ended;
-use self::batch::{Batch, End, Resolved};
+use self::{
+    batch::{Batch, End, Resolved},
+    calls::{Calls, Running},
+};
 use super::{FALLBACK, Prepared, Session, is_storable, lookup::Found};
 use crate::{
     build::call::Call,
@@ -34,7 +39,6 @@ use crate::{
         local::Store,
         provenance::{Provenance, ProvenanceRecords},
     },
-    target::shim,
     unit::work::{Unit, Work},
     util::disk::OnDisk,
 };
@@ -52,8 +56,7 @@ pub struct Together<'a> {
     /// As cargo called for them in the dry run, with placeholders.
     units: Vec<Unit>,
     schedule: Schedule,
-    /// The calls that run, by their names.
-    calls: HashMap<String, Running>,
+    calls: Calls,
     /// Units in calls that are to be made again, with other paths. That takes their outcomes, which
     /// are brought at once.
     embedding: Vec<Key>,
@@ -65,19 +68,6 @@ pub struct Together<'a> {
     /// What those printed whose outcomes the engine has, by their keys.
     inventory: HashMap<Key, String>,
     jobs: Jobs,
-}
-
-/// A call that runs.
-#[derive(Default)]
-struct Running {
-    /// What it is to make, what of that is not done yet, and what the store has by now.
-    keys: HashSet<Key>,
-    left: HashSet<Key>,
-    stored: HashSet<Key>,
-    /// Whether a task was seen: another call cannot wait for one that is not there yet.
-    has_begun: bool,
-    /// Whether it waits for what other calls make.
-    awaits: bool,
 }
 
 impl<'a> Together<'a> {
@@ -94,7 +84,7 @@ impl<'a> Together<'a> {
             .after(ProvenanceRecords::new(&session.cache, target.clone()));
         let finder = Finder { cache: &session.cache, records, reader: session.reader() };
         let units = recorder.units()?;
-        let schedule = schedule(&units)?;
+        let schedule = graph::schedule(&units)?;
         let (calls, embedding, resolved, discovered, build_outputs) = Default::default();
         Ok(Self {
             session,
@@ -150,7 +140,7 @@ impl<'a> Together<'a> {
             });
             // More was found out about what it is made from, which changed nothing for it.
             if let State::Missing(key) = &state
-                && self.calls.values().any(|call| call.keys.contains(key))
+                && self.calls.make(key)
             {
                 state = State::InCall(key.clone());
             }
@@ -277,24 +267,13 @@ impl<'a> Together<'a> {
     /// Takes note of what a call tells while it runs.
     pub fn add(&mut self, event: &Event) -> Result<()> {
         match event {
-            Event::Started { key } => {
-                for call in self.calls.values_mut() {
-                    call.has_begun |= call.left.contains(key);
-                }
-            }
-            Event::Ended { key, .. } => {
-                for call in self.calls.values_mut() {
-                    call.has_begun |= call.left.remove(key);
-                }
-            }
+            Event::Started { key } => self.calls.note_started(key),
+            Event::Ended { key, .. } => self.calls.note_ended(key),
             Event::Apart { key } => {
                 if let Some(number) = self.in_call(key) {
                     self.schedule.set(number, State::Missing(key.clone()));
                 }
-                for call in self.calls.values_mut() {
-                    call.keys.remove(key);
-                    call.left.remove(key);
-                }
+                self.calls.note_refused(key);
             }
             Event::Embeds { key } => self.embedding.push(key.clone()),
             Event::Printed { key, stdout } => {
@@ -323,8 +302,7 @@ impl<'a> Together<'a> {
     /// have more to do: the longer it is waited, the more go into the next one.
     pub fn next_batch(&mut self) -> Option<Batch> {
         // One call brings what many of them have come to by the end of the last.
-        let is_bringing = self.calls.values().any(|call| call.keys.is_empty());
-        if !is_bringing {
+        if !self.calls.is_one_bringing() {
             let embedding = std::mem::take(&mut self.embedding);
             let still: Vec<usize> = embedding.iter().filter_map(|key| self.in_call(key)).collect();
             if !still.is_empty() {
@@ -332,23 +310,21 @@ impl<'a> Together<'a> {
             }
         }
         let numbers = self.schedule.missing();
-        let at_work: Vec<&Running> =
-            self.calls.values().filter(|call| !call.left.is_empty()).collect();
-        let left: usize = at_work.iter().map(|call| call.left.len()).sum();
         let processors = self.session.processors();
         let jobs = self.jobs.number(processors);
         // Calls share the processors, but none knows how many processes another one runs.
         let much = if jobs < processors { 0 } else { MUCH * jobs };
-        let is_early = at_work.len() > 1 || at_work.iter().any(|call| !call.has_begun);
-        if numbers.len() <= left || left > much || is_early {
+        let is_urgent = |left: &[&Key]| {
+            let lengths = self.schedule.chains(|number| graph::weight(&self.units[number]));
+            let longest = |numbers: &[usize]| numbers.iter().map(|number| lengths[*number]).max();
+            let left: Vec<usize> = left.iter().filter_map(|key| self.schedule.find(key)).collect();
+            longest(&numbers) > longest(&left)
+        };
+        if !self.calls.have_room_for(numbers.len(), much, is_urgent) {
             return None;
         }
         let steps = numbers.iter().map(|number| self.resolved[number].step.clone()).collect();
-        let batch = self.batch(&numbers, steps);
-        let keys: HashSet<Key> = batch.units.keys().cloned().collect();
-        let running = self.calls.entry(batch.call.id.clone()).or_default();
-        (running.left, running.keys) = (keys.clone(), keys);
-        Some(batch)
+        Some(self.batch(&numbers, steps))
     }
 
     /// A batch that brings the outcomes of these units, by these steps.
@@ -357,8 +333,11 @@ impl<'a> Together<'a> {
             key: self.resolved[number].step.key.clone(),
             is_deferred: self.session.may_defer(&self.units[*number], &self.target),
         };
+        let lengths = self.schedule.chains(|number| graph::weight(&self.units[number]));
+        let chain = |number: &usize| (self.resolved[number].step.key.clone(), lengths[*number]);
         let mut call = Call {
-            beside: self.calls.keys().cloned().collect(),
+            chains: numbers.iter().map(chain).collect(),
+            beside: self.calls.names(),
             wanted: numbers.iter().map(wanted).collect(),
             steps,
             ..Call::new("batch", self.jobs)
@@ -374,8 +353,9 @@ impl<'a> Together<'a> {
             self.schedule.set(*number, State::InCall(key.clone()));
             units.insert(key, resolved);
         }
-        let awaits = !call.awaited.is_empty();
-        self.calls.insert(call.id.clone(), Running { awaits, ..Running::default() });
+        let keys =
+            if call.steps.is_empty() { HashSet::new() } else { units.keys().cloned().collect() };
+        self.calls.begin(call.id.clone(), keys, !call.awaited.is_empty());
         Batch { units, call, target: self.target.clone() }
     }
 
@@ -384,9 +364,7 @@ impl<'a> Together<'a> {
         if let Some(number) = self.schedule.find(&key) {
             self.note_stored(number, key.clone())?;
         }
-        if let Some(call) = self.calls.get_mut(call) {
-            call.stored.insert(key);
-        }
+        self.calls.note_stored(call, key);
         Ok(())
     }
 
@@ -399,7 +377,7 @@ impl<'a> Together<'a> {
 
     /// Takes note of a batch's end; returns whether there is any use in going on.
     pub fn end(&mut self, Ended { call, ends }: Ended) -> Result<bool> {
-        let Running { keys, stored, awaits, .. } = self.calls.remove(&call).unwrap_or_default();
+        let Running { keys, stored, awaits, .. } = self.calls.end(&call);
         let ends = ends?;
         // It would end like that again and again.
         let is_of_no_use = ends.is_empty() && stored.is_empty() && !awaits;
@@ -468,35 +446,4 @@ impl Together<'_> {
             |unit: &usize| self.units[*unit].is_proc_macro() || self.units[*unit].is_build_script();
         self.schedule.with_dependents(number).iter().any(runs)
     }
-}
-
-/// Which units are made from which, and which depend on the directives of which build scripts.
-fn schedule(units: &[Unit]) -> Result<Schedule> {
-    let mut makers: HashMap<Utf8PathBuf, usize> = HashMap::new();
-    let mut schedule = Schedule::default();
-    for unit in units {
-        let inputs: Vec<Utf8PathBuf> = match &unit.work {
-            Work::Compile { args, .. } => {
-                let crates = args.externs().filter_map(|(_, path)| Some(unit.cwd.join(path?)));
-                let generated = unit.env.get("OUT_DIR").map(Utf8PathBuf::from);
-                crates.chain(generated).collect()
-            }
-            Work::BuildScript { program, .. } => vec![shim::compiled(program)?],
-        };
-        let artifacts: Vec<&Utf8Path> = unit.artifacts().collect();
-        let inputs = inputs.iter().map(Utf8PathBuf::as_path).chain(artifacts.iter().copied());
-        let made_from = inputs.filter_map(|path| makers.get(path).copied()).collect();
-        let scripts = directives::scripts(unit);
-        let makers_of = scripts.iter().map(|script| makers.get(Utf8Path::new(script)).copied());
-        let runs: Vec<usize> = makers_of.flatten().collect();
-        // What is in the place of an artifact is empty.
-        let is_whole =
-            runs.len() == scripts.len() && artifacts.iter().all(|path| makers.contains_key(*path));
-        let number = schedule.add(made_from, runs);
-        if !is_whole {
-            schedule.set(number, State::Fallback);
-        }
-        makers.extend(unit.output_paths().into_iter().map(|path| (path, number)));
-    }
-    Ok(schedule)
 }
