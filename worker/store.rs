@@ -85,8 +85,8 @@ impl Store {
         self.root.join("packs").join(name)
     }
 
-    /// The names of all outcomes and packs, each on a line; after that of an outcome stands what its
-    /// process printed, as far as everybody may read it.
+    /// The names of all outcomes and packs, each on a line; after that of an outcome stands what
+    /// its process printed, as far as everybody may read it.
     pub fn inventory(&self) -> io::Result<String> {
         let mut text = String::new();
         for folder in ["outcomes", "packs"] {

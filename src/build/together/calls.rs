@@ -74,21 +74,14 @@ impl Calls {
         }
     }
 
-    /// Whether a call of so many units may begin beside those that run, of which `much` more is
-    /// nearly done. The longer it is waited, the more go into it; but what all others wait for
-    /// longest waits for no call: `is_urgent` tells that by what is left to do.
-    pub fn have_room_for(
-        &self,
-        count: usize,
-        much: usize,
-        is_urgent: impl FnOnce(&[&Key]) -> bool,
-    ) -> bool {
+    /// Whether a call of so many units may begin beside those that run. These are to have at most
+    /// `much` left to do: the longer it is waited, the more go into it.
+    pub fn have_room_for(&self, count: usize, much: usize) -> bool {
         let at_work: Vec<&Running> =
             self.running.values().filter(|call| !call.left.is_empty()).collect();
-        let left: Vec<&Key> = at_work.iter().flat_map(|call| &call.left).collect();
+        let left: usize = at_work.iter().map(|call| call.left.len()).sum();
         let is_early = at_work.len() > 1 || at_work.iter().any(|call| !call.has_begun);
-        let is_nearly_done = count > left.len() && left.len() <= much;
-        count > 0 && !is_early && (is_nearly_done || much > 0 && is_urgent(&left))
+        count > left && left <= much && !is_early
     }
 }
 
@@ -103,24 +96,22 @@ mod tests {
     #[test]
     fn another_call_begins_when_one_is_nearly_done() {
         let mut calls = Calls::default();
-        let may_begin =
-            |calls: &Calls, count, much| calls.have_room_for(count, much, |left| left.len() == 4);
-        assert!(may_begin(&calls, 1, 0) && !may_begin(&calls, 0, 8));
+        assert!(calls.have_room_for(1, 0) && !calls.have_room_for(0, 8));
         calls.begin("1".to_owned(), keys(10), false);
-        assert!(!may_begin(&calls, 100, 20), "it has not begun");
+        assert!(!calls.have_room_for(100, 20), "it has not begun");
         calls.note_started(&"u0".to_owned());
-        assert!(may_begin(&calls, 100, 20));
-        assert!(!may_begin(&calls, 10, 20), "there is more to do than to begin");
-        assert!(!may_begin(&calls, 100, 8), "there is much to do");
+        assert!(calls.have_room_for(100, 20));
+        assert!(!calls.have_room_for(10, 20), "there is more to do than to begin");
+        assert!(!calls.have_room_for(100, 8), "there is much to do");
         (0..5).for_each(|number| calls.note_ended(&format!("u{number}")));
-        assert!(may_begin(&calls, 6, 8) && !may_begin(&calls, 5, 8));
+        assert!(calls.have_room_for(6, 8) && !calls.have_room_for(5, 8));
         calls.note_refused(&"u5".to_owned());
         assert!(!calls.make(&"u5".to_owned()) && calls.make(&"u0".to_owned()));
-        assert!(may_begin(&calls, 1, 8) && !may_begin(&calls, 1, 0), "it is urgent");
+        assert!(calls.have_room_for(5, 8));
         calls.begin("2".to_owned(), keys(1), false);
         calls.note_started(&"u0".to_owned());
-        assert!(!may_begin(&calls, 100, 20), "two are at work");
+        assert!(!calls.have_room_for(100, 20), "two are at work");
         (6..10).for_each(|number| calls.note_ended(&format!("u{number}")));
-        assert!(may_begin(&calls, 2, 8), "one only brings what it made");
+        assert!(calls.have_room_for(2, 8), "one only brings what it made");
     }
 }

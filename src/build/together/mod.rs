@@ -314,13 +314,7 @@ impl<'a> Together<'a> {
         let jobs = self.jobs.number(processors);
         // Calls share the processors, but none knows how many processes another one runs.
         let much = if jobs < processors { 0 } else { MUCH * jobs };
-        let is_urgent = |left: &[&Key]| {
-            let lengths = self.schedule.chains(|number| graph::weight(&self.units[number]));
-            let longest = |numbers: &[usize]| numbers.iter().map(|number| lengths[*number]).max();
-            let left: Vec<usize> = left.iter().filter_map(|key| self.schedule.find(key)).collect();
-            longest(&numbers) > longest(&left)
-        };
-        if !self.calls.have_room_for(numbers.len(), much, is_urgent) {
+        if !self.calls.have_room_for(numbers.len(), much) {
             return None;
         }
         let steps = numbers.iter().map(|number| self.resolved[number].step.clone()).collect();
