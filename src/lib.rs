@@ -27,7 +27,8 @@
 //! 3. If the store has an outcome for the key ([`store`]), no engine is asked.
 //! 4. Otherwise the step becomes a [task](step::protocol) of a batch, and [`engine`] has docker or
 //!    podman build a Dockerfile ([`step::plan`]) in which the worker runs the batch. The outcome
-//!    comes back as an archive and is stored, if it is a success.
+//!    comes back as a compressed archive ([`store::archive`]), and is stored as it came, if it is a
+//!    success.
 //! 5. If the outcome shows that the unit looked for something it was not given
 //!    ([`inputs::discovered`]), or embeds a path that only its container had
 //!    ([`build::embedded_paths`]), the unit runs again with that.
@@ -52,6 +53,7 @@
 //! ([`planning::recorder`]), and build scripts print placeholders ([`planning::directives`]). From
 //! the recorded units it finds out what can be built when ([`planning::schedule`]), builds what the
 //! store lacks in batches ([`build::together`]), and lets go who waits for one of their outcomes.
+//! Of an engine that nothing is known of, it first asks what that has.
 //!
 //! # Decisions
 //!

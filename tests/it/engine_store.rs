@@ -13,6 +13,7 @@ use rustcbuildx::step::protocol::VERSION;
 use crate::engine::Engine;
 use crate::planned::{green, project as planned};
 use crate::project::{By, Project};
+use crate::sharing::with_a_path_in_its_script;
 
 /// With a cache of its own, so that all its dependencies are the engine's to store.
 fn project(fixture: &str) -> Project {
@@ -207,28 +208,41 @@ fn a_plan_for_a_new_engine_builds_only_what_is_missing() {
     }
 }
 
-/// On a new machine, say, whose store is empty: what others had the engine build is not built.
+/// On a new machine, say, whose store is empty: what others had the engine build is neither built
+/// nor sent again.
 #[test]
 fn what_the_engine_has_is_not_built() {
-    // No other test's units are the same.
-    let now = format!("{:?}", SystemTime::now());
-    let project = project("registry").env("RUSTCBUILDX_SET_ENVS", "IT_NOW").env("IT_NOW", &now);
-    let trace = project.dir().join("trace.json");
-    let project = project.env("RUSTCBUILDX_TIMINGS", trace.to_str().unwrap());
-    green(&project, "build").succeeds();
-    let built = |phase: &str| {
-        fs::read_to_string(&trace).unwrap().matches(&format!("\"cat\":\"{phase}\"")).count()
-    };
-    assert!(built("engine") > 20);
-    let again = || {
-        for folder in [project.target(By::Ours), project.dir().join("cache")] {
-            fs::remove_dir_all(folder).unwrap();
-        }
-        fs::remove_file(&trace).unwrap();
+    for project in [project("registry"), with_a_path_in_its_script(project("broken"))] {
+        // No other test's units are the same.
+        let now = format!("{:?}", SystemTime::now());
+        let trace = project.dir().join("trace.json");
+        let project = project
+            .env("RUSTCBUILDX_SET_ENVS", "IT_NOW")
+            .env("IT_NOW", &now)
+            .env("RUSTCBUILDX_TIMINGS", trace.to_str().unwrap())
+            .logging("info");
         green(&project, "build").succeeds();
-        built("engine") == 0
-    };
-    assert!(is_so_soon(again));
-    project.plain("build").succeeds();
-    project.assert_same_tree();
+        let built = || {
+            let trace = fs::read_to_string(&trace).unwrap();
+            trace.matches("\"cat\":\"engine\"").count()
+        };
+        assert!(built() > 3);
+        let again = || {
+            for folder in [project.target(By::Ours), project.dir().join("cache")] {
+                fs::remove_dir_all(folder).unwrap();
+            }
+            [&trace, &project.log()].map(|file| fs::remove_file(file).unwrap());
+            project.calls.take();
+            green(&project, "build").succeeds();
+            let log = fs::read_to_string(project.log()).unwrap();
+            // Its name is that of a pack.
+            let is_sent = log.lines().any(|line| line.contains("docker is sent s"));
+            let calls = project.calls.take().len();
+            println!("{calls} calls, {} built, sent: {is_sent}", built());
+            built() == 0 && !is_sent && calls <= 4
+        };
+        assert!(is_so_soon(again));
+        project.plain("build").succeeds();
+        project.assert_same_tree();
+    }
 }

@@ -21,6 +21,7 @@ mod differential;
 mod engine_store;
 mod failures;
 mod full_disk;
+mod hostile;
 mod interrupted;
 mod large;
 mod left;

@@ -12,9 +12,13 @@ use crate::tree::walk;
 
 /// A project for which `cargo green` is found.
 pub fn project(fixture: &str) -> Project {
+    with_green(Project::new(fixture)).env("CARGO_INCREMENTAL", "0")
+}
+
+pub fn with_green(project: Project) -> Project {
     let programs = Path::new(WRAPPER).parent().unwrap().display();
     let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
-    Project::new(fixture).env("PATH", &path).env("CARGO_INCREMENTAL", "0")
+    project.env("PATH", &path)
 }
 
 pub fn green(project: &Project, args: &str) -> Finished {
