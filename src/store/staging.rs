@@ -1,11 +1,18 @@
 //! A unit's files before they are installed: on the file system that they belong to, so that a
 //! rename installs each of them.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::{
+    fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with},
+    io::Errno,
+};
 use tempfile::TempDir;
 
 use crate::{
@@ -13,9 +20,13 @@ use crate::{
     util::{disk::OnDisk, process::HeldBack},
 };
 
-/// A temporary folder in a folder of the user's, which Ctrl-C does not leave there.
+/// A temporary folder in a folder of the user's, which Ctrl-C does not leave there. What a kill
+/// leaves, the next one in the same folder removes.
 pub struct Staging {
     folder: TempDir,
+    /// Whoever has the lock of such a folder may remove it: nobody has that of a process that was
+    /// killed.
+    _locked: File,
     /// Dropped after it.
     _held: HeldBack,
 }
@@ -30,10 +41,41 @@ impl Staging {
 pub fn beside(out_dir: &Utf8Path) -> Result<(Staging, &Utf8Path)> {
     let parent = out_dir.parent().unwrap_or(out_dir);
     let held = HeldBack::new();
-    let folder = fs::create_dir_all(parent)
-        .and_then(|()| tempfile::Builder::new().prefix(".rustcbuildx").tempdir_in(parent))
+    let (folder, locked) = fs::create_dir_all(parent)
+        .and_then(|()| remove_leftovers(parent))
+        .and_then(|()| make_locked(parent))
         .on_disk(parent, || format!("failed to make a folder in `{parent}`"))?;
-    Ok((Staging { folder, _held: held }, parent))
+    Ok((Staging { folder, _locked: locked, _held: held }, parent))
+}
+
+const PREFIX: &str = ".rustcbuildx";
+
+fn remove_leftovers(parent: &Utf8Path) -> io::Result<()> {
+    for entry in parent.read_dir()? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes())
+            && let Ok(folder) = File::open(entry.path())
+            && flock(&folder, FlockOperation::NonBlockingLockExclusive).is_ok()
+        {
+            // What cannot be removed is only in the way of who looks for it.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn make_locked(parent: &Utf8Path) -> io::Result<(TempDir, File)> {
+    loop {
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        let locked = File::open(folder.path())?;
+        // A file system without locks has no leftovers removed.
+        let is_taken =
+            flock(&locked, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK);
+        // Another process may have taken it for a leftover before it was locked.
+        if !is_taken && folder.path().exists() {
+            return Ok((folder, locked));
+        }
+    }
 }
 
 /// Files on the file system of their place, not there yet; deleted when dropped.
@@ -114,5 +156,24 @@ impl Unpacked {
                 )?)
             })
             .with_context(|| format!("failed to replace `{out_dir}`"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let out_dir = Utf8Path::from_path(dir.path()).unwrap().join("deps");
+        let leftover = dir.path().join(".rustcbuildxabc");
+        fs::create_dir_all(leftover.join("files")).unwrap();
+        let (one, _) = beside(&out_dir).unwrap();
+        assert!(!leftover.exists());
+        let (other, _) = beside(&out_dir).unwrap();
+        assert!(one.path().exists() && other.path().exists(), "both are in use");
+        drop((one, other));
+        assert_eq!(dir.path().read_dir().unwrap().count(), 0);
     }
 }

@@ -231,7 +231,7 @@ fn what_the_engine_has_is_not_built() {
             for folder in [project.target(By::Ours), project.dir().join("cache")] {
                 fs::remove_dir_all(folder).unwrap();
             }
-            [&trace, &project.log()].map(|file| fs::remove_file(file).unwrap());
+            [&trace, &project.log()].into_iter().for_each(|file| fs::remove_file(file).unwrap());
             project.calls.take();
             green(&project, "build").succeeds();
             let log = fs::read_to_string(project.log()).unwrap();
