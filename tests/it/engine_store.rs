@@ -212,7 +212,9 @@ fn a_plan_for_a_new_engine_builds_only_what_is_missing() {
 /// nor sent again.
 #[test]
 fn what_the_engine_has_is_not_built() {
-    for project in [project("registry"), with_a_path_in_its_script(project("broken"))] {
+    // That a program holds a path of its machine is found out anew on each.
+    let with_path = with_a_path_in_its_script(project("broken"));
+    for (project, most_calls) in [(project("registry"), 4), (with_path, 7)] {
         // No other test's units are the same.
         let now = format!("{:?}", SystemTime::now());
         let trace = project.dir().join("trace.json");
@@ -239,7 +241,7 @@ fn what_the_engine_has_is_not_built() {
             let is_sent = log.lines().any(|line| line.contains("docker is sent s"));
             let calls = project.calls.take().len();
             println!("{calls} calls, {} built, sent: {is_sent}", built());
-            built() == 0 && !is_sent && calls <= 4
+            built() == 0 && !is_sent && calls <= most_calls
         };
         assert!(is_so_soon(again));
         project.plain("build").succeeds();

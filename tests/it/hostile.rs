@@ -20,7 +20,9 @@ fn podman_keeps_units_apart() {
 }
 
 fn get_at_nothing(engine: &Engine) {
-    let project = with_green(Project::on(engine, "hostile"))
+    let project = Project::on(engine, "hostile");
+    let path = project.path();
+    let project = with_green(project, &path)
         .env("IT_VICTIM_TOKEN", "hush")
         .env("RUSTCBUILDX_SET_ENVS", "IT_ROUND,IT_VICTIM_TOKEN,IT_GREEDY");
     let temporary = project.dir().join("tmp");

@@ -12,13 +12,13 @@ use crate::tree::walk;
 
 /// A project for which `cargo green` is found.
 pub fn project(fixture: &str) -> Project {
-    with_green(Project::new(fixture)).env("CARGO_INCREMENTAL", "0")
+    let path = std::env::var("PATH").unwrap();
+    with_green(Project::new(fixture), &path).env("CARGO_INCREMENTAL", "0")
 }
 
-pub fn with_green(project: Project) -> Project {
+pub fn with_green(project: Project, path: &str) -> Project {
     let programs = Path::new(WRAPPER).parent().unwrap().display();
-    let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
-    project.env("PATH", &path)
+    project.env("PATH", &format!("{programs}:{path}"))
 }
 
 pub fn green(project: &Project, args: &str) -> Finished {

@@ -1,6 +1,7 @@
 //! A copy of a fixture, and the two cargos that build it into a target folder each.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -63,6 +64,12 @@ impl Project {
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.into(), value.into());
         self
+    }
+
+    /// Where its commands are looked for, the engine's among them.
+    pub fn path(&self) -> String {
+        let own = self.env.get(OsStr::new("PATH")).cloned();
+        own.or_else(|| std::env::var_os("PATH")).unwrap().into_string().unwrap()
     }
 
     /// Lines of ours with this text are no difference.
