@@ -11,6 +11,7 @@ use std::{
 };
 
 use crate::{
+    bytes::search::file_holds,
     export::Exporter,
     outcome::{self, Gathered},
     process::{self, Ended, Slot, Terms, group_of},
@@ -358,7 +359,7 @@ impl<'a> Run<'a> {
     /// lead is not plain cargo's answer.
     fn tells_of_store(&self, task: &Task, ended: &Ended) -> Result<bool> {
         let store = [self.folders.store.to_string_lossy().into_owned()];
-        let says = |said: &[u8]| outcome::file_holds(said, &store).unwrap_or(false);
+        let says = |said: &[u8]| file_holds(said, &store).unwrap_or(false);
         if says(&ended.stdout) || says(&ended.stderr) {
             return Ok(true);
         }
@@ -396,7 +397,7 @@ impl<'a> Run<'a> {
             program.and_then(|program| task.inputs.iter().find(|input| input.target == *program));
         let Some(Input { from: Source::Outcome(key), path, .. }) = input else { return true };
         let held = File::open(self.store.outcome(key).join(path))
-            .and_then(|program| outcome::file_holds(program, &self.batch.sentinels));
+            .and_then(|program| file_holds(program, &self.batch.sentinels));
         if let Ok(true) = held {
             println!("rustcbuildx embeds {key}");
         }

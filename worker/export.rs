@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    lz4::Compressor,
+    bytes::lz4::Compressor,
     outcome::{self, Made, is_dep_info},
     pack::{Writer, names_in},
     process::Ended,

@@ -11,13 +11,15 @@
 //! - `process`: one task's process.
 //! - `outcome`: what it left; `store`: what the engine stores of that, `listing`: what of it is
 //!   damaged.
-//! - `export`, `lz4`: what the client gets.
+//! - `export`: what the client gets.
+//! - `bytes`: compression, check sums and search.
 //! - `report`: errors, and what the client is told beside outcomes; `sys`: the kernel.
 
 mod batch;
+#[cfg(test)]
+mod bytes;
 mod export;
 mod listing;
-mod lz4;
 mod outcome;
 #[allow(dead_code, reason = "a client writes packs")]
 mod pack;
@@ -36,6 +38,9 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
+
+#[cfg(not(test))]
+extern crate bytes;
 
 use batch::Folders;
 

@@ -13,9 +13,12 @@ macro_rules! sources {
 
 const SOURCES: &[(&str, &str)] = sources![
     "batch.rs",
+    "bytes/lz4.rs",
+    "bytes/mod.rs",
+    "bytes/search.rs",
+    "bytes/sum.rs",
     "export.rs",
     "listing.rs",
-    "lz4.rs",
     "main.rs",
     "outcome.rs",
     "pack.rs",

@@ -59,18 +59,17 @@ pub fn batch(
 ) -> Plan {
     let [source, bin, outcome] =
         ["source", "bin", "outcome"].map(|folder| format!("{WORKER}/{folder}"));
-    let (rustc, main) = (image.tool("rustc"), format!("{source}/main.rs"));
-    let compile = [
-        &rustc,
-        &main,
-        "--crate-name=worker",
-        "--edition=2021",
-        "--out-dir",
-        &bin,
-        "-Copt-level=2",
-        "-Cpanic=abort",
-    ];
-    let compile = Run { mounts: vec![], argv: compile.map(str::to_owned).to_vec() };
+    let rustc = image.tool("rustc");
+    let compile = |name: &str, root: &str, more: &[&str]| {
+        let (name, root) = (format!("--crate-name={name}"), format!("{source}/{root}"));
+        let words = [&rustc, &root, &name, "--edition=2021", "--out-dir", &bin, "-Cpanic=abort"];
+        let argv = words.iter().chain(more).map(|word| word.to_string()).collect();
+        Run { mounts: vec![], argv }
+    };
+    // Only what looks at every byte is worth the time that it takes to optimize.
+    let library = compile("bytes", "bytes/mod.rs", &["--crate-type=rlib", "-Copt-level=3"]);
+    let linked = format!("--extern=bytes={bin}/libbytes.rlib");
+    let program = compile("worker", "main.rs", &[&linked, "-Cdebug-assertions=off"]);
     let store = format!("rustcbuildx-store-{VERSION}");
     let mounts = [
         Mount::Cache { id: store.clone(), target: format!("{WORKER}/store") },
@@ -93,7 +92,8 @@ pub fn batch(
             instructions: vec![
                 Instruction::User("root"),
                 Instruction::Copy { from: SOURCE, source: "/", target: &source },
-                Instruction::Run(&compile),
+                Instruction::Run(&library),
+                Instruction::Run(&program),
             ],
         },
         Stage { from: WORKER_STAGE, name: BATCH, instructions: vec![Instruction::Run(&run)] },
