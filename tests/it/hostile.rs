@@ -38,7 +38,8 @@ fn get_at_nothing(engine: &Engine) {
 
     // Nor does it help to take what others need to run. They run beside each other where the other
     // tests leave two processors to them.
-    let is_tried = (0..5).any(|round| {
+    let mut met = [false; 2];
+    let is_tried = (0..8).any(|round| {
         // No call finds them done.
         let now = format!("{:?}", SystemTime::now());
         let mut cargo = project.cargo(By::Ours, &format!("green {args}"));
@@ -51,7 +52,9 @@ fn get_at_nothing(engine: &Engine) {
         // That much everybody may see.
         let said = ours.stdout.replace("neighbour", "");
         assert_eq!(said, "script: \nmacro: \nleft: 0, victim: whole\n", "{ours}");
-        ours.stdout.matches("neighbour").count() == 2
+        let said = ["script: neighbour", "macro: neighbour"].map(|met| ours.stdout.contains(met));
+        met = [met[0] || said[0], met[1] || said[1]];
+        met == [true; 2]
     });
     assert!(is_tried, "they did not run beside each other");
 }
