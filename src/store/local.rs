@@ -67,18 +67,6 @@ impl<'a> LocalStore<'a> {
     fn read<T>(&self, key: &str, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Option<T> {
         let path = self.path(key);
         let file = File::options().read(true).write(true).open(&path).ok()?;
-        let whole = |result: Result<T>, digest: Result<()>| match (result, digest) {
-            (Ok(value), Ok(())) => Some(value),
-            (Err(error), Ok(())) => {
-                log::warn!("failed to read the stored outcome `{path}`: {error:#}");
-                None
-            }
-            (_, Err(error)) => {
-                log::warn!("the stored outcome `{path}` is damaged and removed: {error:#}");
-                self.remove(key);
-                None
-            }
-        };
         let length = file.metadata().ok()?.len().saturating_sub(DIGEST);
         let mut compressed = Hashing { inner: (&file).take(length), hasher: Sha256::new() };
         let result = read(&mut compressed);
@@ -89,10 +77,22 @@ impl<'a> LocalStore<'a> {
             ensure!(compressed.hasher.finalize()[..] == digest, "its digest is another one");
             Ok(())
         };
-        let value = whole(result, digest())?;
-        // For the least recently used to be told.
-        let _ = file.set_modified(SystemTime::now());
-        Some(value)
+        match (result, digest()) {
+            (Ok(value), Ok(())) => {
+                // For the least recently used to be told.
+                let _ = file.set_modified(SystemTime::now());
+                Some(value)
+            }
+            (Err(error), Ok(())) => {
+                log::warn!("failed to read the stored outcome `{path}`: {error:#}");
+                None
+            }
+            (_, Err(error)) => {
+                log::warn!("the stored outcome `{path}` is damaged and removed: {error:#}");
+                self.remove(key);
+                None
+            }
+        }
     }
 }
 
@@ -112,11 +112,16 @@ impl Store for LocalStore<'_> {
     }
 
     fn write_pack(&self, key: &str, to: &Utf8Path) -> Option<()> {
-        self.read(key, |compressed| {
+        let written = self.read(key, |compressed| {
             io::copy(&mut FrameDecoder::new(compressed), &mut File::create(to)?)
                 .map(drop)
                 .on_disk(to, || format!("failed to write `{to}`"))
-        })
+        });
+        if written.is_none() {
+            // What turned out to be damaged is not to be sent.
+            let _ = fs::remove_file(to);
+        }
+        written
     }
 
     fn put(&self, key: &str, archive: &mut File) -> Result<()> {
@@ -258,6 +263,9 @@ mod tests {
             fs::write(store.path("u1"), &damaged).unwrap();
             assert!(store.get("u1", &place.out_dir).is_none(), "byte {at}");
             assert!(!store.path("u1").exists());
+            fs::write(store.path("u1"), &damaged).unwrap();
+            let pack = place.cache.path("pack");
+            assert!(store.write_pack("u1", &pack).is_none() && !pack.exists(), "byte {at}");
             fs::write(store.path("u1"), &whole[..at]).unwrap();
             assert!(store.get("u1", &place.out_dir).is_none(), "cut at {at}");
         }
