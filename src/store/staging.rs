@@ -48,7 +48,8 @@ pub fn beside(out_dir: &Utf8Path) -> Result<(Staging, &Utf8Path)> {
     Ok((Staging { folder, _locked: locked, _held: held }, parent))
 }
 
-const PREFIX: &str = ".rustcbuildx";
+/// What begins like this is ours, and may be removed.
+const PREFIX: &str = ".rustcbuildx-staging-";
 
 fn remove_leftovers(parent: &Utf8Path) -> io::Result<()> {
     for entry in parent.read_dir()? {
@@ -167,13 +168,17 @@ mod tests {
     fn what_a_killed_process_left_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let out_dir = Utf8Path::from_path(dir.path()).unwrap().join("deps");
-        let leftover = dir.path().join(".rustcbuildxabc");
+        let leftover = dir.path().join(format!("{PREFIX}abc"));
+        // A folder of the user's with our name.
+        let own = dir.path().join(".rustcbuildx");
+        fs::create_dir(&own).unwrap();
         fs::create_dir_all(leftover.join("files")).unwrap();
         let (one, _) = beside(&out_dir).unwrap();
         assert!(!leftover.exists());
         let (other, _) = beside(&out_dir).unwrap();
         assert!(one.path().exists() && other.path().exists(), "both are in use");
         drop((one, other));
-        assert_eq!(dir.path().read_dir().unwrap().count(), 0);
+        assert!(own.exists());
+        assert_eq!(dir.path().read_dir().unwrap().count(), 1);
     }
 }
