@@ -214,7 +214,7 @@ fn a_plan_for_a_new_engine_builds_only_what_is_missing() {
 fn what_the_engine_has_is_not_built() {
     // That a program holds a path of its machine is found out anew on each.
     let with_path = with_a_path_in_its_script(project("broken"));
-    for (project, most_calls) in [(project("registry"), 4), (with_path, 7)] {
+    for (project, fewest, most_calls) in [(project("registry"), 20, 4), (with_path, 3, 7)] {
         // No other test's units are the same.
         let now = format!("{:?}", SystemTime::now());
         let trace = project.dir().join("trace.json");
@@ -228,7 +228,7 @@ fn what_the_engine_has_is_not_built() {
             let trace = fs::read_to_string(&trace).unwrap();
             trace.matches("\"cat\":\"engine\"").count()
         };
-        assert!(built() > 3);
+        assert!(built() > fewest);
         let again = || {
             for folder in [project.target(By::Ours), project.dir().join("cache")] {
                 fs::remove_dir_all(folder).unwrap();
