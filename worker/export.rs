@@ -56,7 +56,7 @@ impl Exporter<'_> {
                     }
                 }
             }
-            pack_up(&folder, &[], true, &place)?;
+            self.pack_up(&folder, false, &place)?;
             fs::remove_dir_all(&folder)
         };
         export().explain(|| format!("failed to export what {} left", task.name))
@@ -88,43 +88,41 @@ impl Exporter<'_> {
 
     fn export(&self, wanted: &Wanted) -> Result<()> {
         let folder = self.store.outcome(&wanted.key);
-        let export = || -> io::Result<()> {
-            let embedded = outcome::embedded(&folder.join(FILES), &self.batch.sentinels)?;
-            let is_whole = !wanted.is_deferred || !embedded.is_empty();
-            pack_up(&folder, &embedded, is_whole, &self.path(&wanted.key))
-        };
-        export().explain(|| format!("failed to export the outcome {}", wanted.key))
+        self.pack_up(&folder, wanted.is_deferred, &self.path(&wanted.key))
+            .explain(|| format!("failed to export the outcome {}", wanted.key))
     }
 
     fn path(&self, key: &str) -> PathBuf {
         self.outcomes.join(key)
     }
-}
 
-/// Writes what is in the folder of an outcome into one file: with all of its files, or only with
-/// dep-info.
-fn pack_up(folder: &Path, embedded: &[&str], is_whole: bool, place: &Path) -> io::Result<()> {
-    let mut pack = Writer::new(Compressor::new(File::create(place)?)?);
-    // These come first, and then dep-info: that is all that a client looks at.
-    for name in [STATUS, STDOUT, STDERR, BUILD_ID, CALLED_GIT, PRIVATE] {
-        let path = folder.join(name);
-        if path.exists() {
-            pack.below(&path, name.as_ref(), None)?;
+    /// Writes what is in the folder of an outcome into one file. Files that may stay in the engine
+    /// do, but for dep-info, unless one embeds a sentinel.
+    fn pack_up(&self, folder: &Path, is_deferred: bool, place: &Path) -> io::Result<()> {
+        let files = folder.join(FILES);
+        let embedded = outcome::embedded(&files, &self.batch.sentinels)?;
+        let is_whole = !is_deferred || !embedded.is_empty();
+        let mut pack = Writer::new(Compressor::new(File::create(place)?)?);
+        // These come first, and then dep-info: that is all that a client looks at.
+        for name in [STATUS, STDOUT, STDERR, BUILD_ID, CALLED_GIT, PRIVATE] {
+            let path = folder.join(name);
+            if path.exists() {
+                pack.below(&path, name.as_ref(), None)?;
+            }
         }
+        if !is_whole {
+            pack.file(DEFERRED.as_ref(), 0o644, 0, io::empty())?;
+        }
+        if !embedded.is_empty() {
+            let text = embedded.join("\n");
+            pack.file(EMBEDDED.as_ref(), 0o644, text.len() as u64, text.as_bytes())?;
+        }
+        let (dep_infos, others): (Vec<_>, Vec<_>) =
+            names_in(&files)?.into_iter().partition(|name| is_dep_info(Path::new(name)));
+        pack.folder(FILES.as_ref(), files.metadata()?.permissions().mode() & 0o7777)?;
+        for name in dep_infos.iter().chain(others.iter().filter(|_| is_whole)) {
+            pack.below(&files.join(name), &Path::new(FILES).join(name), None)?;
+        }
+        pack.finish()?.finish().map(drop)
     }
-    if !is_whole {
-        pack.file(DEFERRED.as_ref(), 0o644, 0, io::empty())?;
-    }
-    if !embedded.is_empty() {
-        let text = embedded.join("\n");
-        pack.file(EMBEDDED.as_ref(), 0o644, text.len() as u64, text.as_bytes())?;
-    }
-    let files = folder.join(FILES);
-    let (dep_infos, others): (Vec<_>, Vec<_>) =
-        names_in(&files)?.into_iter().partition(|name| is_dep_info(Path::new(name)));
-    pack.folder(FILES.as_ref(), files.metadata()?.permissions().mode() & 0o7777)?;
-    for name in dep_infos.iter().chain(others.iter().filter(|_| is_whole)) {
-        pack.below(&files.join(name), &Path::new(FILES).join(name), None)?;
-    }
-    pack.finish()?.finish().map(drop)
 }

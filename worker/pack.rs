@@ -136,7 +136,7 @@ impl<W: Write> Writer<W> {
 
     fn head(&mut self, kind: &str, mode: u32, length: u64, path: &Path) -> io::Result<()> {
         write!(self.inner, "{kind} {mode:o} {length} ")?;
-        self.inner.write_all(&on_one_line(path.as_os_str().as_bytes()))?;
+        self.inner.write_all(&escaped(path.as_os_str().as_bytes()))?;
         self.inner.write_all(b"\n")
     }
 }
@@ -149,8 +149,8 @@ pub fn names_in(folder: &Path) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// A path without a line's end.
-fn on_one_line(path: &[u8]) -> Cow<'_, [u8]> {
+/// A path without a line's end, as text is in a batch.
+fn escaped(path: &[u8]) -> Cow<'_, [u8]> {
     if !path.iter().any(|byte| b"\\\n".contains(byte)) {
         return path.into();
     }
@@ -162,7 +162,7 @@ fn on_one_line(path: &[u8]) -> Cow<'_, [u8]> {
     path.iter().flat_map(escape).collect()
 }
 
-/// The path that [`on_one_line`] was given.
+/// The path that [`escaped`] was given.
 fn unescaped(line: &[u8]) -> PathBuf {
     let (mut path, mut bytes) = (Vec::with_capacity(line.len()), line.iter());
     while let Some(byte) = bytes.next() {

@@ -256,7 +256,7 @@ fn build_all(
                     together.add(&event)?;
                     progress.add(event);
                 }
-                News::Stored(call, key) => together.store(&call, key)?,
+                News::Stored(call, key) => together.add_stored(&call, key)?,
                 News::Ended(ended) => goes_on &= together.end(ended)?,
             }
             progress.expect(together.resolve());

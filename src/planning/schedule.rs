@@ -89,9 +89,9 @@ impl Schedule {
 
     /// The first unit whose key can be found now.
     pub fn resolvable(&self) -> Option<usize> {
-        let has_printed = |script: &usize| match &self.units[*script] {
-            Entry { state: State::Unknown | State::Fallback, .. } => false,
-            Entry { state, has_printed, .. } => *has_printed || matches!(state, State::Done(_)),
+        let has_printed = |script: &usize| {
+            let Entry { state, has_printed, .. } = &self.units[*script];
+            matches!(state, State::Done(_)) || *has_printed && state.key().is_some()
         };
         let is_resolvable = |entry: &Entry| {
             entry.state == State::Unknown
@@ -106,7 +106,7 @@ impl Schedule {
     }
 
     /// What a unit prints is known.
-    pub fn has_printed(&mut self, unit: usize) {
+    pub fn note_printed(&mut self, unit: usize) {
         self.units[unit].has_printed = true;
     }
 
@@ -207,7 +207,10 @@ mod tests {
         }
         tell(&mut schedule);
         assert_eq!(schedule.missing(), [0]);
-        schedule.has_printed(2);
+        schedule.note_printed(2);
+        schedule.set(2, State::Fallback);
+        assert_eq!(schedule.resolvable(), None, "what is built by itself may print something else");
+        schedule.set(2, State::InCall("k2".into()));
         tell(&mut schedule);
         assert_eq!(schedule.missing(), [0, 3, 4]);
         assert_eq!(schedule.in_calls().len(), 2);

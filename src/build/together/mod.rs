@@ -147,7 +147,7 @@ impl<'a> Together<'a> {
             self.schedule.set(number, state.clone());
             if let State::Missing(key) = state {
                 if let Some(printed) = self.inventory.remove(&key) {
-                    self.note_printed(number, &printed);
+                    self.note_printed(number, &key, &printed);
                 }
                 missing.push((key, self.resolved[&number].prepared.unit.name()));
             }
@@ -236,10 +236,9 @@ impl<'a> Together<'a> {
     }
 
     /// Notes what a build script printed whose outcome is still to come.
-    fn note_printed(&mut self, number: usize, stdout: &str) {
-        let Some(key) = self.schedule.state(number).key().cloned() else { return };
-        match self.note_output(number, &key, stdout.as_bytes()) {
-            Ok(true) => self.schedule.has_printed(number),
+    fn note_printed(&mut self, number: usize, key: &str, stdout: &str) {
+        match self.note_output(number, key, stdout.as_bytes()) {
+            Ok(true) => self.schedule.note_printed(number),
             Ok(false) => {}
             Err(error) => log::warn!("{error:#}"),
         }
@@ -278,7 +277,7 @@ impl<'a> Together<'a> {
             Event::Embeds { key } => self.embedding.push(key.clone()),
             Event::Printed { key, stdout } => {
                 if let Some(number) = self.in_call(key) {
-                    self.note_printed(number, stdout);
+                    self.note_printed(number, key, stdout);
                 }
             }
             _ => {}
@@ -354,7 +353,7 @@ impl<'a> Together<'a> {
     }
 
     /// Takes note of a unit whose outcome a call brought and the store has.
-    pub fn store(&mut self, call: &str, key: Key) -> Result<()> {
+    pub fn add_stored(&mut self, call: &str, key: Key) -> Result<()> {
         if let Some(number) = self.schedule.find(&key) {
             self.note_stored(number, key.clone())?;
         }
