@@ -2,6 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustcbuildx::config::env::BARRIER;
+use rustcbuildx::planning::barrier::Barrier;
 
 use crate::command::{Finished, Running, start};
 use crate::engine::WRAPPER;
@@ -192,6 +197,21 @@ fn a_build_script_with_a_path_of_its_own() {
     assert_eq!(calls.len(), 1, "{calls:#?}");
     second.plain("run").succeeds();
     second.assert_same_tree();
+}
+
+/// What a plan lets go without having made it is built by itself.
+#[test]
+fn each_unit_asks_once() {
+    let name = format!("it-asks-{}", std::process::id());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    Barrier::new(&name).unwrap().hand_on(move |unit| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        drop(unit);
+    });
+    let project = Project::new("broken").with_own_cache().env(BARRIER, &name);
+    let ours = project.ours("build --message-format=json").succeeds();
+    assert_eq!(asked.load(Ordering::Relaxed), ours.units_compiled() + ours.build_scripts());
 }
 
 /// All below it is stored: to rehearse the whole command would take longer than its compile.
