@@ -13,6 +13,7 @@ use std::{
 use crate::{
     bytes::search::file_holds,
     export::Exporter,
+    files,
     outcome::{self, Gathered},
     process::{self, Ended, Slot, Terms, group_of},
     protocol::{
@@ -286,7 +287,7 @@ impl<'a> Run<'a> {
                 self.tell_output(task);
             }
             println!("rustcbuildx stored {}", task.key);
-            outcome::restore(self.store, task)?;
+            outcome::restore(&self.view, task)?;
             return Ok(Ran::Before);
         }
         if self.rules.is_none() && self.batch.tasks.len() > 1 {
@@ -315,7 +316,7 @@ impl<'a> Run<'a> {
         let mut ended = self.attempt(number, slot, false)?;
         let is_plain =
             task.kind == Kind::Compile && self.gathered.bakes_in_temporary(task, slot)?;
-        let tells_of_store = self.tells_of_store(task, &ended)?;
+        let tells_of_store = self.tells_of_store(task, slot, &ended)?;
         if tells_of_store && self.view.copy_linked(task)? || is_plain {
             self.gathered.remove(task, slot)?;
             ended = self.attempt(number, slot, is_plain)?;
@@ -334,6 +335,7 @@ impl<'a> Run<'a> {
         slot.clean()?;
         let (state, _in_use) = self.open_outputs(task, slot)?.unzip();
         let lent = self.view.lend(task, slot.user)?;
+        let _settled = self.view.settle();
         // Nobody else is here to share folders for temporary files with.
         let is_alone = self.batch.tasks.len() == 1;
         let rules = self
@@ -357,7 +359,7 @@ impl<'a> Run<'a> {
 
     /// Whether a path in the store got into what a task printed or wrote. To tell where its links
     /// lead is not plain cargo's answer.
-    fn tells_of_store(&self, task: &Task, ended: &Ended) -> Result<bool> {
+    fn tells_of_store(&self, task: &Task, slot: &Slot, ended: &Ended) -> Result<bool> {
         let store = [self.folders.store.to_string_lossy().into_owned()];
         let says = |said: &[u8]| file_holds(said, &store).unwrap_or(false);
         if says(&ended.stdout) || says(&ended.stderr) {
@@ -365,8 +367,7 @@ impl<'a> Run<'a> {
         }
         // The one thing in what rustc makes that says where it found a crate.
         Ok(task.words.iter().any(|word| word.contains("rpath"))
-            && outcome::holds_any(Path::new(&task.out), &store)
-                .explain(|| format!("failed to read `{}`", task.out))?)
+            && self.gathered.holds_any(task, slot, &store)?)
     }
 
     fn finish(&self, number: usize, slot: &Slot, ended: &Ended, is_final: bool) -> Result<bool> {
@@ -375,14 +376,13 @@ impl<'a> Run<'a> {
             Kind::Compile => self.gathered.gather(task, slot, group_of(number)?)?,
             Kind::Script => {
                 let out = Path::new(&task.out);
-                crate::view::give_to(out, 0)
-                    .explain(|| format!("failed to take `{}`", task.out))?;
+                files::give_to(out, 0).explain(|| format!("failed to take `{}`", task.out))?;
                 vec![]
             }
         };
         if ended.status == 0 {
             let is_private = !is_final || task.has_secrets();
-            outcome::save(self.store, task, ended, &made, &self.batch.id, is_private)?;
+            outcome::save(&self.view, task, ended, &made, &self.batch.id, is_private)?;
             return Ok(true);
         }
         self.exporter.failure(task, ended, &made)?;
@@ -421,7 +421,7 @@ impl<'a> Run<'a> {
             match task.kind {
                 // Others write there, too: each only to what is its own.
                 Kind::Compile => fs::set_permissions(out, fs::Permissions::from_mode(0o1777)),
-                Kind::Script => crate::view::give_to(out, slot.user),
+                Kind::Script => files::give_to(out, slot.user),
             }
         };
         open().explain(|| format!("failed to open `{}`", task.out))?;
@@ -430,7 +430,7 @@ impl<'a> Run<'a> {
             return Ok(Some((slot.private().join("state"), None)));
         }
         let (folder, lock) = self.store.state(name)?;
-        crate::view::give_to(&folder, slot.user)
+        files::give_to(&folder, slot.user)
             .explain(|| format!("failed to open `{}`", folder.display()))?;
         Ok(Some((folder, Some(lock))))
     }

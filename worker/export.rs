@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     bytes::lz4::Compressor,
+    files, listing,
     outcome::{self, Made, is_dep_info},
     pack::{Writer, names_in},
     process::Ended,
@@ -19,7 +20,7 @@ use crate::{
         STDERR, STDOUT, Task, Wanted,
     },
     report::{Explain, Report, Result},
-    store::{self, Store},
+    store::Store,
 };
 
 /// Exports what the client of a batch wants.
@@ -46,7 +47,7 @@ impl Exporter<'_> {
             outcome::write_report(&folder, ended, &self.batch.id)?;
             let files = folder.join(FILES);
             match task.kind {
-                Kind::Script => store::copy_tree(Path::new(&task.out), &files)?,
+                Kind::Script => files::copy_tree(Path::new(&task.out), &files)?,
                 Kind::Compile => {
                     fs::create_dir(&files)?;
                     for Made { name, mode } in made {
@@ -102,7 +103,12 @@ impl Exporter<'_> {
         let files = folder.join(FILES);
         let embedded = outcome::embedded(&files, &self.batch.sentinels)?;
         let is_whole = !is_deferred || !embedded.is_empty();
-        let mut pack = Writer::new(Compressor::new(File::create(place)?)?);
+        let compressor = Compressor::new(File::create(place)?)?;
+        let modes = listing::modes(folder);
+        let mode_of_files = modes.get(Path::new(FILES)).copied();
+        let mode_of_files =
+            mode_of_files.unwrap_or(files.metadata()?.permissions().mode() & 0o7777);
+        let mut pack = Writer::with_modes(compressor, modes);
         // These come first, and then dep-info: that is all that a client looks at.
         for name in [STATUS, STDOUT, STDERR, BUILD_ID, CALLED_GIT, PRIVATE] {
             let path = folder.join(name);
@@ -119,7 +125,7 @@ impl Exporter<'_> {
         }
         let (dep_infos, others): (Vec<_>, Vec<_>) =
             names_in(&files)?.into_iter().partition(|name| is_dep_info(Path::new(name)));
-        pack.folder(FILES.as_ref(), files.metadata()?.permissions().mode() & 0o7777)?;
+        pack.folder(FILES.as_ref(), mode_of_files)?;
         for name in dep_infos.iter().chain(others.iter().filter(|_| is_whole)) {
             pack.below(&files.join(name), &Path::new(FILES).join(name), None)?;
         }

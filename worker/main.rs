@@ -7,7 +7,7 @@
 //!   too.
 //! - `batch`: all tasks, from what the client gave to what it gets.
 //! - `schedule`: which of them runs next; `tokens`: how many processes run at once.
-//! - `view`: what is where; `rules`: what of that a task may touch.
+//! - `view`: what is where, `files`: how it gets there; `rules`: what of that a task may touch.
 //! - `process`: one task's process.
 //! - `outcome`: what it left; `store`: what the engine stores of that, `listing`: what of it is
 //!   damaged.
@@ -19,6 +19,7 @@ mod batch;
 #[cfg(test)]
 mod bytes;
 mod export;
+mod files;
 mod listing;
 mod outcome;
 #[allow(dead_code, reason = "a client writes packs")]

@@ -14,11 +14,12 @@ use std::{
 
 use crate::{
     bytes::search::file_holds,
+    files,
     process::{self, Ended, Slot},
     protocol::{BUILD_ID, CALLED_GIT, FILES, Kind, PRIVATE, STATUS, STDERR, STDOUT, Task},
     report::{Explain, Result},
     store::{self, Store},
-    view,
+    view::View,
 };
 
 /// The files of compiles that ended well, in the folders that they share.
@@ -68,6 +69,17 @@ impl Gathered {
                 if process::bakes_in_temporary(&String::from_utf8_lossy(&text)) {
                     return Ok(true);
                 }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether something that a compile wrote has one of these texts in it.
+    pub fn holds_any(&self, task: &Task, slot: &Slot, texts: &[String]) -> Result<bool> {
+        for (path, data) in self.new_paths(task, slot)? {
+            let holds = holds(&path, &data, texts);
+            if holds.explain(|| format!("failed to read `{}`", path.display()))? {
+                return Ok(true);
             }
         }
         Ok(false)
@@ -125,12 +137,12 @@ impl Gathered {
 
 fn close(path: &Path, data: &fs::Metadata, group: u32) -> io::Result<()> {
     if data.is_dir() {
-        return view::give_to(path, 0);
+        return files::give_to(path, 0);
     }
     lchown(path, Some(0), Some(group))?;
-    let execute = data.permissions().mode() & 0o110;
     if data.is_file() {
-        fs::set_permissions(path, Permissions::from_mode(0o640 | execute))
+        let mode = files::opened(data.permissions().mode()) & 0o750;
+        fs::set_permissions(path, Permissions::from_mode(mode))
     } else {
         Ok(())
     }
@@ -150,24 +162,24 @@ pub fn write_report(folder: &Path, ended: &Ended, id: &str) -> io::Result<()> {
 
 /// Stores a success.
 pub fn save(
-    store: &Store,
+    view: &View<'_>,
     task: &Task,
     ended: &Ended,
     made: &[Made],
     id: &str,
     is_private: bool,
 ) -> Result<()> {
-    store.put(&task.key, |folder| {
+    view.store.put(&task.key, |folder| {
         fs::create_dir(folder)?;
         let files = folder.join(FILES);
         let out = Path::new(&task.out);
         match task.kind {
-            Kind::Script => store::copy_tree(out, &files)?,
+            Kind::Script => files::copy_tree(out, &files)?,
             Kind::Compile => {
                 fs::create_dir(&files)?;
                 for Made { name, mode } in made {
                     let file = files.join(name);
-                    store::copy_tree(&out.join(name), &file)?;
+                    files::copy_tree(&out.join(name), &file)?;
                     set_mode(&file, *mode)?;
                 }
             }
@@ -176,25 +188,27 @@ pub fn save(
             fs::write(folder.join(PRIVATE), "")?;
         }
         write_report(folder, ended, id)
-    })
+    })?;
+    let names = made.iter().map(|made| made.name.as_str());
+    view.stored(task, names).explain(|| format!("failed to tidy up after {}", task.name))
 }
 
 /// Puts what the store has of a task where others look for it.
-pub fn restore(store: &Store, task: &Task) -> Result<()> {
-    view::make_folder(Path::new(&task.out))?;
-    let files = store.outcome(&task.key).join(FILES);
+pub fn restore(view: &View<'_>, task: &Task) -> Result<()> {
+    files::make_folder(Path::new(&task.out))?;
+    let files = view.store.outcome(&task.key).join(FILES);
     let restore = || -> std::io::Result<()> {
         if task.kind == Kind::Script {
             fs::remove_dir(&task.out)?;
-            return store::copy_tree(&files, Path::new(&task.out));
+            return files::copy_tree(&files, Path::new(&task.out));
         }
         for entry in fs::read_dir(&files)? {
             let entry = entry?;
             let (stored, place) = (entry.path(), Path::new(&task.out).join(entry.file_name()));
             if store::is_linkable(&place) {
-                std::os::unix::fs::symlink(stored, place)?;
+                view.link(&stored, &place)?;
             } else {
-                store::copy_tree(&stored, &place)?;
+                files::copy_tree(&stored, &place)?;
             }
         }
         Ok(())
@@ -244,24 +258,26 @@ pub fn embedded<'a>(folder: &Path, texts: &'a [String]) -> io::Result<Vec<&'a st
     Ok(found)
 }
 
-/// Whether a file below a folder, but for dep-info, has one of these texts in it, or a link leads
-/// to one.
-pub fn holds_any(folder: &Path, texts: &[String]) -> io::Result<bool> {
+fn holds_any(folder: &Path, texts: &[String]) -> io::Result<bool> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let data = path.symlink_metadata()?;
-        let holds = if data.is_dir() {
-            holds_any(&path, texts)?
-        } else if data.is_symlink() {
-            file_holds(fs::read_link(&path)?.as_os_str().as_bytes(), texts)?
-        } else {
-            data.is_file() && !is_dep_info(&path) && file_holds(File::open(&path)?, texts)?
-        };
-        if holds {
+        if holds(&path, &path.symlink_metadata()?, texts)? {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Whether a file, or one below a folder, but for dep-info, has one of these texts in it, or a link
+/// leads to one.
+fn holds(path: &Path, data: &fs::Metadata, texts: &[String]) -> io::Result<bool> {
+    if data.is_dir() {
+        holds_any(path, texts)
+    } else if data.is_symlink() {
+        file_holds(fs::read_link(path)?.as_os_str().as_bytes(), texts)
+    } else {
+        Ok(data.is_file() && !is_dep_info(path) && file_holds(File::open(path)?, texts)?)
+    }
 }
 
 const LOCK: &str = "no thread panics while it has this lock";
@@ -269,7 +285,7 @@ const LOCK: &str = "no thread panics while it has this lock";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{tests::Scratch, view::tests::task};
+    use crate::{protocol::Batch, tests::Scratch, view::tests::task};
 
     #[test]
     fn what_others_may_not_read_is_not_told() {
@@ -281,7 +297,9 @@ mod tests {
             let out = scratch.path(&format!("out-{key}"));
             fs::create_dir(&out).unwrap();
             let script = Task { kind: Kind::Script, secrets, ..task(key, &out, vec![]) };
-            save(&store, &script, &ended, &[], "1", script.has_secrets()).unwrap();
+            let batch = Batch::default();
+            let view = View::new(&batch, &store);
+            save(&view, &script, &ended, &[], "1", script.has_secrets()).unwrap();
             assert_eq!(printed(&store, &Task { kind: Kind::Compile, ..script.clone() }), None);
             printed(&store, &script)
         };

@@ -7,7 +7,7 @@
 
 use std::{
     borrow::Cow,
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     ffi::{OsStr, OsString},
     fs::{self, File, Permissions},
     io::{self, BufRead, BufReader, Read, Write},
@@ -45,25 +45,21 @@ pub enum Entry {
     Same,
 }
 
-impl Entry {
-    /// The same, but every user may read it.
-    fn open_to_all(self) -> Self {
-        match self {
-            Self::Folder { mode } => Self::Folder { mode: mode | 0o555 },
-            Self::File { mode, length } => Self::File { mode: mode | 0o444, length },
-            other => other,
-        }
-    }
-}
-
 /// Writes a pack.
 pub struct Writer<W: Write> {
     inner: W,
+    /// Modes by path, where it is not that of the place.
+    modes: HashMap<PathBuf, u32>,
 }
 
 impl<W: Write> Writer<W> {
     pub fn new(inner: W) -> Self {
-        Self { inner }
+        Self { inner, modes: HashMap::new() }
+    }
+
+    /// One that writes other modes than those of places.
+    pub fn with_modes(inner: W, modes: HashMap<PathBuf, u32>) -> Self {
+        Self { inner, modes }
     }
 
     pub fn folder(&mut self, path: &Path, mode: u32) -> io::Result<()> {
@@ -105,7 +101,8 @@ impl<W: Write> Writer<W> {
     /// link is left out: nobody gets anything through it.
     pub fn below(&mut self, place: &Path, path: &Path, base: Option<&Path>) -> io::Result<()> {
         let data = place.symlink_metadata()?;
-        let mode = data.permissions().mode() & 0o7777;
+        let mode = self.modes.get(path).copied();
+        let mode = mode.unwrap_or(data.permissions().mode() & 0o7777);
         if data.is_symlink() {
             return self.link(path, &fs::read_link(place)?);
         }
@@ -150,7 +147,7 @@ pub fn names_in(folder: &Path) -> io::Result<Vec<OsString>> {
 }
 
 /// A path without a line's end, as text is in a batch.
-fn escaped(path: &[u8]) -> Cow<'_, [u8]> {
+pub fn escaped(path: &[u8]) -> Cow<'_, [u8]> {
     if !path.iter().any(|byte| b"\\\n".contains(byte)) {
         return path.into();
     }
@@ -163,7 +160,7 @@ fn escaped(path: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// The path that [`escaped`] was given.
-fn unescaped(line: &[u8]) -> PathBuf {
+pub fn unescaped(line: &[u8]) -> PathBuf {
     let (mut path, mut bytes) = (Vec::with_capacity(line.len()), line.iter());
     while let Some(byte) = bytes.next() {
         path.push(match byte {
@@ -283,7 +280,7 @@ fn cut_off() -> io::Error {
 }
 
 /// Unpacks all of a pack into a folder, which is made. `folder_of` has what is in other packs, for
-/// one that is based on them. All users may read it, because each task has a user of its own.
+/// one that is based on them.
 pub fn unpack_all(
     pack: &Path,
     folder: &Path,
@@ -296,7 +293,7 @@ pub fn unpack_all(
         match (&entry, &base) {
             (Entry::Base, None) => base = Some(folder_of(path.as_os_str())),
             (Entry::Same, Some(base)) => fs::hard_link(base.join(&path), folder.join(&path))?,
-            _ => reader.unpack(&entry.open_to_all(), &folder.join(path))?,
+            _ => reader.unpack(&entry, &folder.join(path))?,
         }
     }
     Ok(())

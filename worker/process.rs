@@ -17,10 +17,10 @@ use std::{
 };
 
 use crate::{
+    files,
     protocol::{Kind, Task},
     report::{Explain, Result},
     sys::{self, landlock::Ruleset},
-    view,
 };
 
 /// The variable that says where temporary files go.
@@ -69,7 +69,7 @@ pub struct Ended {
 impl Slot {
     pub fn new(slots: &Path, number: usize) -> Result<Self> {
         let folder = slots.join(number.to_string());
-        view::make_folder(&folder)?;
+        files::make_folder(&folder)?;
         let number = u32::try_from(number).explain(|| "there are too many slots".to_owned())?;
         let slot = Self { user: FIRST_USER + number, folder };
         slot.register()?;
@@ -99,7 +99,7 @@ impl Slot {
     pub fn clean(&self) -> Result<()> {
         let own = self.private();
         let folders = [own.clone(), own.join("tmp"), own.join("home"), own.join("state")];
-        folders.iter().try_for_each(|folder| view::make_private_folder(folder, self.user))
+        folders.iter().try_for_each(|folder| files::make_private_folder(folder, self.user))
     }
 
     fn mark(&self) -> PathBuf {

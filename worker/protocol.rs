@@ -7,7 +7,7 @@
 use std::{fmt::Write, iter::Peekable, str::Lines};
 
 /// In every batch and every key.
-pub const VERSION: &str = "2";
+pub const VERSION: &str = "3";
 
 /// The folder of everything in a container that belongs to the worker.
 pub const WORKER: &str = "/rustcbuildx";

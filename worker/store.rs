@@ -19,8 +19,8 @@ use std::{
 };
 
 use crate::{
-    listing, outcome, pack,
-    protocol::{BUILD_ID, FILES, one_line},
+    files, listing, outcome, pack,
+    protocol::{BUILD_ID, one_line},
     report::{Explain, Result},
     sys,
 };
@@ -226,6 +226,7 @@ impl Store {
                 }
                 unpacked => unpacked?,
             }
+            files::open_to_all(&temporary)?;
             match fs::rename(&temporary, &place) {
                 // Another call was as fast, with the same.
                 Err(_) if place.exists() => fs::remove_dir_all(&temporary),
@@ -293,7 +294,9 @@ impl Store {
         let put = || -> io::Result<()> {
             make(&temporary)?;
             listing::write(&temporary)?;
-            open_to_all(&temporary)?;
+            files::open_to_all(&temporary)?;
+            // Tasks look through it, but not into it.
+            fs::set_permissions(&temporary, Permissions::from_mode(0o711))?;
             match fs::rename(&temporary, &place) {
                 // Another call was as fast, with the same.
                 Err(_) if place.join(BUILD_ID).exists() => fs::remove_dir_all(&temporary),
@@ -336,13 +339,6 @@ fn size(path: &Path) -> io::Result<u64> {
     Ok(size)
 }
 
-/// Folders that tasks may look through.
-fn open_to_all(outcome: &Path) -> io::Result<()> {
-    fs::set_permissions(outcome, Permissions::from_mode(0o711))?;
-    let files = outcome.join(FILES);
-    if files.is_dir() { fs::set_permissions(&files, Permissions::from_mode(0o755)) } else { Ok(()) }
-}
-
 /// Whether a link to the store is enough. It is for a crate, which only rustc, its linker and the
 /// dynamic linker open.
 pub fn is_linkable(path: &Path) -> bool {
@@ -352,34 +348,10 @@ pub fn is_linkable(path: &Path) -> bool {
     )
 }
 
-/// Copies a file, a link or a whole folder to where nothing is, with modes.
-pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
-    let data = from.symlink_metadata()?;
-    if data.is_symlink() {
-        return std::os::unix::fs::symlink(fs::read_link(from)?, to);
-    }
-    if data.is_dir() {
-        fs::create_dir(to)?;
-        for entry in fs::read_dir(from)? {
-            let entry = entry?;
-            copy_tree(&entry.path(), &to.join(entry.file_name()))?;
-        }
-        return fs::set_permissions(to, data.permissions());
-    }
-    if !data.is_file() {
-        // Nobody gets anything through a pipe or a socket that is left behind.
-        return Ok(());
-    }
-    let mut source = File::open(from)?;
-    let mut target = File::options().write(true).create_new(true).open(to)?;
-    io::copy(&mut source, &mut target)?;
-    target.set_permissions(data.permissions())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::Scratch;
+    use crate::{protocol::FILES, tests::Scratch};
 
     #[test]
     fn a_store_has_one_number() {
@@ -438,6 +410,30 @@ mod tests {
         // As after a kill.
         fs::write(other.lock_of_call("c3"), "").unwrap();
         assert!(!other.is_running("c3"));
+    }
+
+    #[test]
+    fn all_tasks_may_read_what_only_its_maker_could() {
+        let scratch = Scratch::new("all_tasks_may_read_what_only_its_maker_could");
+        let store = Store::open(&scratch.path("store"), "1").unwrap();
+        let names = ["", "a\nb", "a\nb/program", "text"].map(|name| Path::new(FILES).join(name));
+        let modes = [0o700, 0o710, 0o700, 0o600];
+        let make = |folder: &Path| {
+            fs::create_dir_all(folder.join(&names[1]))?;
+            fs::write(folder.join(&names[2]), "")?;
+            fs::write(folder.join(&names[3]), "")?;
+            names.iter().zip(modes).try_for_each(|(name, mode)| {
+                fs::set_permissions(folder.join(name), Permissions::from_mode(mode))
+            })
+        };
+        store.put("u1", make).unwrap();
+        let folder = store.outcome("u1");
+        let mode = |name: &PathBuf| folder.join(name).metadata().unwrap().permissions().mode();
+        assert_eq!(names.each_ref().map(|name| mode(name) & 0o777), [0o755, 0o755, 0o755, 0o644]);
+        let listed = listing::modes(&folder);
+        // As `files/` and `files` are one path.
+        assert_eq!(names.each_ref().map(|name| listed[name.as_path()]), modes);
+        assert!(store.has_whole_outcome("u1"));
     }
 
     #[test]

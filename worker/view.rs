@@ -5,17 +5,18 @@
 //! ([`crate::rules`]) and, within folders that several tasks write to, by groups.
 
 use std::{
-    collections::{BTreeSet, HashMap},
-    fs::{self, Permissions},
-    io,
-    os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink},
+    collections::{BTreeSet, HashMap, HashSet},
+    fs, io,
+    os::unix::fs::{MetadataExt, symlink},
     path::{Path, PathBuf},
-    sync::{Condvar, Mutex},
+    sync::{Condvar, Mutex, RwLock, RwLockReadGuard},
 };
 
 use crate::{
-    protocol::{Batch, FILES, Input, Source, Task, WORKER},
+    files,
+    protocol::{Batch, FILES, Input, Kind, Source, Task, WORKER},
     report::{Explain, Result},
+    schedule::METADATA,
     store::{self, Store},
 };
 
@@ -23,6 +24,8 @@ pub struct View<'a> {
     pub batch: &'a Batch,
     pub store: &'a Store,
     numbers: HashMap<&'a str, usize>,
+    /// Keys and paths of what tasks read of other tasks.
+    read: HashSet<(&'a str, &'a Path)>,
     /// All places of all tasks: of what they read, and of what they write.
     pub places: BTreeSet<PathBuf>,
     /// Places where tasks want different things, and whether one of them wants to write there.
@@ -30,6 +33,7 @@ pub struct View<'a> {
     placed: Mutex<HashMap<PathBuf, Vec<(Source, String)>>>,
     /// Places that have a link to the store.
     linked: Mutex<HashMap<PathBuf, PathBuf>>,
+    settled: RwLock<()>,
     /// Folders that a task is writing to.
     lent: Mutex<Vec<PathBuf>>,
     given_back: Condvar,
@@ -57,6 +61,12 @@ impl<'a> View<'a> {
             .enumerate()
             .map(|(number, task)| (task.key.as_str(), number))
             .collect();
+        let inputs = batch.tasks.iter().flat_map(|task| &task.inputs);
+        let read = inputs.filter_map(|input| match &input.from {
+            Source::Outcome(key) => Some((key.as_str(), Path::new(&input.path))),
+            Source::Pack(_) => None,
+        });
+        let read = read.collect();
         let of_task = |task: &'a Task| {
             let state = task.state.iter().map(|(_, target)| target);
             [&task.out]
@@ -66,15 +76,27 @@ impl<'a> View<'a> {
         };
         let places = batch.tasks.iter().flat_map(of_task).map(PathBuf::from).collect();
         let contested = contested(batch);
-        let (placed, linked, lent, given_back) = Default::default();
-        Self { batch, store, numbers, places, contested, placed, linked, lent, given_back }
+        let (placed, linked, settled, lent, given_back) = Default::default();
+        Self {
+            batch,
+            store,
+            numbers,
+            read,
+            places,
+            contested,
+            placed,
+            linked,
+            settled,
+            lent,
+            given_back,
+        }
     }
 
     /// Puts what a task reads at its place, and makes the folders that it writes to.
     pub fn prepare(&self, task: &Task) -> std::result::Result<(), Trouble> {
         let mut placed = self.placed.lock().expect(LOCK);
         for (link, target) in &task.links {
-            make_parents(Path::new(link))?;
+            files::make_parents(Path::new(link))?;
             match symlink(target, link) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 other => other.explain(|| format!("failed to make the link `{link}`"))?,
@@ -98,14 +120,14 @@ impl<'a> View<'a> {
             there.push(this);
         }
         for folder in [&task.folder, &task.out] {
-            make_folder(Path::new(folder))?;
+            files::make_folder(Path::new(folder))?;
         }
         Ok(())
     }
 
     fn put(&self, input: &Input) -> std::result::Result<(), Trouble> {
         let target = Path::new(&input.target);
-        make_parents(target)?;
+        files::make_parents(target)?;
         match &input.from {
             Source::Pack(_) if self.batch.mounted.contains(&input.target) => Ok(()),
             Source::Pack(name) => self.fill(&self.store.pack(name).join(&input.path), target),
@@ -117,14 +139,17 @@ impl<'a> View<'a> {
                 });
                 let placed = match made {
                     Some(made) if made == target => Ok(()),
-                    Some(made) if made.is_dir() => store::copy_tree(&made, target),
-                    Some(made) => fs::hard_link(made, target),
+                    Some(made) => match self.stored_at(&made) {
+                        Some(stored) => self.link(&stored, target),
+                        None if made.is_dir() => files::copy_tree(&made, target),
+                        None => fs::hard_link(made, target),
+                    },
                     None => {
                         let stored = self.store.outcome(key).join(&input.path);
                         if store::is_linkable(target) {
                             self.link(&stored, target)
                         } else {
-                            store::copy_tree(&stored, target)
+                            files::copy_tree(&stored, target)
                         }
                     }
                 };
@@ -141,14 +166,52 @@ impl<'a> View<'a> {
         }
     }
 
-    fn link(&self, stored: &Path, target: &Path) -> io::Result<()> {
+    /// Makes a link to the store.
+    pub fn link(&self, stored: &Path, target: &Path) -> io::Result<()> {
         symlink(stored, target)?;
         self.linked.lock().expect(LOCK).insert(target.to_owned(), stored.to_owned());
         Ok(())
     }
 
+    /// Where the link to the store at a place leads.
+    fn stored_at(&self, place: &Path) -> Option<PathBuf> {
+        self.linked.lock().expect(LOCK).get(place).cloned()
+    }
+
+    /// Goes on from what a task made now that the store has it, which is not to take its room
+    /// twice: of a crate that others of the batch read, a link stays, and of what none of them
+    /// reads, nothing.
+    pub fn stored<'n>(&self, task: &Task, names: impl Iterator<Item = &'n str>) -> io::Result<()> {
+        let out = Path::new(&task.out);
+        if task.kind == Kind::Script {
+            return files::open_to_all(out);
+        }
+        for name in names {
+            let place = out.join(name);
+            // A task that began when metadata was there may open that very file, and no other.
+            if name.ends_with(METADATA) || !place.symlink_metadata()?.is_file() {
+                continue;
+            }
+            let path = Path::new(FILES).join(name);
+            let is_read = self.read.contains(&(task.key.as_str(), path.as_path()));
+            if !is_read {
+                fs::remove_file(&place)?;
+            } else if store::is_linkable(&place) {
+                fs::remove_file(&place)?;
+                self.link(&self.store.outcome(&task.key).join(path), &place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has what is at its place stay there while a task runs, which may open that and no other.
+    pub fn settle(&self) -> RwLockReadGuard<'_, ()> {
+        self.settled.read().expect(LOCK)
+    }
+
     /// Puts copies in the place of a task's links to the store; returns whether there were any.
     pub fn copy_linked(&self, task: &Task) -> Result<bool> {
+        let _nobody_runs = self.settled.write().expect(LOCK);
         let mut linked = self.linked.lock().expect(LOCK);
         let mut had_links = false;
         for input in &task.inputs {
@@ -160,7 +223,7 @@ impl<'a> View<'a> {
                 target.file_name().unwrap_or_default().to_string_lossy()
             ));
             let replace = || -> io::Result<()> {
-                store::copy_tree(&stored, &copy)?;
+                files::copy_tree(&stored, &copy)?;
                 fs::remove_file(&target)?;
                 fs::rename(&copy, &target)
             };
@@ -176,8 +239,8 @@ impl<'a> View<'a> {
         let there = to.symlink_metadata().ok();
         if !data.is_dir() {
             return match there {
-                None => Ok(store::copy_tree(from, to).explain(explain)?),
-                Some(there) if is_same(&data, from, &there, to).explain(explain)? => Ok(()),
+                None => Ok(files::copy_tree(from, to).explain(explain)?),
+                Some(there) if files::is_same(&data, from, &there, to).explain(explain)? => Ok(()),
                 Some(_) => Err(Trouble::Conflict(to.display().to_string())),
             };
         }
@@ -250,15 +313,15 @@ impl<'a> View<'a> {
 
     /// Makes a user the owner of what is at a place, but for other places in it.
     fn give_to(&self, path: &Path, user: u32) -> io::Result<()> {
-        each_below(path, &|path| self.places.contains(path), &mut |path, data| {
-            own(path, data, user)
+        files::each_below(path, &|path| self.places.contains(path), &mut |path, data| {
+            files::own(path, data, user)
         })
     }
 
     /// What tells that somebody wrote to what is at a place.
     fn stamps(&self, path: &Path) -> io::Result<Stamps> {
         let mut stamps = Stamps::new();
-        each_below(path, &|path| self.places.contains(path), &mut |path, data| {
+        files::each_below(path, &|path| self.places.contains(path), &mut |path, data| {
             stamps
                 .insert(path.to_owned(), (data.ino(), data.len(), data.ctime(), data.ctime_nsec()));
             Ok(())
@@ -317,80 +380,6 @@ pub struct Lent<'a> {
 }
 
 type Stamps = std::collections::BTreeMap<PathBuf, (u64, u64, i64, i64)>;
-
-/// Makes a user the owner of all that is at a path; links lead elsewhere, and are not followed.
-pub fn give_to(path: &Path, user: u32) -> io::Result<()> {
-    each_below(path, &|_| false, &mut |path, data| own(path, data, user))
-}
-
-fn own(path: &Path, data: &fs::Metadata, user: u32) -> io::Result<()> {
-    if data.uid() == user { Ok(()) } else { lchown(path, Some(user), Some(user)) }
-}
-
-/// `each` gets a path and all below it, but for what is left out.
-fn each_below(
-    path: &Path,
-    is_left_out: &dyn Fn(&Path) -> bool,
-    each: &mut dyn FnMut(&Path, &fs::Metadata) -> io::Result<()>,
-) -> io::Result<()> {
-    let data = path.symlink_metadata()?;
-    each(path, &data)?;
-    if data.is_dir() {
-        for entry in fs::read_dir(path)? {
-            let path = entry?.path();
-            if !is_left_out(&path) {
-                each_below(&path, is_left_out, each)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn make_parents(path: &Path) -> Result<()> {
-    match path.parent() {
-        Some(parent) => make_folder(parent),
-        None => Ok(()),
-    }
-}
-
-/// Makes a folder that everybody may go through, as those around it.
-pub fn make_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path)
-        .explain(|| format!("failed to make the folder `{}`", path.display()))?;
-    for folder in path.ancestors() {
-        let mode =
-            folder.metadata().map(|data| data.permissions().mode() & 0o7777).unwrap_or(0o755);
-        if mode & 0o011 != 0o011 {
-            let opened = fs::set_permissions(folder, Permissions::from_mode(mode | 0o011));
-            opened.explain(|| format!("failed to open the folder `{}`", folder.display()))?;
-        }
-    }
-    Ok(())
-}
-
-/// Makes a folder that one user may write to.
-pub fn make_private_folder(path: &Path, user: u32) -> Result<()> {
-    let make = || -> io::Result<()> {
-        if path.exists() {
-            fs::remove_dir_all(path)?;
-        }
-        fs::create_dir_all(path)?;
-        chown(path, Some(user), Some(user))?;
-        fs::set_permissions(path, Permissions::from_mode(0o700))
-    };
-    make().explain(|| format!("failed to make the folder `{}`", path.display()))
-}
-
-/// Whether two files have the same bytes, or two links the same target.
-fn is_same(a: &fs::Metadata, at: &Path, b: &fs::Metadata, other: &Path) -> io::Result<bool> {
-    if a.file_type() != b.file_type() || a.len() != b.len() {
-        return Ok(false);
-    }
-    if a.is_symlink() {
-        return Ok(fs::read_link(at)? == fs::read_link(other)?);
-    }
-    Ok(fs::read(at)? == fs::read(other)?)
-}
 
 fn contested(batch: &Batch) -> HashMap<PathBuf, bool> {
     let mut wanted: HashMap<&str, Vec<&Input>> = HashMap::new();
@@ -475,6 +464,47 @@ pub mod tests {
         assert_eq!(view.contested.get(&sub), Some(&false));
         view.clear();
         assert!(!root.exists() && store.pack("s1").join("p/a").exists());
+    }
+
+    #[test]
+    fn what_is_stored_takes_no_room_twice() {
+        let scratch = Scratch::new("what_is_stored_takes_no_room_twice");
+        let (store, out) = (store(&scratch, &[]), scratch.path("target"));
+        let reads = |name: &str| Input {
+            target: out.join(name).display().to_string(),
+            from: Source::Outcome("u1".to_owned()),
+            path: format!("{FILES}/{name}"),
+            is_writable: false,
+        };
+        let inputs = vec![reads("liba.rlib"), reads("liba.rmeta"), reads("program")];
+        let tasks = vec![task("u1", &out, vec![]), task("u2", &out, inputs)];
+        let batch = Batch { tasks, ..Batch::default() };
+        let view = View::new(&batch, &store);
+        view.prepare(&batch.tasks[0]).unwrap();
+        let names = ["a.d", "liba.rlib", "liba.rmeta", "program"];
+        names.iter().for_each(|name| fs::write(out.join(name), name).unwrap());
+        store
+            .put("u1", |folder| {
+                fs::create_dir(folder)?;
+                files::copy_tree(&out, &folder.join(FILES))
+            })
+            .unwrap();
+        view.stored(&batch.tasks[0], names.into_iter()).unwrap();
+        let is_link =
+            |name: &str| out.join(name).symlink_metadata().ok().map(|data| data.is_symlink());
+        assert_eq!(names.map(is_link), [None, Some(true), Some(false), Some(false)]);
+        // Who is told where the link leads gets the file itself, once nobody uses the link.
+        view.prepare(&batch.tasks[1]).unwrap();
+        let running = view.settle();
+        std::thread::scope(|scope| {
+            let copied = scope.spawn(|| view.copy_linked(&batch.tasks[1]).unwrap());
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            assert_eq!(is_link("liba.rlib"), Some(true));
+            drop(running);
+            assert!(copied.join().unwrap());
+        });
+        assert_eq!(is_link("liba.rlib"), Some(false));
+        assert_eq!(fs::read_to_string(out.join("liba.rlib")).unwrap(), "liba.rlib");
     }
 
     #[test]

@@ -18,6 +18,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "bytes/search.rs",
     "bytes/sum.rs",
     "export.rs",
+    "files.rs",
     "listing.rs",
     "main.rs",
     "outcome.rs",
@@ -62,5 +63,22 @@ mod tests {
             .map(|file| file.path().strip_prefix(&folder).unwrap().display().to_string())
             .collect();
         assert_eq!(names, SOURCES.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    }
+
+    /// Its unit tests are compiled in another edition, and with all that the tests need.
+    #[test]
+    fn an_image_compiles_it() {
+        let folder = camino::Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("worker");
+        let out = tempfile::tempdir().unwrap();
+        let compile = |source: &str, words: &[&str]| {
+            let mut rustc = std::process::Command::new("rustc");
+            rustc.args(["--edition=2021", "--emit=metadata", "-Dwarnings", "--out-dir"]);
+            rustc.arg(out.path()).arg(folder.join(source)).args(words);
+            let output = rustc.output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        };
+        compile("bytes/mod.rs", &["--crate-name=bytes", "--crate-type=rlib"]);
+        let bytes = format!("--extern=bytes={}", out.path().join("libbytes.rmeta").display());
+        compile("main.rs", &["--crate-name=worker", &bytes]);
     }
 }

@@ -83,6 +83,20 @@ fn emptied_and_again(project: &Project) -> usize {
     calls
 }
 
+/// Nobody but its owner may read what this user makes; the users of tasks are others.
+#[test]
+fn files_for_nobody_else() {
+    let project = Project::new("broken").umask(0o077).env("CARGO_INCREMENTAL", "0");
+    project.same(&["run", "test"]);
+    // From what an earlier call left in the engine.
+    project.edit("src/main.rs", "fn main() {", "fn main() {\n    // Another one.");
+    project.same(&["run"]);
+    project.edit("build.rs", "// HERE", "println!(\"cargo::rustc-cfg=other\");");
+    project.same(&["run"]);
+    // All of it comes from the engine.
+    assert!(emptied_and_again(&project.with_own_cache()) > 0);
+}
+
 /// What rustc kept of the last compile serves the next one, and nothing of it is stale.
 #[test]
 fn incremental() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -28,6 +29,7 @@ pub struct Project {
     pub root: PathBuf,
     cwd: PathBuf,
     env: Env,
+    umask: u32,
     pub calls: Calls,
     /// What a line of ours says that plain cargo's has not.
     notice: Option<String>,
@@ -51,7 +53,7 @@ impl Project {
         let root = dir.path().join("source").join(place);
         copy(&fixtures.join(fixture), &root);
         let (env, calls) = engine.logging_to(&dir.path().join("calls.log"));
-        Self { cwd: root.clone(), root, env, calls, dir: Some(dir), notice: None }
+        Self { cwd: root.clone(), root, env, umask: 0o022, calls, dir: Some(dir), notice: None }
     }
 
     /// Runs cargo in this folder of the copy.
@@ -63,6 +65,12 @@ impl Project {
     /// Sets a variable for both cargos; `{target}` stands for the target folder of each.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// What both cargos' files may not be.
+    pub fn umask(mut self, umask: u32) -> Self {
+        self.umask = umask;
         self
     }
 
@@ -122,6 +130,14 @@ impl Project {
             }
         }
         command.current_dir(&self.cwd).env("CARGO_TARGET_DIR", target);
+        let umask = self.umask;
+        // SAFETY: to set the umask takes no lock and allocates nothing.
+        unsafe {
+            command.pre_exec(move || {
+                rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
+                Ok(())
+            });
+        }
         if by == By::Ours {
             command.env("RUSTC_WRAPPER", WRAPPER);
         }
