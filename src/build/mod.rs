@@ -37,7 +37,7 @@ use crate::{
         discovered::Discovered,
         sources::{Homes, Reader},
     },
-    planning::barrier::PlanRequest,
+    planning::{barrier::PlanRequest, reach},
     report::{
         notice,
         timings::{Phase, Timings},
@@ -376,14 +376,15 @@ fn target_folder(unit: &Unit) -> Utf8PathBuf {
 /// program before, so a program may well be the only unit that is missing; but the engine may lack
 /// artifacts that were deferred. What another program than cargo asks for has no target folder, and
 /// no plan contains it.
-fn plan_request(unit: &Unit, is_incremental: bool, env: &Env) -> PlanRequest {
+fn plan_request(unit: &Unit, is_incremental: bool, env: &Env, cache: &Cache) -> PlanRequest {
     let target = target_folder(unit);
     let is_worth_a_plan = !target.as_str().is_empty()
         && (unit.serves_units()
             || unit.is_test()
             || crate::target::deferred::may_be_in(&target, env));
     let output = unit.output_paths().into_iter().next().unwrap_or_default();
-    PlanRequest { target, output, is_worth_a_plan, is_incremental }
+    let reaches_far = is_incremental && reach::is_far(cache, &target, &output);
+    PlanRequest { target, output, is_worth_a_plan, is_incremental, reaches_far }
 }
 
 /// Whether a step contains all that its outcome depends on. It does not if its image has no digest,

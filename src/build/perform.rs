@@ -215,12 +215,14 @@ impl Session<'_> {
             for event in watch(line) {
                 match event {
                     Event::Message { text } => messages.push(text),
-                    Event::Ready { store } => {
-                        // What other calls are sent beside this one depends on it.
-                        let noted = self.note_ready(given, expected, &store);
-                        noted.unwrap_or_else(|error| log::warn!("{error:#}"));
+                    event => {
+                        if let Event::Ready { store } = &event {
+                            // What other calls are sent beside this one depends on it.
+                            let noted = self.note_ready(given, expected, store);
+                            noted.unwrap_or_else(|error| log::warn!("{error:#}"));
+                        }
+                        on_event(event);
                     }
-                    event => on_event(event),
                 }
             }
         };

@@ -58,7 +58,8 @@ impl Session<'_> {
 
     /// Waits until a plan is carried out. Returns whether there was one.
     fn pass_barrier(&self, missing: &Missing) -> bool {
-        let request = || plan_request(&missing.found.unit, missing.is_incremental, self.env);
+        let request =
+            || plan_request(&missing.found.unit, missing.is_incremental, self.env, &self.cache);
         match self.env.get(BARRIER) {
             Some(name) => barrier::pass(name, &request()) == Answer::Planned,
             // Where no outcome is kept, a plan is of no use.
@@ -86,7 +87,7 @@ impl Session<'_> {
         )?;
         let (received, mut archive) =
             came.with_context(|| format!("the engine made nothing of {}", unit.name()))?;
-        self.timings.add(&unit.name(), Phase::Engine, called, SystemTime::now());
+        self.timings.add_made(&step, &unit.name(), called, SystemTime::now());
         let embedded = embedded_paths::find(
             &received.files.root,
             &possibly_embedded(&unit, &received.outcome),

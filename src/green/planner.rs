@@ -33,6 +33,7 @@ use crate::{
         barrier::{Barrier, PlanRequest, Waiting},
         caller::Caller,
         dry_run::{Cargo, DryRun, cargos_own},
+        reach::{self, MANY},
         recorder::Recorder,
     },
     report::{notice, timings::Phase},
@@ -41,9 +42,6 @@ use crate::{
     util::{ancestors::Process, logging},
 };
 
-/// So many units are missing after an edit at least for a call of them all to take less time than
-/// one for each.
-const FEW: usize = 3;
 /// How often a planner in the background looks whether its cargo still runs.
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -81,7 +79,7 @@ pub fn run_in_background(process: &str) -> Result<ExitCode> {
         dry_run: &DryRun::of(&caller.words).context(NOT_FOR_PEOPLE)?,
         is_quiet: true,
     };
-    // Whoever started it has let the first incremental unit go.
+    // Whoever started it has let the first incremental unit go, unless it reaches far.
     planner.serve(1)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -112,21 +110,25 @@ struct Recorded<'a> {
 impl Planner<'_> {
     /// Plans once a unit asks for it at the barrier, which is this process's standard input. What
     /// is compiled incrementally, as after an edit, is mostly alone or one of few, and waits for
-    /// nothing until it is known what there is to plan: that is found out beside the second of
-    /// them, of which some (`edited`) went on already.
+    /// nothing until it is known what there is to plan. That is found out beside the second of
+    /// them, of which some (`edited`) went on already, or beside the first that reaches far: then
+    /// the next one waits.
     pub fn serve(&self, mut edited: usize) -> Result<()> {
         let barrier: Barrier = std::io::stdin().as_fd().try_clone_to_owned()?.into();
         thread::scope(|scope| {
-            let mut dry_run = None;
+            let (mut dry_run, mut reaches_far) = (None::<ScopedJoinHandle<'_, _>>, false);
             let first = barrier.asked(|unit| {
                 if !unit.is_incremental {
                     return false;
                 }
+                let is_to_wait =
+                    dry_run.as_ref().is_some_and(|run| reaches_far || run.is_finished());
                 edited += 1;
-                if edited == 2 {
+                reaches_far |= unit.reaches_far;
+                if dry_run.is_none() && (edited > 1 || reaches_far) {
                     dry_run = Some(scope.spawn(|| self.run_dry()));
                 }
-                !dry_run.as_ref().is_some_and(ScopedJoinHandle::is_finished)
+                !is_to_wait
             })?;
             let recorded = match dry_run {
                 Some(dry_run) => dry_run.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
@@ -191,12 +193,15 @@ impl Planner<'_> {
             deferred::sweep(&session.cache, target).unwrap_or_else(|error| log::warn!("{error:#}"));
         }
         let mut together = Together::new(&session, &recorder, target.clone(), jobs, inventory)?;
+        // Every build is right without it.
+        reach::note(&session.cache, target, together.reach())
+            .unwrap_or_else(|error| log::warn!("{error:#}"));
         let missing = together.resolve();
         if !together.is_of_use(output) {
             log::info!("not planned: cargo takes for fresh what a plan would make anew");
             return Ok(());
         }
-        if *is_incremental && missing.len() < FEW {
+        if *is_incremental && missing.len() < MANY {
             log::info!("not planned: only {} are missing after an edit", missing.len());
             return Ok(());
         }

@@ -47,13 +47,16 @@ pub fn pass(env: &Env, cache: &Cache, request: &PlanRequest) -> bool {
     answer == Answer::Planned
 }
 
-/// Whether a unit that finds nobody at the barrier is to have a planner started. Of units that are
-/// compiled incrementally the first is none: after an edit it is mostly the only one.
+/// Whether a unit that finds nobody at the barrier is to have a planner started. Of units that
+/// are compiled incrementally the first is none, unless many are made from it: after an edit it is
+/// mostly the only one.
 fn is_planner_due(name: &str, cache: &Cache, request: &PlanRequest) -> bool {
     if !request.is_worth_a_plan || cache.path(&note(name)).exists() {
         return false;
     }
-    !request.is_incremental || !cache.claim(&format!("{}-edited", note(name))).unwrap_or(true)
+    !request.is_incremental
+        || request.reaches_far
+        || !cache.claim(&format!("{}-edited", note(name))).unwrap_or(true)
 }
 
 /// Is there once a planner was started for the cargo of this barrier.

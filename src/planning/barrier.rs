@@ -32,6 +32,8 @@ pub struct PlanRequest {
     pub is_worth_a_plan: bool,
     /// Whether rustc goes on from its last compile.
     pub is_incremental: bool,
+    /// Whether many others are known to be made from it.
+    pub reaches_far: bool,
 }
 
 /// The planner's side.
@@ -143,6 +145,7 @@ mod tests {
             output: "/t/a b/c\n".into(),
             is_worth_a_plan: true,
             is_incremental: false,
+            reaches_far: false,
         };
         let name = format!("test-{}", std::process::id());
         let barrier = Barrier::new(&name).unwrap();
@@ -174,7 +177,7 @@ mod tests {
     fn what_is_worth_no_plan_goes_on_by_itself() {
         let request = |(is_worth_a_plan, is_incremental)| {
             let (target, output) = ("/t".into(), "/t/a".into());
-            PlanRequest { target, output, is_worth_a_plan, is_incremental }
+            PlanRequest { target, output, is_worth_a_plan, is_incremental, reaches_far: false }
         };
         let name = format!("test-alone-{}", std::process::id());
         let barrier = Barrier::new(&name).unwrap();
@@ -195,7 +198,13 @@ mod tests {
         let killed = UnixStream::connect_addr(&address(&name).unwrap()).unwrap();
         drop(killed);
         let (target, output) = ("/t".into(), "/t/a".into());
-        let request = PlanRequest { target, output, is_worth_a_plan: true, is_incremental: false };
+        let request = PlanRequest {
+            target,
+            output,
+            is_worth_a_plan: true,
+            is_incremental: false,
+            reaches_far: false,
+        };
         let unit = thread::spawn(move || pass(&name, &request));
         drop(barrier.asked(|_| false).unwrap());
         drop(barrier);

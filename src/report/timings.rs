@@ -6,7 +6,7 @@
 //! Source of the format: "Trace Event Format", the JSON array, whose last bracket may be missing.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::File,
     io::Write,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -16,7 +16,10 @@ use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::{engine::client::Event, step::key::Key};
+use crate::{
+    engine::client::Event,
+    step::{key::Key, protocol::Source, spec::Step},
+};
 
 /// What took the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,7 +30,9 @@ pub enum Phase {
     DryRun,
     /// Finding and digesting what a unit reads.
     Inputs,
-    /// A unit's task, or the call of the engine for it.
+    /// From the call of the engine to the worker's start.
+    Call,
+    /// A unit's task, or the call of the engine for it alone.
     Engine,
     /// A task of which the engine had the outcome.
     Cached,
@@ -52,6 +57,39 @@ pub struct Span {
     pid: u32,
     /// Rows of one process: each holds what does not overlap.
     tid: u64,
+    #[serde(default, skip_serializing_if = "Args::is_empty")]
+    pub args: Args,
+}
+
+/// What more is known of a span.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Args {
+    /// Of a unit's task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Key>,
+    /// The keys of what it is made from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<Key>,
+    /// Of a call: how many tasks the engine runs at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processors: Option<usize>,
+}
+
+impl Args {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Of the task of a step.
+    pub fn of(step: &Step) -> Self {
+        let outcomes = step.task.inputs.iter().filter_map(|input| match &input.from {
+            Source::Outcome(key) => Some(key.clone()),
+            Source::Pack(_) => None,
+        });
+        let needs: BTreeSet<Key> = outcomes.collect();
+        Self { key: Some(step.key.clone()), needs: needs.into_iter().collect(), processors: None }
+    }
 }
 
 /// Where spans are written to.
@@ -67,24 +105,46 @@ impl Timings {
 
     /// Adds what took from `start` to `end`.
     pub fn add(&self, name: &str, phase: Phase, start: SystemTime, end: SystemTime) {
-        self.add_to_row(0, name, phase, start, end);
+        self.add_with(Args::default(), 0, name, phase, [start, end]);
     }
 
-    fn add_to_row(&self, tid: u64, name: &str, phase: Phase, start: SystemTime, end: SystemTime) {
+    /// Adds the call of the engine that made a step by itself.
+    pub fn add_made(&self, step: &Step, name: &str, start: SystemTime, end: SystemTime) {
+        self.add_with(Args::of(step), 0, name, Phase::Engine, [start, end]);
+    }
+
+    fn add_with(
+        &self,
+        args: Args,
+        tid: u64,
+        name: &str,
+        phase: Phase,
+        [start, end]: [SystemTime; 2],
+    ) {
         let Some(path) = &self.path else { return };
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let ts = micros(start.duration_since(UNIX_EPOCH).unwrap_or_default());
         let dur = micros(end.duration_since(start).unwrap_or_default());
-        let span =
-            Span { name: name.to_owned(), phase, ph: 'X', ts, dur, pid: std::process::id(), tid };
+        let (name, pid) = (name.to_owned(), std::process::id());
+        let span = Span { name, phase, ph: 'X', ts, dur, pid, tid, args };
         // The build is right without it.
         append(path, &span).unwrap_or_else(|error| log::warn!("failed to write `{path}`: {error}"));
     }
 
-    /// For the tasks of one call of the engine, each with the name of its unit.
-    pub fn tasks(&self, names: impl Iterator<Item = (Key, String)>) -> Tasks<'_> {
-        let rows = names.zip(1..).map(|((key, name), row)| (key, (row, name))).collect();
-        Tasks { timings: self, rows, begun: HashMap::new() }
+    /// For the tasks of a call of the engine that begins now and runs so many at once, each with
+    /// the name of its unit.
+    pub fn tasks(
+        &self,
+        processors: usize,
+        tasks: impl Iterator<Item = (Args, String)>,
+    ) -> Tasks<'_> {
+        // To tell of tasks takes a while.
+        let tasks = tasks.take(if self.path.is_some() { usize::MAX } else { 0 });
+        let rows = tasks
+            .zip(1..)
+            .filter_map(|((args, name), row)| Some((args.key.clone()?, Row { row, name, args })));
+        let (rows, begun) = (rows.collect(), HashMap::new());
+        Tasks { timings: self, processors, called: Some(SystemTime::now()), rows, begun }
     }
 }
 
@@ -101,8 +161,17 @@ fn append(path: &Utf8Path, span: &Span) -> std::io::Result<()> {
 /// The tasks that an engine is at.
 pub struct Tasks<'a> {
     timings: &'a Timings,
-    rows: HashMap<Key, (u64, String)>,
+    processors: usize,
+    /// Until the worker has started.
+    called: Option<SystemTime>,
+    rows: HashMap<Key, Row>,
     begun: HashMap<Key, SystemTime>,
+}
+
+struct Row {
+    row: u64,
+    name: String,
+    args: Args,
 }
 
 impl Tasks<'_> {
@@ -113,15 +182,21 @@ impl Tasks<'_> {
                 self.begun.entry(key.clone()).or_insert(now);
             }
             Event::Ended { key, is_stored } => {
-                let (Some((row, name)), Some(start)) = (self.rows.get(key), self.begun.remove(key))
+                let (Some(Row { row, name, args }), Some(start)) =
+                    (self.rows.get(key), self.begun.remove(key))
                 else {
                     return;
                 };
                 let phase = if *is_stored { Phase::Cached } else { Phase::Engine };
-                self.timings.add_to_row(*row, name, phase, start, now);
+                self.timings.add_with(args.clone(), *row, name, phase, [start, now]);
             }
-            Event::Ready { .. }
-            | Event::Embeds { .. }
+            Event::Ready { .. } => {
+                let Some(called) = self.called.take() else { return };
+                let args = Args { processors: Some(self.processors), ..Args::default() };
+                let name = format!("call of {}", self.rows.len());
+                self.timings.add_with(args, 0, &name, Phase::Call, [called, now]);
+            }
+            Event::Embeds { .. }
             | Event::Apart { .. }
             | Event::Printed { .. }
             | Event::Message { .. } => {}
@@ -142,31 +217,41 @@ pub fn read(path: &Utf8Path) -> Result<Vec<Span>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
+
+    /// With times in microseconds.
+    pub fn span(name: &str, phase: Phase, ts: u64, dur: u64) -> Span {
+        let (name, args) = (name.to_owned(), Args::default());
+        Span { name, phase, ph: 'X', ts, dur, pid: 1, tid: 0, args }
+    }
 
     #[test]
     fn what_a_task_took() {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(dir.path()).unwrap().join("trace.json");
         let timings = Timings::to(Some(path.as_str()));
-        let names = [("u1", "a"), ("u2", "b")].map(|(key, name)| (key.into(), name.into()));
-        let mut tasks = timings.tasks(names.into_iter());
+        let args = |key: &str| Args { key: Some(key.to_owned()), ..Args::default() };
+        let named = [("u1", "a"), ("u2", "b")].map(|(key, name)| (args(key), name.to_owned()));
+        let mut tasks = timings.tasks(4, named.into_iter());
+        let ready = || Event::Ready { store: String::new() };
         let started = |key: &str| Event::Started { key: key.to_owned() };
         let ended = |key: &str, is_stored| Event::Ended { key: key.to_owned(), is_stored };
         for event in
-            [started("u1"), started("u1"), ended("u1", false), ended("u2", true), started("u9")]
+            [ready(), started("u1"), started("u1"), ended("u1", false), ended("u2", true), ready()]
         {
             tasks.add(&event);
         }
-        let found: Vec<_> =
-            read(&path).unwrap().into_iter().map(|span| (span.name, span.phase)).collect();
-        assert_eq!(found, [("a".to_owned(), Phase::Engine)]);
+        let spans = read(&path).unwrap();
+        let found: Vec<_> = spans.iter().map(|span| (span.name.as_str(), span.phase)).collect();
+        assert_eq!(found, [("call of 2", Phase::Call), ("a", Phase::Engine)]);
+        assert_eq!(spans[0].args.processors, Some(4));
+        assert_eq!(spans[1].args, args("u1"));
         let text = std::fs::read_to_string(&path).unwrap();
         let whole = format!("{}]", text.trim_end().trim_end_matches(','));
         assert_eq!(
             serde_json::from_str::<Vec<serde_json::Value>>(&whole).unwrap().len(),
-            1,
+            2,
             "{whole}"
         );
     }

@@ -25,6 +25,7 @@ const RECORDS: &[&str] = &[
     "links",
     "listings",
     "macros",
+    "reach",
     "recipes",
     "steps",
 ];

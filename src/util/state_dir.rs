@@ -216,6 +216,7 @@ const AGES: &[(&str, u32)] = &[
     ("notices-left", 1),
     ("plans", 1),
     ("programs", 90),
+    ("reach", 30),
     ("programs-known", 90),
     ("recipes", 90),
     ("sources", 30),

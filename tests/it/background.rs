@@ -270,10 +270,11 @@ fn what_an_edit_reaches_is_built_together() {
         let together = calls.iter().filter(|call| call.contains("/batch")).count();
         (together, calls.len() - together)
     };
-    for number in ["1", "2", "1"] {
+    // Once it is known how far an edit reaches, the second unit waits for the plan.
+    for (number, most) in [("1", 8), ("2", 1), ("1", 1)] {
         let (together, alone) =
             calls("below/src/lib.rs", &format!("pub fn below() -> u8 {{ {number} }}"));
-        assert!(together == 1 && alone < 8, "{together} and {alone}");
+        assert!(together == 1 && alone <= most, "{together} and {alone}");
     }
     assert_eq!(calls("m0/src/lib.rs", "pub use below::below;"), (0, 1));
 }

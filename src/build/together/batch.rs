@@ -19,7 +19,7 @@ use crate::{
     },
     engine::client::Event,
     inputs::{baked, canonical_program, discovered::Discovered},
-    report::timings::Phase,
+    report::timings::{Args, Phase},
     step::{key::Key, spec::Step},
     store::{
         archive::{Archive, Outcome},
@@ -84,8 +84,8 @@ impl Session<'_> {
         on_stored: impl Fn(Key) + Sync,
     ) -> Result<Vec<(Key, End)>> {
         let Batch { units, call, target } = batch;
-        let names = units.iter().map(|(key, unit)| (key.clone(), unit.prepared.unit.name()));
-        let mut tasks = self.timings.tasks(names);
+        let named = units.values().map(|unit| (Args::of(&unit.step), unit.prepared.unit.name()));
+        let mut tasks = self.timings.tasks(call.jobs.number(self.processors()), named);
         let records = ProvenanceRecords::new(&self.cache, target);
         let mut ends = Vec::new();
         let on_event = |event: Event| {

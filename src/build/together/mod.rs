@@ -27,6 +27,7 @@ use crate::{
     inputs::{Finder, discovered::Discovered, version_control},
     planning::{
         directives::{self, BuildOutput},
+        reach::Reach,
         recorder::Recorder,
         schedule::{Schedule, State},
     },
@@ -111,6 +112,17 @@ impl<'a> Together<'a> {
         let lacking = self.schedule.lacking_below(number);
         lacking.is_empty()
             || lacking.iter().any(|unit| self.session.may_defer(&self.units[*unit], &self.target))
+    }
+
+    /// How many units are missing if one of those is that an edit leads to, in the real run.
+    pub fn reach(&self) -> Reach {
+        let of_edits = self.units.iter().enumerate().filter_map(|(number, unit)| {
+            self.session.incremental_state(unit)?;
+            let output = unit.output_paths().into_iter().next()?;
+            let output = self.target.join(output.strip_prefix(&self.dry_run_target).ok()?);
+            Some((output, self.schedule.with_dependents(number).len()))
+        });
+        of_edits.collect()
     }
 
     /// Whether the unit that writes to `output` in the real run is still to be built by a call.

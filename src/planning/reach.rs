@@ -1,0 +1,37 @@
+//! How far an edit reaches: how many units the last plans of a target folder found to be missing if
+//! one of them is. Whoever compiles the first of many after an edit need not go ahead to find out.
+//!
+//! What is noted may be out of date. That costs time, and nothing else.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::util::{digest::digest, state_dir::Cache};
+
+/// If so many units are missing, a call of them all takes less time than one for each.
+pub const MANY: usize = 3;
+
+/// By the first output of a unit: the unit itself, and all that are made from it.
+pub type Reach = BTreeMap<Utf8PathBuf, usize>;
+
+/// Whether many units of a target folder are missing if the one with this output is.
+pub fn is_far(cache: &Cache, target: &Utf8Path, output: &Utf8Path) -> bool {
+    let known: Reach = cache.read(&name(target)).unwrap_or_default();
+    known.get(output).is_some_and(|count| *count >= MANY)
+}
+
+/// Notes what a plan found.
+pub fn note(cache: &Cache, target: &Utf8Path, found: Reach) -> Result<()> {
+    let before: Reach = cache.read(&name(target)).unwrap_or_default();
+    let mut all = before.clone();
+    all.retain(|output, _| output.exists());
+    all.extend(found);
+    all.retain(|_, count| *count >= MANY);
+    if all == before { Ok(()) } else { cache.write(&name(target), &all) }
+}
+
+fn name(target: &Utf8Path) -> String {
+    format!("reach/{}", digest([target.as_str()]))
+}
