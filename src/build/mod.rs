@@ -31,7 +31,7 @@ use crate::{
         secrets::is_secret,
         settings::{Config, SetEnv},
     },
-    engine::{Engine, cache::EngineCache, probe},
+    engine::{Engine, cache::EngineCache, installed::Installed, probe},
     inputs::{
         Finder, Inputs, canonical_program,
         discovered::Discovered,
@@ -80,7 +80,7 @@ pub struct Session<'a> {
     config: &'a Config,
     pub cache: Cache,
     pub homes: Homes,
-    engine: Engine,
+    engine: Box<dyn Engine>,
     engine_cache: EngineCache,
     image: Image,
     pub timings: Timings,
@@ -132,7 +132,7 @@ impl<'a> Session<'a> {
     /// Finds the engine and the image for units of the compiler `rustc`.
     pub fn open(env: &'a Env, config: &'a Config, rustc: &str) -> Result<Self> {
         let cache = Cache::open(env.cache_dir()?)?;
-        let engine = Engine::choose(config, env, &cache)?;
+        let engine = Installed::choose(config, env, &cache)?;
         let local = Version::of(rustc, env, &cache)?;
         let image = probe::resolve(config, &engine, &local, &cache)?;
         // The build is right without it.
@@ -151,7 +151,7 @@ impl<'a> Session<'a> {
             config,
             cache,
             homes: Homes::of(env)?,
-            engine,
+            engine: Box::new(engine),
             engine_cache,
             image,
             timings,

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs::{self, File},
-    io::{self, PipeReader, Seek},
+    io::{self, Read, Seek},
     thread,
     time::{Duration, SystemTime},
 };
@@ -21,10 +21,7 @@ use crate::{
         protocol::{ALONE, APART, INVENTORY, LACKING, REPORT, STORE, on_one_line},
         spec::Step,
     },
-    util::{
-        disk::{self, OnDisk},
-        process,
-    },
+    util::disk::{self, OnDisk},
 };
 
 /// How often a call is made again with what it lacks. What was sent may have been evicted since.
@@ -192,12 +189,10 @@ impl Session<'_> {
         let (source, style) = (worker::source(&self.cache)?, self.style());
         let Given { folder, mounted, .. } = given;
         let plan = plan::batch(&self.image, &source, folder, mounted, call.secrets(), style);
-        let (cmd, purpose) = (self.engine.build(&plan, self.variables(call.jobs)), call.purpose());
-        log::debug!("{purpose}\n{cmd}");
-        let (begun, mut watch) = (SystemTime::now(), self.engine.watch());
+        let (begun, purpose) = (SystemTime::now(), call.purpose());
         let (mut messages, mut report) = (Vec::new(), BTreeMap::<String, Vec<u8>>::new());
-        let receive = |mut result: PipeReader| {
-            let received = each_file(&mut result, |path, bytes| {
+        let mut receive = |result: &mut dyn Read| {
+            each_file(result, |path, bytes| {
                 if let Ok(name) = path.strip_prefix(REPORT) {
                     io::copy(bytes, report.entry(name.to_string()).or_default())?;
                     return Ok(());
@@ -206,34 +201,26 @@ impl Session<'_> {
                 disk::temporary(io::copy(bytes, &mut file))?;
                 file.rewind()?;
                 each(path.as_str(), file)
-            });
-            // The engine's client would complain of what is no longer read.
-            let _ = io::copy(&mut result, &mut io::sink());
-            received
+            })
         };
-        let watch = |line: &str| {
-            for event in watch(line) {
-                match event {
-                    Event::Message { text } => messages.push(text),
-                    event => {
-                        if let Event::Ready { store } = &event {
-                            // What other calls are sent beside this one depends on it.
-                            let noted = self.note_ready(given, expected, store);
-                            noted.unwrap_or_else(|error| log::warn!("{error:#}"));
-                        }
-                        on_event(event);
-                    }
+        let mut on_event = |event: Event| match event {
+            Event::Message { text } => messages.push(text),
+            event => {
+                if let Event::Ready { store } = &event {
+                    // What other calls are sent beside this one depends on it.
+                    let noted = self.note_ready(given, expected, store);
+                    noted.unwrap_or_else(|error| log::warn!("{error:#}"));
                 }
+                on_event(event);
             }
         };
-        let finished = process::run_watched(&cmd, watch, receive)?;
+        let variables = self.variables(call.jobs);
+        let built = self.engine.build(&plan, variables, &purpose, &mut on_event, &mut receive);
         log::info!("{} took {} ms to {purpose}", self.engine.name(), millis_since(begun));
-        log::debug!("{}", finished.stderr);
-        self.engine.check(&finished, &purpose).map_err(|error| match messages.is_empty() {
+        built.map_err(|error| match messages.is_empty() {
             true => error,
             false => error.context(messages.join("\n")),
         })?;
-        finished.stdout?;
         let lines = |name: &str| -> Vec<String> {
             let text =
                 report.get(name).map(|text| String::from_utf8_lossy(text)).unwrap_or_default();
@@ -246,5 +233,203 @@ impl Session<'_> {
         }
         let (lacking, inventory) = (lines(LACKING), lines(INVENTORY));
         Ok(Answer { store: lines(STORE).concat(), lacking, inventory })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use camino::Utf8Path;
+
+    use super::*;
+    use crate::{
+        config::{env::Env, settings::Config},
+        engine::{Engine, Receive, cache::EngineCache},
+        inputs::sources::Homes,
+        report::timings::Timings,
+        step::{image::Image, plan::Plan, spec::tests::step},
+        util::state_dir::Cache,
+    };
+
+    /// What an engine answers: the files of its result, by their paths, or why the call fails.
+    type Told = Result<Vec<(&'static str, &'static str)>, &'static str>;
+
+    /// An engine that answers what it is told to, one call after the other.
+    #[derive(Default)]
+    struct Script {
+        answers: Mutex<Vec<Told>>,
+        /// The names of the packs that each call was given.
+        given: std::sync::Arc<Mutex<Vec<Vec<String>>>>,
+    }
+
+    impl Engine for Script {
+        fn name(&self) -> &'static str {
+            "script"
+        }
+
+        fn address(&self) -> &str {
+            ""
+        }
+
+        fn processors(&self) -> usize {
+            1
+        }
+
+        fn connects_often(&self) -> bool {
+            false
+        }
+
+        fn route(&self, _: &Cache) -> Result<Option<(String, String)>> {
+            Ok(None)
+        }
+
+        fn digest(&self, _: &str) -> Result<Option<String>> {
+            Ok(None)
+        }
+
+        fn build(
+            &self,
+            plan: &Plan,
+            _: Vec<(String, String)>,
+            _: &str,
+            on_event: &mut dyn FnMut(Event),
+            receive: Receive<'_>,
+        ) -> Result<()> {
+            let folder = &plan.contexts["given"];
+            let packs = folder.join("packs").read_dir_utf8().unwrap();
+            let packs = packs.map(|pack| pack.unwrap().file_name().to_owned()).collect();
+            self.given.lock().unwrap().push(packs);
+            let files = self.answers.lock().unwrap().remove(0).map_err(|why| {
+                on_event(Event::Message { text: "the worker says".to_owned() });
+                anyhow!(why)
+            })?;
+            let mut tar = tar::Builder::new(Vec::new());
+            for (path, text) in files {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(text.len() as u64);
+                header.set_mode(0o644);
+                tar.append_data(&mut header, path, text.as_bytes()).unwrap();
+            }
+            receive(&mut &tar.into_inner().unwrap()[..])
+        }
+    }
+
+    /// What became of a call for one step, which reads the pack `s1`, on an engine that answers so.
+    struct Performed {
+        result: Result<()>,
+        outcomes: Vec<(String, String)>,
+        given: Vec<Vec<String>>,
+        /// The store that is expected from now on, and whether the pack is known to be there.
+        known: (Option<String>, bool),
+    }
+
+    /// `known` is what was known of the engine before.
+    fn perform(known: Option<&str>, answers: Vec<Told>) -> Performed {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        let env = Env::with(&[("HOME", root.as_str())]);
+        let config = Config::load(&env).unwrap();
+        let cache = Cache::open(root.join("cache")).unwrap();
+        let engine = Script { answers: Mutex::new(answers), ..Script::default() };
+        let (given, engine_cache) = (engine.given.clone(), EngineCache::of(&engine, &cache));
+        if let Some(store) = known {
+            engine_cache.expect(store).unwrap();
+            engine_cache.add("s1").unwrap();
+        }
+        let text = String::new;
+        let image = Image {
+            name: text(),
+            pinned: text(),
+            version: text(),
+            sysroot: text(),
+            path: text(),
+            libc: text(),
+        };
+        let session = Session {
+            env: &env,
+            config: &config,
+            cache,
+            homes: Homes::of(&env).unwrap(),
+            engine: Box::new(engine),
+            engine_cache,
+            image,
+            timings: Timings::to(None),
+        };
+        let folder = root.join("sources");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("p"), "source").unwrap();
+        let outcomes = Mutex::new(Vec::new());
+        let result = session.perform(
+            Call::of(step("u1", "s1", folder)),
+            &|_| None,
+            |_| (),
+            |key, mut file| {
+                let mut text = String::new();
+                file.read_to_string(&mut text)?;
+                outcomes.lock().unwrap().push((key.to_owned(), text));
+                Ok(())
+            },
+        );
+        let known = (session.engine_cache.store(), session.engine_cache.has("s1"));
+        let given = std::mem::take(&mut *given.lock().unwrap());
+        Performed { result, outcomes: outcomes.into_inner().unwrap(), given, known }
+    }
+
+    fn made() -> Told {
+        Ok(vec![("report/store", "1"), ("u1", "outcome")])
+    }
+
+    #[test]
+    fn what_the_engine_is_not_known_to_have_is_sent() {
+        let performed = perform(None, vec![made()]);
+        performed.result.unwrap();
+        assert_eq!(performed.outcomes, [("u1".to_owned(), "outcome".to_owned())]);
+        assert_eq!(performed.given, [["s1"]]);
+        assert_eq!(performed.known, (Some("1".to_owned()), true));
+    }
+
+    #[test]
+    fn what_it_turns_out_to_lack_is_sent() {
+        let lacks = Ok(vec![("report/store", "1"), ("report/lacking", "s1\n")]);
+        let performed = perform(Some("1"), vec![lacks, made()]);
+        performed.result.unwrap();
+        assert_eq!(performed.given, [vec![], vec!["s1".to_owned()]]);
+        assert_eq!(performed.outcomes.len(), 1);
+    }
+
+    #[test]
+    fn an_engine_that_loses_all_is_given_up() {
+        let lacks = || Ok(vec![("report/store", "1"), ("report/lacking", "s1\n")]);
+        let performed = perform(None, (0..ATTEMPTS).map(|_| lacks()).collect());
+        let error = performed.result.unwrap_err().to_string();
+        assert!(error.contains("loses what it is sent (hint: is its disk full?)"), "{error}");
+        assert!(performed.given.len() == ATTEMPTS && !performed.known.1);
+    }
+
+    /// BuildKit mounts another store while Docker measures the one that is expected.
+    #[test]
+    fn another_store_is_waited_out() {
+        let other = || Ok(vec![("report/store", "2")]);
+        let performed = perform(Some("1"), vec![other(), made()]);
+        performed.result.unwrap();
+        assert_eq!(performed.given.len(), 2);
+        assert_eq!(performed.known, (Some("1".to_owned()), true));
+        // Until there is none but that. Then nothing is known to be in it.
+        let mut answers: Vec<Told> = (0..=WAITS.len()).map(|_| other()).collect();
+        answers.push(Ok(vec![("report/store", "2"), ("report/lacking", "s1\n")]));
+        answers.push(Ok(vec![("report/store", "2"), ("u1", "outcome")]));
+        let performed = perform(Some("1"), answers);
+        performed.result.unwrap();
+        assert_eq!(performed.given.last().unwrap(), &["s1"]);
+        assert_eq!(performed.known, (Some("2".to_owned()), true));
+    }
+
+    #[test]
+    fn an_error_says_what_the_worker_said() {
+        let performed = perform(None, vec![Err("the engine says")]);
+        let error = format!("{:#}", performed.result.unwrap_err());
+        assert_eq!(error, "the worker says: the engine says");
+        assert_eq!(performed.known, (None, false));
     }
 }

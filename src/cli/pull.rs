@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{
     config::{env::Env, settings::Config},
-    engine::{Engine, probe},
+    engine::{Engine, installed::Installed, probe},
     report::misspelt,
     rustc::toolchain::Version,
     util::{logging, state_dir::Cache},
@@ -25,7 +25,7 @@ pub fn run(env: &Env) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let cache = Cache::open(env.cache_dir()?)?;
-    let engine = Engine::choose(&config, env, &cache)?;
+    let engine = Installed::choose(&config, env, &cache)?;
     let local = Version::of(env.get("RUSTC").unwrap_or("rustc"), env, &cache)?;
     let name = probe::name(&config, &local);
     eprintln!("rustcbuildx: pulling {name} with {} for {}", engine.name(), local.short());

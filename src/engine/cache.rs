@@ -28,7 +28,7 @@ pub struct EngineCache {
 }
 
 impl EngineCache {
-    pub fn of(engine: &Engine, cache: &Cache) -> Self {
+    pub fn of(engine: &dyn Engine, cache: &Cache) -> Self {
         let name = digest([engine.name(), engine.address()]);
         Self { folder: cache.path(&format!("engine-cache/{name}")), listed: Mutex::default() }
     }

@@ -20,7 +20,12 @@ use crate::{
 ///
 /// Fails if there is none, or if its compiler is not the local one: cargo, rustdoc and IDEs read
 /// what it writes.
-pub fn resolve(config: &Config, engine: &Engine, local: &Version, cache: &Cache) -> Result<Image> {
+pub fn resolve(
+    config: &Config,
+    engine: &dyn Engine,
+    local: &Version,
+    cache: &Cache,
+) -> Result<Image> {
     let name = name(config, local);
     let record = record_name(&name, engine);
     let image = match cache.read(&record) {
@@ -38,7 +43,7 @@ pub fn resolve(config: &Config, engine: &Engine, local: &Version, cache: &Cache)
 }
 
 /// Asks the engine, whatever is remembered, and remembers the answer.
-pub fn find_out(name: &str, engine: &Engine, cache: &Cache) -> Result<Image> {
+pub fn find_out(name: &str, engine: &dyn Engine, cache: &Cache) -> Result<Image> {
     let pinned = match engine.digest(name)? {
         Some(digest) => format!("{}@{digest}", without_tag(name)),
         None => name.to_owned(),
@@ -76,7 +81,7 @@ pub fn name(config: &Config, local: &Version) -> String {
     }
 }
 
-fn record_name(name: &str, engine: &Engine) -> String {
+fn record_name(name: &str, engine: &dyn Engine) -> String {
     format!("images/{}", digest([engine.name(), engine.address(), name]))
 }
 
@@ -94,7 +99,7 @@ const PROBED: &str = "/rustcbuildx/outcome";
 /// Each fact on a line of its own; the version, which has several, last.
 const PROBE: &str = r#"mkdir -p /rustcbuildx/outcome && { printf '%s\n' "$(rustc --print sysroot)" "$PATH" "$(getconf GNU_LIBC_VERSION 2>/dev/null)" "$(rustc -vV)"; } >/rustcbuildx/outcome/probe"#;
 
-fn probe(name: &str, pinned: &str, engine: &Engine) -> Result<Image> {
+fn probe(name: &str, pinned: &str, engine: &dyn Engine) -> Result<Image> {
     let argv = ["/bin/sh", "-c", PROBE].map(str::to_owned).to_vec();
     let run = Run { mounts: vec![], argv };
     let dockerfile = Dockerfile {
@@ -113,12 +118,10 @@ fn probe(name: &str, pinned: &str, engine: &Engine) -> Result<Image> {
         ],
     };
     let plan = Plan { dockerfile: dockerfile.to_string(), ..Plan::default() };
-    let cmd = engine.build(&plan, vec![]);
-    log::debug!("asking the image what it holds: {cmd}");
-    let finished = process::run(&cmd)?;
-    engine.check(&finished, &format!("start `rustc` in the image `{name}`"))?;
-    let mut text = String::new();
-    each_file(finished.stdout, |_, probe| Ok(probe.read_to_string(&mut text).map(drop)?))?;
+    let (purpose, mut text) = (format!("start `rustc` in the image `{name}`"), String::new());
+    engine.build(&plan, vec![], &purpose, &mut |_| (), &mut |result| {
+        each_file(result, |_, probe| Ok(probe.read_to_string(&mut text).map(drop)?))
+    })?;
     let mut lines = text.splitn(4, '\n');
     let mut line =
         || lines.next().context("the image's answer is short").map(|line| line.trim().to_owned());

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     engine::client::Event,
-    step::{key::Key, protocol::Source, spec::Step},
+    step::{key::Key, spec::Step},
 };
 
 /// What took the time.
@@ -83,11 +83,7 @@ impl Args {
 
     /// Of the task of a step.
     pub fn of(step: &Step) -> Self {
-        let outcomes = step.task.inputs.iter().filter_map(|input| match &input.from {
-            Source::Outcome(key) => Some(key.clone()),
-            Source::Pack(_) => None,
-        });
-        let needs: BTreeSet<Key> = outcomes.collect();
+        let needs: BTreeSet<Key> = step.made_from().map(str::to_owned).collect();
         Self { key: Some(step.key.clone()), needs: needs.into_iter().collect(), processors: None }
     }
 }

@@ -103,3 +103,41 @@ mod as_text {
         batch.tasks.pop().ok_or_else(|| D::Error::custom("there is no task"))
     }
 }
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::step::protocol::{Input, Kind};
+
+    /// A step that reads what is in a folder.
+    pub fn step(key: &str, pack: &str, folder: Utf8PathBuf) -> Step {
+        let target = "/p".to_owned();
+        let from = Source::Pack(pack.to_owned());
+        let inputs = vec![Input { target, from, path: "p".to_owned(), is_writable: false }];
+        let task = Task {
+            key: key.to_owned(),
+            name: key.to_owned(),
+            kind: Kind::Compile,
+            words: vec![],
+            env: vec![],
+            secrets: vec![],
+            folder: "/p".to_owned(),
+            out: "/o".to_owned(),
+            umask: 0o22,
+            links: vec![],
+            inputs,
+            state: None,
+        };
+        let context = Context { folder, is_heavy: false };
+        Step {
+            key: key.to_owned(),
+            base: "image".to_owned(),
+            task,
+            contexts: BTreeMap::from([(pack.to_owned(), context)]),
+            crates: vec![],
+            macros: None,
+            common: None,
+            baked: Baked::default(),
+        }
+    }
+}
