@@ -53,7 +53,8 @@
 //! ([`planning::recorder`]), and build scripts print placeholders ([`planning::directives`]). From
 //! the recorded units it finds out what can be built when ([`planning::schedule`]), builds what the
 //! store lacks in batches ([`build::together`]), and lets go who waits for one of their outcomes.
-//! Of an engine that nothing is known of, it first asks what that has.
+//! Of an engine that nothing is known of, it first asks what that has. After an edit, a unit
+//! that is not known to reach many others goes ahead without a plan ([`planning::reach`]).
 //!
 //! # Decisions
 //!

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     bytes::lz4::Compressor,
-    files, listing,
+    files,
     outcome::{self, Made, is_dep_info},
     pack::{Writer, names_in},
     process::Ended,
@@ -20,7 +20,7 @@ use crate::{
         STDERR, STDOUT, Task, Wanted,
     },
     report::{Explain, Report, Result},
-    store::Store,
+    store::{Store, listing},
 };
 
 /// Exports what the client of a batch wants.

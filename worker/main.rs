@@ -5,12 +5,11 @@
 //!
 //! - `protocol`, `pack`: what client and worker agree on. The client is built from these files,
 //!   too.
-//! - `batch`: all tasks, from what the client gave to what it gets.
+//! - `batch`: all tasks, from what the client gave to what it gets; `batch/task`: one of them.
 //! - `schedule`: which of them runs next; `tokens`: how many processes run at once.
 //! - `view`: what is where, `files`: how it gets there; `rules`: what of that a task may touch.
 //! - `process`: one task's process.
-//! - `outcome`: what it left; `store`: what the engine stores of that, `listing`: what of it is
-//!   damaged.
+//! - `outcome`: what it left; `store`: what the engine stores of that, and what of it is damaged.
 //! - `export`: what the client gets.
 //! - `bytes`: compression, check sums and search.
 //! - `report`: errors, and what the client is told beside outcomes; `sys`: the kernel.
@@ -20,7 +19,6 @@ mod batch;
 mod bytes;
 mod export;
 mod files;
-mod listing;
 mod outcome;
 #[allow(dead_code, reason = "a client writes packs")]
 mod pack;

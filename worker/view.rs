@@ -9,7 +9,7 @@ use std::{
     fs, io,
     os::unix::fs::{MetadataExt, symlink},
     path::{Path, PathBuf},
-    sync::{Condvar, Mutex, RwLock, RwLockReadGuard},
+    sync::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use crate::{
@@ -204,14 +204,18 @@ impl<'a> View<'a> {
         Ok(())
     }
 
-    /// Has what is at its place stay there while a task runs, which may open that and no other.
-    pub fn settle(&self) -> RwLockReadGuard<'_, ()> {
-        self.settled.read().expect(LOCK)
+    /// Has what is at its place stay there while a task runs, which may open that and no other; or
+    /// waits until no task runs, and has none begin.
+    pub fn settle(&self, is_alone: bool) -> Settled<'_> {
+        match is_alone {
+            false => Settled::Shared(self.settled.read().expect(LOCK)),
+            true => Settled::Alone(self.settled.write().expect(LOCK)),
+        }
     }
 
     /// Puts copies in the place of a task's links to the store; returns whether there were any.
     pub fn copy_linked(&self, task: &Task) -> Result<bool> {
-        let _nobody_runs = self.settled.write().expect(LOCK);
+        let _nobody_runs = self.settle(true);
         let mut linked = self.linked.lock().expect(LOCK);
         let mut had_links = false;
         for input in &task.inputs {
@@ -372,6 +376,13 @@ impl<'a> View<'a> {
     }
 }
 
+/// See [`View::settle`].
+#[allow(dead_code, reason = "it is held")]
+pub enum Settled<'a> {
+    Shared(RwLockReadGuard<'a, ()>),
+    Alone(RwLockWriteGuard<'a, ()>),
+}
+
 /// Something that a task may write to while it runs.
 pub struct Lent<'a> {
     input: &'a Input,
@@ -495,7 +506,7 @@ pub mod tests {
         assert_eq!(names.map(is_link), [None, Some(true), Some(false), Some(false)]);
         // Who is told where the link leads gets the file itself, once nobody uses the link.
         view.prepare(&batch.tasks[1]).unwrap();
-        let running = view.settle();
+        let running = view.settle(false);
         std::thread::scope(|scope| {
             let copied = scope.spawn(|| view.copy_linked(&batch.tasks[1]).unwrap());
             std::thread::sleep(std::time::Duration::from_millis(100));

@@ -78,7 +78,7 @@ impl Call {
     }
 
     /// What an engine can mount of packs: the heavy ones, where nobody writes, and where nothing
-    /// else lies in them.
+    /// else lies in them. Of what is too much, the rest is copied.
     pub fn mountable(&self, is_asked_for: impl Fn(&str) -> bool) -> Vec<Mounted> {
         let is_heavy = |(name, context): &(&str, &Context)| context.is_heavy && is_asked_for(name);
         let heavy = self.contexts().into_iter().filter(is_heavy);
@@ -109,7 +109,7 @@ impl Call {
                 mounted.insert(input.target.clone(), Mounted { pack, path, target });
             }
         }
-        if mounted.len() > MOST_MOUNTED { vec![] } else { mounted.into_values().collect() }
+        mounted.into_values().take(MOST_MOUNTED).collect()
     }
 
     /// The names of the secret variables that its tasks get.

@@ -383,8 +383,8 @@ fn plan_request(unit: &Unit, is_incremental: bool, env: &Env, cache: &Cache) -> 
             || unit.is_test()
             || crate::target::deferred::may_be_in(&target, env));
     let output = unit.output_paths().into_iter().next().unwrap_or_default();
-    let reaches_far = is_incremental && reach::is_far(cache, &target, &output);
-    PlanRequest { target, output, is_worth_a_plan, is_incremental, reaches_far }
+    let may_be_alone = is_incremental && !reach::is_far(cache, &target, &output);
+    PlanRequest { target, output, is_worth_a_plan, may_be_alone }
 }
 
 /// Whether a step contains all that its outcome depends on. It does not if its image has no digest,

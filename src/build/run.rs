@@ -19,7 +19,11 @@ use crate::{
     },
     report::timings::Phase,
     step::key::Key,
-    store::{archive::Archive, local::Store},
+    store::{
+        archive::{Archive, Received},
+        local::{LocalStore, Store},
+    },
+    unit::work::Unit,
 };
 
 impl Session<'_> {
@@ -31,7 +35,8 @@ impl Session<'_> {
             Look::Hit(built) => return Ok(*built),
             Look::Miss(missing) => missing,
         };
-        if self.pass_barrier(&missing) {
+        let (plan, answer) = self.pass_barrier(&missing).unzip();
+        if answer == Some(Answer::Planned) {
             // The plan may have discovered what the unit reads.
             self.recall(prepared)?;
             finder = self.finder(&prepared.unit);
@@ -46,7 +51,12 @@ impl Session<'_> {
             Look::Hit(built) => return Ok(*built),
             Look::Miss(missing) => missing,
         };
-        let unit = &missing.found.unit;
+        let Missing { found: Found { unit, step, .. }, .. } = &*missing;
+        if let Some(plan) = plan
+            && let Some(failure) = self.failure(&plan, unit, &step.key)?
+        {
+            return Ok(Built::of(failure, step.clone()));
+        }
         self.timings.add(&unit.name(), Phase::Inputs, begun, SystemTime::now());
         let built = self.build_missing(*missing)?;
         self.sweep();
@@ -56,14 +66,23 @@ impl Session<'_> {
         Ok(built)
     }
 
-    /// Waits until a plan is carried out. Returns whether there was one.
-    fn pass_barrier(&self, missing: &Missing) -> bool {
-        let request =
-            || plan_request(&missing.found.unit, missing.is_incremental, self.env, &self.cache);
+    /// How a unit failed in a plan for its cargo, which is told once.
+    fn failure(&self, plan: &str, unit: &Unit, key: &str) -> Result<Option<Received>> {
+        let failures = LocalStore::of_failures(&self.cache, plan);
+        let failure = failures.get(key, unit.out_dir());
+        failures.remove(key);
+        failure.map(|failure| with_host_paths(unit, failure)).transpose()
+    }
+
+    /// Waits until a plan is carried out. Returns the planner's name and answer, if there may be
+    /// one.
+    fn pass_barrier(&self, missing: &Missing) -> Option<(String, Answer)> {
+        let unit = &missing.found.unit;
+        let request = || plan_request(unit, missing.is_incremental, self.env, &self.cache);
         match self.env.get(BARRIER) {
-            Some(name) => barrier::pass(name, &request()) == Answer::Planned,
+            Some(name) => Some((name.to_owned(), barrier::pass(name, &request()))),
             // Where no outcome is kept, a plan is of no use.
-            None if self.config.store_size == 0 => false,
+            None if self.config.store_size == 0 => None,
             None => background::pass(self.env, &self.cache, &request()),
         }
     }

@@ -12,14 +12,14 @@ macro_rules! sources {
 }
 
 const SOURCES: &[(&str, &str)] = sources![
-    "batch.rs",
+    "batch/mod.rs",
+    "batch/task.rs",
     "bytes/lz4.rs",
     "bytes/mod.rs",
     "bytes/search.rs",
     "bytes/sum.rs",
     "export.rs",
     "files.rs",
-    "listing.rs",
     "main.rs",
     "outcome.rs",
     "pack.rs",
@@ -28,7 +28,8 @@ const SOURCES: &[(&str, &str)] = sources![
     "report.rs",
     "rules.rs",
     "schedule.rs",
-    "store.rs",
+    "store/listing.rs",
+    "store/mod.rs",
     "sys/landlock.rs",
     "sys/mod.rs",
     "tokens.rs",

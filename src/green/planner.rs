@@ -79,7 +79,7 @@ pub fn run_in_background(process: &str) -> Result<ExitCode> {
         dry_run: &DryRun::of(&caller.words).context(NOT_FOR_PEOPLE)?,
         is_quiet: true,
     };
-    // Whoever started it has let the first incremental unit go, unless it reaches far.
+    // Whoever started it has let the first go that may be alone.
     planner.serve(1)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -109,26 +109,21 @@ struct Recorded<'a> {
 
 impl Planner<'_> {
     /// Plans once a unit asks for it at the barrier, which is this process's standard input. What
-    /// is compiled incrementally, as after an edit, is mostly alone or one of few, and waits for
-    /// nothing until it is known what there is to plan. That is found out beside the second of
-    /// them, of which some (`edited`) went on already, or beside the first that reaches far: then
-    /// the next one waits.
+    /// may be alone after an edit waits for nothing until it is known what there is to plan. That
+    /// is found out beside the second such unit, of which some (`edited`) went on already.
     pub fn serve(&self, mut edited: usize) -> Result<()> {
         let barrier: Barrier = std::io::stdin().as_fd().try_clone_to_owned()?.into();
         thread::scope(|scope| {
-            let (mut dry_run, mut reaches_far) = (None::<ScopedJoinHandle<'_, _>>, false);
+            let mut dry_run = None;
             let first = barrier.asked(|unit| {
-                if !unit.is_incremental {
+                if !unit.may_be_alone {
                     return false;
                 }
-                let is_to_wait =
-                    dry_run.as_ref().is_some_and(|run| reaches_far || run.is_finished());
                 edited += 1;
-                reaches_far |= unit.reaches_far;
-                if dry_run.is_none() && (edited > 1 || reaches_far) {
+                if edited == 2 {
                     dry_run = Some(scope.spawn(|| self.run_dry()));
                 }
-                !is_to_wait
+                !dry_run.as_ref().is_some_and(ScopedJoinHandle::is_finished)
             })?;
             let recorded = match dry_run {
                 Some(dry_run) => dry_run.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
@@ -187,7 +182,7 @@ impl Planner<'_> {
     ) -> Result<()> {
         let Recorded { session, recorder, inventory, _folder } = recorded;
         let jobs = self.jobs(&recorder);
-        let PlanRequest { target, output, is_incremental, .. } = &waiting[0].request;
+        let PlanRequest { target, output, may_be_alone, .. } = &waiting[0].request;
         if deferred::is_build_folder(target, self.env) {
             // As with the rest of the cache, the build is right without it.
             deferred::sweep(&session.cache, target).unwrap_or_else(|error| log::warn!("{error:#}"));
@@ -201,7 +196,7 @@ impl Planner<'_> {
             log::info!("not planned: cargo takes for fresh what a plan would make anew");
             return Ok(());
         }
-        if *is_incremental && missing.len() < MANY {
+        if *may_be_alone && missing.len() < MANY {
             log::info!("not planned: only {} are missing after an edit", missing.len());
             return Ok(());
         }

@@ -21,13 +21,14 @@ use crate::{
 pub const COMMAND: &str = "--plan-in-background";
 
 /// Waits until a planner has carried out a plan for the cargo that called this process, and starts
-/// the planner if there was none. Returns whether there was a plan.
-pub fn pass(env: &Env, cache: &Cache, request: &PlanRequest) -> bool {
+/// the planner if there was none. Returns its name and its answer, if
+/// there may be one.
+pub fn pass(env: &Env, cache: &Cache, request: &PlanRequest) -> Option<(String, Answer)> {
     // That is a planner, or below `cargo green`, which has had one.
     if env.get(NOTICES).is_some() {
-        return false;
+        return None;
     }
-    let Some(cargo) = Caller::find() else { return false };
+    let cargo = Caller::find()?;
     let name = cargo.barrier();
     let mut answer = pass_at(&name, request);
     if answer == Answer::Nobody && is_planner_due(&name, cache, request) {
@@ -44,19 +45,16 @@ pub fn pass(env: &Env, cache: &Cache, request: &PlanRequest) -> bool {
         }
         notice::say_for_planner(env, &name);
     }
-    answer == Answer::Planned
+    Some((name, answer))
 }
 
-/// Whether a unit that finds nobody at the barrier is to have a planner started. Of units that
-/// are compiled incrementally the first is none, unless many are made from it: after an edit it is
-/// mostly the only one.
+/// Whether a unit that finds nobody at the barrier is to have a planner started. Of those that
+/// may be alone after an edit, the first is none.
 fn is_planner_due(name: &str, cache: &Cache, request: &PlanRequest) -> bool {
     if !request.is_worth_a_plan || cache.path(&note(name)).exists() {
         return false;
     }
-    !request.is_incremental
-        || request.reaches_far
-        || !cache.claim(&format!("{}-edited", note(name))).unwrap_or(true)
+    !request.may_be_alone || !cache.claim(&format!("{}-edited", note(name))).unwrap_or(true)
 }
 
 /// Is there once a planner was started for the cargo of this barrier.

@@ -30,10 +30,9 @@ pub struct PlanRequest {
     pub output: Utf8PathBuf,
     /// Whether others may be lacking, too. To find out takes a dry run of the whole command.
     pub is_worth_a_plan: bool,
-    /// Whether rustc goes on from its last compile.
-    pub is_incremental: bool,
-    /// Whether many others are known to be made from it.
-    pub reaches_far: bool,
+    /// Whether it may be the only one that is missing after an edit, or one of few: rustc goes on
+    /// from its last compile, and no plan has found many to be made from it.
+    pub may_be_alone: bool,
 }
 
 /// The planner's side.
@@ -144,8 +143,7 @@ mod tests {
             target: "/t/a b".into(),
             output: "/t/a b/c\n".into(),
             is_worth_a_plan: true,
-            is_incremental: false,
-            reaches_far: false,
+            may_be_alone: false,
         };
         let name = format!("test-{}", std::process::id());
         let barrier = Barrier::new(&name).unwrap();
@@ -175,16 +173,16 @@ mod tests {
 
     #[test]
     fn what_is_worth_no_plan_goes_on_by_itself() {
-        let request = |(is_worth_a_plan, is_incremental)| {
+        let request = |(is_worth_a_plan, may_be_alone)| {
             let (target, output) = ("/t".into(), "/t/a".into());
-            PlanRequest { target, output, is_worth_a_plan, is_incremental, reaches_far: false }
+            PlanRequest { target, output, is_worth_a_plan, may_be_alone }
         };
         let name = format!("test-alone-{}", std::process::id());
         let barrier = Barrier::new(&name).unwrap();
         let units = thread::spawn(move || {
             [(false, false), (true, true), (true, false)].map(|told| pass(&name, &request(told)))
         });
-        let asked = barrier.asked(|request| request.is_incremental).unwrap();
+        let asked = barrier.asked(|request| request.may_be_alone).unwrap();
         assert_eq!(asked.request, request((true, false)));
         drop((asked, barrier));
         assert_eq!(units.join().unwrap(), [Answer::Alone, Answer::Alone, Answer::Planned]);
@@ -198,13 +196,7 @@ mod tests {
         let killed = UnixStream::connect_addr(&address(&name).unwrap()).unwrap();
         drop(killed);
         let (target, output) = ("/t".into(), "/t/a".into());
-        let request = PlanRequest {
-            target,
-            output,
-            is_worth_a_plan: true,
-            is_incremental: false,
-            reaches_far: false,
-        };
+        let request = PlanRequest { target, output, is_worth_a_plan: true, may_be_alone: false };
         let unit = thread::spawn(move || pass(&name, &request));
         drop(barrier.asked(|_| false).unwrap());
         drop(barrier);

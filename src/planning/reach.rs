@@ -1,5 +1,6 @@
 //! How far an edit reaches: how many units the last plans of a target folder found to be missing if
-//! one of them is. Whoever compiles the first of many after an edit need not go ahead to find out.
+//! one of them is. The first of many after an edit then waits for the plan of them all, and is not
+//! built by itself first.
 //!
 //! What is noted may be out of date. That costs time, and nothing else.
 

@@ -89,6 +89,38 @@ pub fn errors(diagnostics: &str) -> Vec<String> {
     diagnostics.lines().filter_map(error).collect()
 }
 
+/// Whether diagnostics have errors, and all of them are about the code itself: none is about a
+/// file or a crate that could not be read.
+pub fn are_about_code(diagnostics: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Message {
+        message: String,
+        level: String,
+        code: Option<Code>,
+    }
+    #[derive(Deserialize)]
+    struct Code {
+        code: String,
+    }
+    // Source: the error index of rustc.
+    const OF_FILES: &[&str] =
+        &["E0460", "E0461", "E0462", "E0463", "E0464", "E0514", "E0519", "E0523", "E0583", "E0786"];
+    let error = |line: &str| match serde_json::from_str::<Message>(line) {
+        // The number of errors is one, too.
+        Ok(Message { message, .. }) if message.starts_with("aborting due to") => None,
+        Ok(Message { level, code, .. }) => Some(code).filter(|_| level == "error"),
+        // It says that metadata is there.
+        Err(_) if line.starts_with('{') || line.trim().is_empty() => None,
+        Err(_) => Some(None),
+    };
+    let is_about_code = |code: Option<Code>| {
+        let about_files = |Code { code }: &Code| OF_FILES.contains(&code.as_str());
+        code.is_some_and(|code| code.code.starts_with('E') && !about_files(&code))
+    };
+    let mut errors = diagnostics.lines().filter_map(error).peekable();
+    errors.peek().is_some() && errors.all(is_about_code)
+}
+
 /// What macros themselves complain of in rustc's JSON messages: errors without a code, and what is
 /// said along with them.
 pub fn complaints_of_macros(diagnostics: &str) -> Vec<String> {
@@ -145,6 +177,21 @@ fn unescape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_about_code_are_told_from_others() {
+        let error = |code: &str| format!(r#"{{"message":"a","code":{code},"level":"error"}}"#);
+        let coded = |code: &str| error(&format!(r#"{{"code":"{code}","explanation":null}}"#));
+        let end = r#"{"message":"aborting due to 2 previous errors","code":null,"level":"error"}"#;
+        let warning = r#"{"message":"b","code":null,"level":"warning"}"#;
+        let case = |lines: &[&str]| are_about_code(&lines.join("\n"));
+        let artifact = r#"{"$message_type":"artifact","artifact":"/t/a.rmeta","emit":"metadata"}"#;
+        assert!(case(&[artifact, &coded("E0308"), warning, &coded("E0425"), end]));
+        assert!(!case(&[warning, end]) && !case(&[]));
+        assert!(!case(&[&coded("E0308"), &coded("E0463"), end]), "a crate is not found");
+        assert!(!case(&[&coded("E0308"), &error("null"), end]), "a macro complains");
+        assert!(!case(&[&coded("E0308"), "thread 'rustc' panicked"]));
+    }
 
     #[test]
     fn variables_are_named_there_or_not() {

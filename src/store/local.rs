@@ -47,6 +47,7 @@ pub trait Store {
 /// The store in the user's cache folder.
 pub struct LocalStore<'a> {
     cache: &'a Cache,
+    folder: String,
     /// The limit of all that is stored, in bytes. 0 stores no outcomes.
     limit: u64,
 }
@@ -55,11 +56,17 @@ const DIGEST: u64 = 32;
 
 impl<'a> LocalStore<'a> {
     pub fn new(cache: &'a Cache, limit: u64) -> Self {
-        Self { cache, limit }
+        Self { cache, limit, folder: "store".to_owned() }
+    }
+
+    /// The failures that the plan of this name has for those who asked for it. It is another store,
+    /// so that nobody else finds them.
+    pub fn of_failures(cache: &'a Cache, plan: &str) -> Self {
+        Self { cache, limit: u64::MAX, folder: format!("failures/{plan}") }
     }
 
     fn path(&self, key: &str) -> Utf8PathBuf {
-        self.cache.path(&format!("store/{key}"))
+        self.cache.path(&format!("{}/{key}", self.folder))
     }
 
     /// What `read` makes of an entry, compressed as it is; `None` if that fails, or if there is no
@@ -130,7 +137,7 @@ impl Store for LocalStore<'_> {
         }
         let path = self.path(key);
         let mut put = || -> Result<()> {
-            let dir = self.cache.path("store");
+            let dir = self.cache.path(&self.folder);
             fs::create_dir_all(&dir)?;
             archive.seek(SeekFrom::Start(0))?;
             let mut file = tempfile::NamedTempFile::new_in(&dir)?;

@@ -208,6 +208,7 @@ const AGES: &[(&str, u32)] = &[
     ("artifacts", 30),
     ("digests", 90),
     ("engine-cache", 30),
+    ("failures", 1),
     ("links", 90),
     ("bases", 30),
     ("listings", 30),

@@ -99,6 +99,44 @@ fn a_script_lists_its_package() {
     }
 }
 
+/// What the plan found out is what the user reads.
+#[test]
+fn a_mistake_is_compiled_once() {
+    let project = project("broken");
+    project.edit("src/lib.rs", "macros::one!()", "macros::one!() + \"\"");
+    for _ in 0..2 {
+        let plain = project.plain("build").fails();
+        project.calls.take();
+        let ours = green(&project, "build").fails();
+        project.assert_same_output(&plain, &ours);
+        let calls = project.calls.take();
+        let is_batch = |call: &String| call.contains("/batch ");
+        let is_alone = |call: &String| call.contains("/unit ");
+        assert!(calls.iter().any(is_batch) && !calls.iter().any(is_alone), "{calls:#?}");
+    }
+    project.edit("src/lib.rs", " + \"\"", "");
+    green(&project, "build").succeeds();
+    project.plain("build").succeeds();
+    project.assert_same_tree();
+}
+
+/// Units of one call share no folder for temporary files. One that needs that gets it all the same.
+#[test]
+fn a_macro_uses_the_folder_of_all() {
+    let project = project("broken");
+    let file = project.dir().file_name().unwrap().to_str().unwrap();
+    let code = format!(
+        "std::fs::write(\"/tmp/{file}\", \"1\").unwrap();
+        std::fs::remove_file(\"/tmp/{file}\").unwrap();"
+    );
+    project.edit("macros/src/lib.rs", "// HERE", &code);
+    project.plain("build").succeeds();
+    green(&project, "build").succeeds();
+    project.assert_same_tree();
+    let calls = project.calls.take();
+    assert!(!calls.iter().any(|call| call.contains("/unit ")), "{calls:#?}");
+}
+
 #[test]
 fn a_mistake_is_reported_as_ever() {
     let project = project("broken").env("CARGO_BUILD_JOBS", "1");
@@ -447,12 +485,12 @@ fn what_an_edit_reaches_is_built_together() {
         (together.len(), alone.len())
     };
     // The last time as the first: what was made together is kept for one command. Since that, it
-    // is known how far an edit reaches, so the second unit waits for the plan.
-    for (number, most) in [("1", 8), ("2", 1), ("1", 1)] {
+    // is known how far an edit reaches, so the first unit waits for the plan.
+    for (number, most) in [("1", 8), ("2", 0), ("1", 0)] {
         let (together, alone) =
             calls("below/src/lib.rs", &format!("pub fn below() -> u8 {{ {number} }}"));
         assert!(together == 1 && alone <= most, "{together} and {alone}");
     }
     assert_eq!(calls("m0/src/lib.rs", "pub use below::below;"), (0, 1));
-    assert_eq!(calls("below/src/lib.rs", "pub fn below() -> u8 { \"\" }"), (0, 1));
+    assert_eq!(calls("below/src/lib.rs", "pub fn below() -> u8 { \"\" }"), (1, 0));
 }

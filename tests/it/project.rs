@@ -210,7 +210,7 @@ impl Project {
     }
 
     #[track_caller]
-    fn assert_same_output(&self, plain: &Finished, ours: &Finished) {
+    pub fn assert_same_output(&self, plain: &Finished, ours: &Finished) {
         assert_eq!(plain.status, ours.status, "{plain}\n{ours}");
         let (mine, yours) = (self.target(By::Plain), self.target(By::Ours));
         for (plain_text, ours_text) in

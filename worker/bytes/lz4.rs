@@ -175,7 +175,7 @@ mod tests {
             bytes[distance..distance + 8].copy_from_slice(b"abcdefgh");
             case(&bytes);
         }
-        let source = include_bytes!("../batch.rs");
+        let source = include_bytes!("../batch/mod.rs");
         let mut other = lz4_flex::frame::FrameEncoder::new(Vec::new());
         other.write_all(source).unwrap();
         assert!(case(source) < other.finish().unwrap().len() * 11 / 10);

@@ -17,13 +17,15 @@ use crate::{
         embedded_paths,
         outcome::{is_success, possibly_embedded, restore_output},
     },
+    config::env::NOTICES,
     engine::client::Event,
     inputs::{baked, canonical_program, discovered::Discovered},
     report::timings::{Args, Phase},
+    rustc::dep_info,
     step::{key::Key, spec::Step},
     store::{
         archive::{Archive, Outcome},
-        local::Store,
+        local::{LocalStore, Store},
         provenance::ProvenanceRecords,
     },
     target::deferred,
@@ -139,6 +141,10 @@ impl Session<'_> {
         }
         let said = String::from_utf8_lossy(&outcome.stderr);
         log::info!("{} ended with {} in a plan: {said}", unit.name(), outcome.status);
+        if let Some(plan) = self.env.get(NOTICES).filter(|_| is_final(unit, &outcome)) {
+            // Whoever waits for it reads that, instead of compiling it once more.
+            LocalStore::of_failures(&self.cache, plan).put(key, &mut archive)?;
+        }
         Ok(Some(End::Failed))
     }
 
@@ -165,4 +171,12 @@ impl Session<'_> {
         }
         Ok(embedded)
     }
+}
+
+/// Whether a unit that failed in a plan would fail by itself, too. A build script may miss what
+/// only a unit in a call of its own has, and a process that was killed had others beside it.
+fn is_final(unit: &Unit, outcome: &Outcome) -> bool {
+    const ERRORS: i32 = 1;
+    let said = String::from_utf8_lossy(&outcome.stderr);
+    !unit.is_build_script() && outcome.status == ERRORS && dep_info::are_about_code(&said)
 }

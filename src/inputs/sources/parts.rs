@@ -11,6 +11,8 @@ use crate::snapshot::scan::{Entry, Kind};
 /// with each call.
 const FILES: u64 = 1000;
 const BYTES: u64 = 8 << 20;
+/// So many heavy files and folders are mounted for a package at most: each mount takes a while, too.
+const MOST: usize = 8;
 
 #[derive(Clone, Copy, Default)]
 struct Weight {
@@ -30,7 +32,7 @@ impl Weight {
 }
 
 /// The files and folders that are heavy by themselves, without what is heavy below them, each with
-/// all that is in it.
+/// all that is in it. Instead of many in one folder, that folder.
 pub fn heavy(entries: &[Entry]) -> Vec<Utf8PathBuf> {
     let mut weights: HashMap<&Utf8Path, Weight> = HashMap::new();
     let mut heavy = Vec::new();
@@ -49,7 +51,26 @@ pub fn heavy(entries: &[Entry]) -> Vec<Utf8PathBuf> {
     }
     heavy.sort();
     heavy.dedup_by(|path, folder| path.starts_with(folder));
+    while heavy.len() > MOST
+        && let Some(folder) = folder_of_most(&heavy)
+    {
+        heavy.retain(|path| !path.starts_with(&folder));
+        heavy.push(folder);
+        heavy.sort();
+    }
     heavy
+}
+
+/// The folder in the package that most of these lie in; of several, one that lies deepest.
+fn folder_of_most(paths: &[Utf8PathBuf]) -> Option<Utf8PathBuf> {
+    let folders = paths.iter().filter_map(|path| path.parent());
+    let mut counts: HashMap<&Utf8Path, usize> = HashMap::new();
+    folders.for_each(|folder| *counts.entry(folder).or_default() += 1);
+    counts.remove(Utf8Path::new(""));
+    let most = counts
+        .into_iter()
+        .max_by_key(|(folder, count)| (*count, folder.components().count(), *folder));
+    most.map(|(folder, _)| folder.to_owned())
 }
 
 /// The entries outside heavy folders, and then those of each heavy folder, by paths below it.
@@ -114,6 +135,25 @@ mod tests {
         case(&[("a/b/c", BYTES / 2), ("d/e", BYTES / 2)], &[]);
         case(&[("a/b", BYTES), ("a/c", 1), ("d", BYTES)], &["a/b", "d"]);
         case(&[("a/b/c", BYTES), ("a/d/e", BYTES - 1), ("a/f", 1)], &["a"]);
+    }
+
+    #[test]
+    fn instead_of_many_in_one_folder_that_is_given() {
+        let of = |places: &[&str]| -> Vec<Utf8PathBuf> {
+            let files: Vec<(&str, u64)> = places.iter().map(|place| (*place, BYTES)).collect();
+            heavy(&tree(&files))
+        };
+        let data: Vec<String> = (0..MOST).map(|number| format!("data/{number}")).collect();
+        let data: Vec<&str> = data.iter().map(String::as_str).collect();
+        assert_eq!(of(&data).len(), MOST);
+        assert_eq!(of(&[&data[..], &["a/b"]].concat()), ["a/b", "data"]);
+        let apart: Vec<String> = (0..=MOST).map(|number| format!("data/{number}/x")).collect();
+        let apart: Vec<&str> = apart.iter().map(String::as_str).collect();
+        assert_eq!(of(&apart).len(), 1);
+        // The package itself is edited.
+        let root: Vec<String> = (0..=MOST).map(|number| format!("{number}")).collect();
+        let root: Vec<&str> = root.iter().map(String::as_str).collect();
+        assert_eq!(of(&root).len(), MOST + 1);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! It is one cache mount for all calls, which may run at the same time. All that is in it appears
 //! by rename, whole.
 
+pub mod listing;
+
 use std::{
     collections::HashMap,
     fs::{self, File, Permissions},
@@ -19,7 +21,7 @@ use std::{
 };
 
 use crate::{
-    files, listing, outcome, pack,
+    files, outcome, pack,
     protocol::{BUILD_ID, one_line},
     report::{Explain, Result},
     sys,
