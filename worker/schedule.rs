@@ -89,8 +89,13 @@ impl Schedule {
         self.unfinished == 0
     }
 
+    /// Whether a task runs whose metadata is there: others may be reading that.
+    pub fn is_early(&self, number: usize) -> bool {
+        self.states[number] == State::Early
+    }
+
     /// The metadata of a running task is there.
-    pub fn is_early(&mut self, number: usize) {
+    pub fn note_early(&mut self, number: usize) {
         if self.states[number] == State::Running {
             self.states[number] = State::Early;
             self.look_at_dependents(number);
@@ -214,7 +219,7 @@ mod tests {
         let mut schedule =
             schedule(&[("a", &[]), ("b", &[("a", true)]), ("c", &[("a", true), ("a", false)])]);
         assert_eq!((schedule.next(), schedule.next()), (Some(0), None));
-        schedule.is_early(0);
+        schedule.note_early(0);
         assert_eq!((schedule.next(), schedule.next()), (Some(1), None));
         schedule.end(1, true);
         schedule.end(0, true);

@@ -85,7 +85,7 @@ impl Run<'_> {
             let manner = if is_plain { Manner::Plain } else { Manner::Usual };
             ended = self.attempt(number, slot, manner)?;
         }
-        if ended.status != 0 && self.may_miss_temporary(task) {
+        if ended.status != 0 && self.may_miss_temporary(number) {
             self.gathered.remove(task, slot)?;
             ended = self.attempt(number, slot, Manner::Alone)?;
         }
@@ -98,12 +98,16 @@ impl Run<'_> {
     }
 
     /// Whether a compile may have failed because a macro looked for the folders for temporary files
-    /// that all users of a machine share.
-    fn may_miss_temporary(&self, task: &Task) -> bool {
+    /// that all users of a machine share. Macros run before there is metadata.
+    fn may_miss_temporary(&self, number: usize) -> bool {
+        let task = &self.batch.tasks[number];
         let is_macro = |input: &Input| {
             matches!(input.from, Source::Outcome(_)) && input.target.ends_with(LOADED)
         };
-        task.kind == Kind::Compile && self.batch.tasks.len() > 1 && task.inputs.iter().any(is_macro)
+        task.kind == Kind::Compile
+            && self.batch.tasks.len() > 1
+            && task.inputs.iter().any(is_macro)
+            && !self.lock().schedule.is_early(number)
     }
 
     fn attempt(&self, number: usize, slot: &Slot, manner: Manner) -> Result<Ended> {
@@ -224,7 +228,7 @@ impl Run<'_> {
                 self.gathered.open_metadata(&Path::new(&task.out).join(name), slot, group).is_ok();
         }
         if is_open {
-            self.lock().schedule.is_early(number);
+            self.lock().schedule.note_early(number);
             self.changed.notify_all();
         }
     }

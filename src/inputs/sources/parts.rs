@@ -11,7 +11,7 @@ use crate::snapshot::scan::{Entry, Kind};
 /// with each call.
 const FILES: u64 = 1000;
 const BYTES: u64 = 8 << 20;
-/// So many heavy files and folders are mounted for a package at most: each mount takes a while, too.
+/// So many heavy files and folders are mounted for a package at most: each mount takes a while.
 const MOST: usize = 8;
 
 #[derive(Clone, Copy, Default)]
