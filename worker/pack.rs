@@ -10,7 +10,7 @@ use std::{
     collections::{HashMap, HashSet},
     ffi::{OsStr, OsString},
     fs::{self, File, Permissions},
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufRead, Read, Write},
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
         fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink},
@@ -282,12 +282,12 @@ fn cut_off() -> io::Error {
 /// Unpacks all of a pack into a folder, which is made. `folder_of` has what is in other packs, for
 /// one that is based on them.
 pub fn unpack_all(
-    pack: &Path,
+    pack: impl BufRead,
     folder: &Path,
     folder_of: impl Fn(&OsStr) -> PathBuf,
 ) -> io::Result<()> {
     fs::create_dir(folder)?;
-    let mut reader = Reader::new(BufReader::with_capacity(1 << 16, File::open(pack)?));
+    let mut reader = Reader::new(pack);
     let mut base = None;
     while let Some((path, entry)) = reader.next_entry()? {
         match (&entry, &base) {
@@ -339,7 +339,7 @@ mod tests {
         writer.finish().unwrap();
         let to = scratch.path("to");
         let alone = |_: &OsStr| unreachable!("it has no base");
-        unpack_all(&scratch.path("pack"), &to, alone).unwrap();
+        unpack_all(&fs::read(scratch.path("pack")).unwrap()[..], &to, alone).unwrap();
         assert_eq!(fs::read_to_string(to.join("a/script")).unwrap(), "one\ntwo");
         assert_eq!(to.join("a/script").metadata().unwrap().permissions().mode() & 0o777, 0o755);
         assert!(to.join("a/empty").is_dir());
@@ -348,9 +348,8 @@ mod tests {
         // Cut off anywhere, it is no pack.
         let whole = fs::read(scratch.path("pack")).unwrap();
         for length in 0..whole.len() {
-            fs::write(scratch.path("cut"), &whole[..length]).unwrap();
             let folder = scratch.path(&format!("to{length}"));
-            assert!(unpack_all(&scratch.path("cut"), &folder, alone).is_err(), "{length} bytes");
+            assert!(unpack_all(&whole[..length], &folder, alone).is_err(), "{length} bytes");
         }
     }
 
@@ -372,12 +371,18 @@ mod tests {
         assert!(!String::from_utf8_lossy(&pack).contains("the same"));
         fs::write(scratch.path("pack"), pack).unwrap();
         let to = scratch.path("to");
-        unpack_all(&scratch.path("pack"), &to, |name| scratch.root.join(name)).unwrap();
+        unpack_all(&fs::read(scratch.path("pack")).unwrap()[..], &to, |name| {
+            scratch.root.join(name)
+        })
+        .unwrap();
         let text = |path: &str| fs::read_to_string(to.join(path)).unwrap();
         assert_eq!(["a/same", "a/changed", "new"].map(text), ["the same", "after", "new"]);
         // Without the base, it is no pack.
         let (other, none) = (scratch.path("other"), scratch.path("none"));
-        assert!(unpack_all(&scratch.path("pack"), &other, |_| none.clone()).is_err());
+        assert!(
+            unpack_all(&fs::read(scratch.path("pack")).unwrap()[..], &other, |_| none.clone())
+                .is_err()
+        );
     }
 
     #[test]
@@ -397,7 +402,10 @@ mod tests {
         writer.tree(&from, None).unwrap();
         writer.finish().unwrap();
         let to = scratch.path("to");
-        unpack_all(&scratch.path("pack"), &to, |_| unreachable!("it has no base")).unwrap();
+        unpack_all(&fs::read(scratch.path("pack")).unwrap()[..], &to, |_| {
+            unreachable!("it has no base")
+        })
+        .unwrap();
         for name in &names {
             let link = to.join(OsStr::from_bytes(&[&name[..], b"-link"].concat()));
             assert_eq!(fs::read_link(&link).unwrap().as_os_str().as_bytes(), name);

@@ -2,11 +2,12 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter},
+    io,
 };
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
+use lz4_flex::frame::FrameEncoder;
 use tempfile::TempDir;
 
 use super::{Session, call::Call};
@@ -89,7 +90,7 @@ impl Session<'_> {
             call.needed_outcomes().into_iter().filter(lacks).map(str::to_owned).collect();
         let mut needs_more = false;
         for key in lacking {
-            if self.store().write_pack(&key, &given.outcomes().join(&key)).is_some() {
+            if self.store().write_archive(&key, &given.outcomes().join(&key)).is_some() {
                 given.sent.push(key);
             } else if let Some(step) = resolve(&key) {
                 call.steps.insert(0, step);
@@ -123,13 +124,14 @@ impl Session<'_> {
     }
 }
 
-/// Packs what is in a folder into a file, without what a pack of another name and folder has.
+/// Packs what is in a folder into a file, compressed, without what a pack of another name and
+/// folder has.
 fn write_pack(folder: &Utf8Path, base: Option<(&str, &Utf8Path)>, path: &Utf8Path) -> Result<()> {
     let write = || -> io::Result<()> {
-        let mut pack = Writer::new(BufWriter::new(File::create(path)?));
+        let mut pack = Writer::new(FrameEncoder::new(File::create(path)?));
         let base = base.map(|(name, folder)| (name, folder.as_std_path()));
         pack.tree(folder.as_std_path(), base)?;
-        pack.finish().map(drop)
+        Ok(pack.finish()?.finish().map(drop)?)
     };
     write().on_disk(path, || format!("failed to write `{path}`"))
 }

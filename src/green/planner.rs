@@ -188,11 +188,13 @@ impl Planner<'_> {
             deferred::sweep(&session.cache, target).unwrap_or_else(|error| log::warn!("{error:#}"));
         }
         let mut together = Together::new(&session, &recorder, target.clone(), jobs, inventory)?;
-        // Every build is right without it.
-        reach::note(&session.cache, target, together.reach())
-            .unwrap_or_else(|error| log::warn!("{error:#}"));
         let missing = together.resolve();
-        if !together.is_of_use(output) {
+        let is_of_use = together.is_of_use(output);
+        // After the next edit, nobody is to wait for what is of no use.
+        let reach = if is_of_use { together.reach() } else { [(output.clone(), 0)].into() };
+        // Every build is right without it.
+        reach::note(&session.cache, target, reach).unwrap_or_else(|error| log::warn!("{error:#}"));
+        if !is_of_use {
             log::info!("not planned: cargo takes for fresh what a plan would make anew");
             return Ok(());
         }

@@ -36,3 +36,33 @@ pub fn note(cache: &Cache, target: &Utf8Path, found: Reach) -> Result<()> {
 fn name(target: &Utf8Path) -> String {
     format!("reach/{}", digest([target.as_str()]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_plan_is_right() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        let (cache, target) = (Cache::open(root.join("cache")).unwrap(), root.join("target"));
+        std::fs::create_dir(&target).unwrap();
+        let output = |name: &str| {
+            std::fs::write(target.join(name), "").unwrap();
+            target.join(name)
+        };
+        let plan = |found: &[(&str, usize)]| {
+            let found = found.iter().map(|(name, count)| (output(name), *count)).collect();
+            note(&cache, &target, found).unwrap();
+        };
+        let is_known = |name: &str| is_far(&cache, &target, &target.join(name));
+        assert!(!is_known("a"));
+        plan(&[("a", MANY), ("b", MANY - 1)]);
+        assert!(is_known("a") && !is_known("b"));
+        // Another command has other units; what is gone is forgotten.
+        plan(&[("c", MANY), ("d", MANY)]);
+        std::fs::remove_file(target.join("d")).unwrap();
+        plan(&[("b", MANY), ("c", 0)]);
+        assert!(is_known("a") && is_known("b") && !is_known("c") && !is_known("d"));
+    }
+}

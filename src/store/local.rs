@@ -13,7 +13,6 @@ use std::{
 
 use anyhow::{Result, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
-use lz4_flex::frame::FrameDecoder;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -33,9 +32,8 @@ pub trait Store {
     /// The outcome of the unit with this key, without its files; `None` if there is none.
     fn outcome(&self, key: &str) -> Option<Outcome>;
 
-    /// Writes the pack of the outcome with this key to a path, not compressed; `None` if there is
-    /// none.
-    fn write_pack(&self, key: &str, to: &Utf8Path) -> Option<()>;
+    /// Writes the archive of the outcome with this key to a path; `None` if there is none.
+    fn write_archive(&self, key: &str, to: &Utf8Path) -> Option<()>;
 
     /// Keeps the archive of a success.
     fn put(&self, key: &str, archive: &mut File) -> Result<()>;
@@ -118,9 +116,9 @@ impl Store for LocalStore<'_> {
         Archive::new(file.take(length)).outcome().ok()
     }
 
-    fn write_pack(&self, key: &str, to: &Utf8Path) -> Option<()> {
+    fn write_archive(&self, key: &str, to: &Utf8Path) -> Option<()> {
         let written = self.read(key, |compressed| {
-            io::copy(&mut FrameDecoder::new(compressed), &mut File::create(to)?)
+            io::copy(compressed, &mut File::create(to)?)
                 .map(drop)
                 .on_disk(to, || format!("failed to write `{to}`"))
         });
@@ -254,7 +252,7 @@ mod tests {
         let store = LocalStore::new(&place.cache, 1 << 30);
         store.put("u1", &mut archive("object code")).unwrap();
         assert!(store.get("u1", "/proc/none/deps".into()).is_none());
-        assert!(store.write_pack("u1", "/proc/none".into()).is_none());
+        assert!(store.write_archive("u1", "/proc/none".into()).is_none());
         assert!(store.get("u1", &place.out_dir).is_some());
     }
 
@@ -272,7 +270,7 @@ mod tests {
             assert!(!store.path("u1").exists());
             fs::write(store.path("u1"), &damaged).unwrap();
             let pack = place.cache.path("pack");
-            assert!(store.write_pack("u1", &pack).is_none() && !pack.exists(), "byte {at}");
+            assert!(store.write_archive("u1", &pack).is_none() && !pack.exists(), "byte {at}");
             fs::write(store.path("u1"), &whole[..at]).unwrap();
             assert!(store.get("u1", &place.out_dir).is_none(), "cut at {at}");
         }

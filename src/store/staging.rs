@@ -68,11 +68,14 @@ fn remove_leftovers(parent: &Utf8Path) -> io::Result<()> {
 fn make_locked(parent: &Utf8Path) -> io::Result<(TempDir, File)> {
     loop {
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
-        let locked = File::open(folder.path())?;
+        // Another process may take it for a leftover before it is locked.
+        let locked = match File::open(folder.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened?,
+        };
         // A file system without locks has no leftovers removed.
         let is_taken =
             flock(&locked, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK);
-        // Another process may have taken it for a leftover before it was locked.
         if !is_taken && folder.path().exists() {
             return Ok((folder, locked));
         }
@@ -163,6 +166,23 @@ impl Unpacked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_at_once_are_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let out_dir = Utf8Path::from_path(dir.path()).unwrap().join("deps/out");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        let (staging, _) = beside(&out_dir).unwrap();
+                        assert!(staging.path().exists());
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(dir.path().join("deps")).unwrap().count(), 0);
+    }
 
     #[test]
     fn what_a_killed_process_left_is_removed() {

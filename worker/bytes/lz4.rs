@@ -1,9 +1,10 @@
-//! Compression, in the LZ4 frame format: what any LZ4 decoder reads. Source: its specifications,
-//! `lz4_Frame_format.md` and `lz4_Block_format.md`.
+//! Compression, in the LZ4 frame format: what is written, any LZ4 decoder reads, and what is read has
+//! independent blocks and no check sums. Source: its specifications, `lz4_Frame_format.md` and
+//! `lz4_Block_format.md`.
 //!
 //! The worker has nothing but the standard library, and a client has a library for this.
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, ErrorKind, Read, Write};
 
 /// The frame's magic number; its version with independent blocks and no check sums; the largest
 /// block; and the check sum of the latter two.
@@ -21,6 +22,9 @@ const LAST_LITERALS: usize = 5;
 /// A repetition begins so many bytes before its block's end, or earlier.
 const LAST_BEGINNING: usize = 12;
 const LONGEST_DISTANCE: usize = 0xffff;
+/// What a description of a frame has in its first byte, whose blocks are independent and without
+/// check sums.
+const INDEPENDENT: u8 = HEAD[4];
 
 /// Compresses what is written to it.
 pub struct Compressor<W: Write> {
@@ -74,6 +78,128 @@ impl<W: Write> Write for Compressor<W> {
         self.block.clear();
         Ok(())
     }
+}
+
+/// Reads what was compressed.
+pub struct Decompressor<R: Read> {
+    inner: R,
+    /// How long a block is at most; nothing is known before the head was read.
+    longest: Option<usize>,
+    compressed: Vec<u8>,
+    block: Vec<u8>,
+    /// What of the block was read.
+    read: usize,
+    is_over: bool,
+}
+
+impl<R: Read> Decompressor<R> {
+    pub fn new(inner: R) -> Self {
+        let (compressed, block) = (Vec::new(), Vec::new());
+        Self { inner, longest: None, compressed, block, read: 0, is_over: false }
+    }
+
+    fn read_head(&mut self) -> io::Result<usize> {
+        let mut head = [0; HEAD.len()];
+        self.inner.read_exact(&mut head)?;
+        let size = head[5] >> 4;
+        if head[..4] != HEAD[..4] || head[4] != INDEPENDENT || !(4..=7).contains(&size) {
+            return Err(damaged());
+        }
+        Ok(1 << (2 * size + 8))
+    }
+
+    /// Reads the next block; there is none after the last.
+    fn read_block(&mut self) -> io::Result<()> {
+        let longest = match self.longest {
+            Some(longest) => longest,
+            None => self.read_head()?,
+        };
+        self.longest = Some(longest);
+        let mut length = [0; 4];
+        self.inner.read_exact(&mut length)?;
+        let length = u32::from_le_bytes(length);
+        self.block.clear();
+        self.read = 0;
+        if length == 0 {
+            self.is_over = true;
+            return Ok(());
+        }
+        let (is_plain, length) = (length & IS_PLAIN != 0, (length & !IS_PLAIN) as usize);
+        if length > longest {
+            return Err(damaged());
+        }
+        self.compressed.resize(length, 0);
+        self.inner.read_exact(&mut self.compressed)?;
+        if is_plain {
+            std::mem::swap(&mut self.block, &mut self.compressed);
+            return Ok(());
+        }
+        decompress(&self.compressed, longest, &mut self.block).ok_or_else(damaged)
+    }
+}
+
+impl<R: Read> BufRead for Decompressor<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.read == self.block.len() && !self.is_over {
+            self.read_block()?;
+        }
+        Ok(&self.block[self.read..])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.read += count;
+    }
+}
+
+impl<R: Read> Read for Decompressor<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+fn damaged() -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, "the compressed data is damaged")
+}
+
+/// `None` if that is no block, or becomes more than `longest` bytes.
+fn decompress(bytes: &[u8], longest: usize, to: &mut Vec<u8>) -> Option<()> {
+    let mut bytes = bytes.iter();
+    loop {
+        let token = usize::from(*bytes.next()?);
+        let count = length(token >> 4, &mut bytes)?;
+        if to.len() + count > longest {
+            return None;
+        }
+        to.extend_from_slice(bytes.as_slice().get(..count)?);
+        bytes = bytes.as_slice()[count..].iter();
+        let Some(low) = bytes.next() else { return Some(()) };
+        let distance = usize::from(u16::from_le_bytes([*low, *bytes.next()?]));
+        let mut left = SHORTEST + length(token & 15, &mut bytes)?;
+        let from = to.len().checked_sub(distance).filter(|_| distance > 0)?;
+        if to.len() + left > longest {
+            return None;
+        }
+        // What it repeats may go on into what it adds.
+        while left > 0 {
+            let count = left.min(to.len() - from);
+            to.extend_from_within(from..from + count);
+            left -= count;
+        }
+    }
+}
+
+/// The whole of a length that begins with four bits.
+fn length(begun: usize, bytes: &mut std::slice::Iter<'_, u8>) -> Option<usize> {
+    let mut length = begun;
+    let mut is_all = begun < 15;
+    while !is_all {
+        let byte = *bytes.next()?;
+        length += usize::from(byte);
+        is_all = byte < 255;
+    }
+    Some(length)
 }
 
 fn compress(bytes: &[u8], seen: &mut [u32], to: &mut Vec<u8>) {
@@ -144,10 +270,16 @@ fn add_rest(to: &mut Vec<u8>, length: usize) {
 mod tests {
     use std::io::Read;
 
-    use lz4_flex::frame::FrameDecoder;
+    use lz4_flex::frame::{FrameDecoder, FrameEncoder};
     use proptest::prelude::*;
 
     use super::*;
+
+    fn comes_back(bytes: &[u8], compressed: &[u8]) {
+        let mut decoded = Vec::new();
+        Decompressor::new(compressed).read_to_end(&mut decoded).unwrap();
+        assert!(decoded == bytes, "{} bytes became {}", bytes.len(), decoded.len());
+    }
 
     fn case(bytes: &[u8]) -> usize {
         let mut compressor = Compressor::new(Vec::new()).unwrap();
@@ -156,6 +288,10 @@ mod tests {
         let mut decoded = Vec::new();
         FrameDecoder::new(&compressed[..]).read_to_end(&mut decoded).unwrap();
         assert!(decoded == bytes, "{} bytes became {}", bytes.len(), decoded.len());
+        comes_back(bytes, &compressed);
+        let mut other = FrameEncoder::new(Vec::new());
+        other.write_all(bytes).unwrap();
+        comes_back(bytes, &other.finish().unwrap());
         compressed.len()
     }
 
@@ -176,7 +312,7 @@ mod tests {
             case(&bytes);
         }
         let source = include_bytes!("../batch/mod.rs");
-        let mut other = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        let mut other = FrameEncoder::new(Vec::new());
         other.write_all(source).unwrap();
         assert!(case(source) < other.finish().unwrap().len() * 11 / 10);
     }
@@ -192,6 +328,30 @@ mod tests {
         };
         let bytes: Vec<u8> = (0..BLOCK + 1000).map(|_| random()).collect();
         assert!(case(&bytes) <= bytes.len() + 7 + 3 * 4);
+    }
+
+    #[test]
+    fn what_is_damaged_is_an_error() {
+        let source = include_bytes!("../batch/mod.rs");
+        let mut compressor = Compressor::new(Vec::new()).unwrap();
+        compressor.write_all(source).unwrap();
+        let whole = compressor.finish().unwrap();
+        let read = |bytes: &[u8]| Decompressor::new(bytes).read_to_end(&mut Vec::new());
+        for length in 0..whole.len() {
+            assert!(read(&whole[..length]).is_err(), "{length} bytes");
+        }
+        // Whatever it becomes, it ends.
+        for at in 0..whole.len() {
+            let mut other = whole.clone();
+            other[at] ^= 0x55;
+            let _ = read(&other);
+        }
+        assert!(read(b"\x04\x22\x4d\x18\x64\x50\xfb\0\0\0\0").is_err(), "it has check sums");
+        assert!(
+            read(b"\x04\x22\x4d\x18\x60\x50\xfb\x04\0\0\0\x10a\x02\0").is_err(),
+            "too far back"
+        );
+        assert!(read(b"\x04\x22\x4d\x18\x60\x50\xfb\x04\0\0\0\x10a\0\0").is_err(), "no distance");
     }
 
     proptest! {

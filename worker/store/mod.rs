@@ -21,6 +21,7 @@ use std::{
 };
 
 use crate::{
+    bytes::lz4::Decompressor,
     files, outcome, pack,
     protocol::{BUILD_ID, one_line},
     report::{Explain, Result},
@@ -221,7 +222,7 @@ impl Store {
             return Ok(());
         }
         let add = || -> io::Result<()> {
-            match pack::unpack_all(from, &temporary, |base| self.pack(base)) {
+            match self.unpack(from, &temporary) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     println!("the pack {name} is based on what is gone: {error}");
                     return fs::remove_dir_all(&temporary);
@@ -236,6 +237,12 @@ impl Store {
             }
         };
         add().explain(|| format!("failed to store the sources {name}"))
+    }
+
+    /// Unpacks what the client sent into a folder, which is made.
+    fn unpack(&self, from: &Path, folder: &Path) -> io::Result<()> {
+        let pack = Decompressor::new(File::open(from)?);
+        pack::unpack_all(pack, folder, |base| self.pack(base))
     }
 
     /// Whether there is a pack.
@@ -287,7 +294,7 @@ impl Store {
         if self.has_outcome(key) {
             return Ok(());
         }
-        self.put(key, |folder| pack::unpack_all(from, folder, |base| self.pack(base)))
+        self.put(key, |folder| self.unpack(from, folder))
     }
 
     /// Stores an outcome, which is made in a folder that is not there yet.
@@ -353,7 +360,9 @@ pub fn is_linkable(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{protocol::FILES, tests::Scratch};
+    use std::io::Write;
+
+    use crate::{bytes::lz4::Compressor, protocol::FILES, tests::Scratch};
 
     #[test]
     fn a_store_has_one_number() {
@@ -495,7 +504,9 @@ mod tests {
     fn what_fails_on_its_way_is_not_there() {
         let scratch = Scratch::new("what_fails_on_its_way_is_not_there");
         let store = Store::open(&scratch.path("store"), "1").unwrap();
-        fs::write(scratch.path("pack"), "file 644 10 status\ncut").unwrap();
+        let mut compressor = Compressor::new(Vec::new()).unwrap();
+        compressor.write_all(b"file 644 10 status\ncut").unwrap();
+        fs::write(scratch.path("pack"), compressor.finish().unwrap()).unwrap();
         assert!(store.add_outcome(&scratch.path("pack"), "u1").is_err());
         assert!(!store.has_outcome("u1"));
     }
