@@ -1,6 +1,6 @@
-//! Compression, in the LZ4 frame format: what is written, any LZ4 decoder reads, and what is read has
-//! independent blocks and no check sums. Source: its specifications, `lz4_Frame_format.md` and
-//! `lz4_Block_format.md`.
+//! Compression, in the LZ4 frame format. Any LZ4 decoder reads what is written here. What is read
+//! here has independent blocks and no check sums. Source: its specifications,
+//! `lz4_Frame_format.md` and `lz4_Block_format.md`.
 //!
 //! The worker has nothing but the standard library, and a client has a library for this.
 
