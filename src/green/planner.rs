@@ -168,7 +168,7 @@ impl Planner<'_> {
         }
         // The first batch fails for the same reason, and says so.
         let inventory = inventory.inspect_err(|error| log::warn!("{error:#}")).unwrap_or_default();
-        session.timings.add("rehearsal", Phase::DryRun, begun, SystemTime::now());
+        session.timings.add("dry run", Phase::DryRun, begun, SystemTime::now());
         Ok(Recorded { session, recorder, inventory, _folder: folder })
     }
 

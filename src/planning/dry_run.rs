@@ -30,7 +30,7 @@ pub struct Cargo<'a> {
 /// Cargo's variable for its build folder.
 pub const BUILD_DIR: &str = "CARGO_BUILD_BUILD_DIR";
 /// How the wrapper fails in a dry run where only the local compiler can compile a unit.
-pub const LOCAL: &str = "failed to rehearse a local compile";
+pub const LOCAL: &str = "failed to record a local compile";
 /// Options before the command that have the next word for their value.
 ///
 /// Source: `cargo --help`, and `-C` of the cargo book, "Unstable features".
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rehearsal_runs_nothing() {
+    fn a_dry_run_runs_nothing() {
         case("build --release", Some("build --release"));
         case("+nightly run --bin x -- --flag", Some("+nightly build --bin x"));
         case("test --no-run -p a --message-format=json", Some("test --no-run -p a"));

@@ -26,7 +26,6 @@ use crate::{
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// The dry run.
-    #[serde(rename = "rehearsal")]
     DryRun,
     /// Finding and digesting what a unit reads.
     Inputs,

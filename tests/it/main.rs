@@ -26,6 +26,7 @@ mod interrupted;
 mod large;
 mod left;
 mod lost_engine;
+mod mistakes;
 mod modes;
 mod odd;
 mod other_engines;

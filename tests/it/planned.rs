@@ -66,7 +66,7 @@ fn many_units_in_few_calls() {
     project.same(&["run", "test"]);
 }
 
-/// The folder that cargo uses by itself, inside of the package: the rehearsal's is elsewhere.
+/// The folder that cargo uses by itself, inside of the package: the dry run's is elsewhere.
 #[test]
 fn a_target_folder_in_the_package() {
     let project = project("broken");
@@ -97,63 +97,6 @@ fn a_script_lists_its_package() {
         assert!(said.concat().contains("\"macros\", \"src\""), "{command}: {said:?}");
         fs::remove_dir_all(project.root.join("target")).unwrap();
     }
-}
-
-/// What the plan found out is what the user reads.
-#[test]
-fn a_mistake_is_compiled_once() {
-    let project = project("broken");
-    project.edit("src/lib.rs", "macros::one!()", "macros::one!() + \"\"");
-    for _ in 0..2 {
-        let plain = project.plain("build").fails();
-        project.calls.take();
-        let ours = green(&project, "build").fails();
-        project.assert_same_output(&plain, &ours);
-        let calls = project.calls.take();
-        let is_batch = |call: &String| call.contains("/batch ");
-        let is_alone = |call: &String| call.contains("/unit ");
-        assert!(calls.iter().any(is_batch) && !calls.iter().any(is_alone), "{calls:#?}");
-    }
-    project.edit("src/lib.rs", " + \"\"", "");
-    green(&project, "build").succeeds();
-    project.plain("build").succeeds();
-    project.assert_same_tree();
-}
-
-/// Units of one call share no folder for temporary files. One that needs that gets it all the same.
-#[test]
-fn a_macro_uses_the_folder_of_all() {
-    let project = project("broken");
-    let file = project.dir().file_name().unwrap().to_str().unwrap();
-    let code = format!(
-        "std::fs::write(\"/tmp/{file}\", \"1\").unwrap();
-        std::fs::remove_file(\"/tmp/{file}\").unwrap();"
-    );
-    project.edit("macros/src/lib.rs", "// HERE", &code);
-    project.plain("build").succeeds();
-    green(&project, "build").succeeds();
-    project.assert_same_tree();
-    let calls = project.calls.take();
-    assert!(!calls.iter().any(|call| call.contains("/unit ")), "{calls:#?}");
-}
-
-#[test]
-fn a_mistake_is_reported_as_ever() {
-    let project = project("broken").env("CARGO_BUILD_JOBS", "1");
-    for (file, wrong) in
-        [("macros/src/lib.rs", "let _: u32 = \"\";"), ("build.rs", "panic!(\"wrong\");")]
-    {
-        project.edit(file, "// HERE", wrong);
-        let (plain, ours) = (project.plain("build").fails(), green(&project, "build").fails());
-        assert_eq!(plain.status, ours.status);
-        let said = if file == "build.rs" { "panicked at build.rs" } else { "E0308" };
-        plain.says(said);
-        ours.says(said);
-        project.edit(file, wrong, "// HERE");
-    }
-    project.plain("run").succeeds();
-    assert_eq!(green(&project, "run -- and its arguments").succeeds().stdout, "one is 1\n");
-    project.assert_same_tree();
 }
 
 /// What is built is not kept, so a plan is of no use to anyone.
@@ -252,7 +195,7 @@ fn each_unit_asks_once() {
     assert_eq!(asked.load(Ordering::Relaxed), ours.units_compiled() + ours.build_scripts());
 }
 
-/// All below it is stored: to rehearse the whole command would take longer than its compile.
+/// All below it is stored: a dry run of the whole command would take longer than its compile.
 #[test]
 fn a_program_alone_is_not_planned() {
     let project = project("registry").with_own_cache().logging("info");
@@ -454,7 +397,14 @@ fn timings_tell_where_the_time_went() {
     command.arg("timings").arg(&file);
     let page = start(command, "rustcbuildx timings").finish().succeeds().stdout;
     let page = fs::read_to_string(page.trim()).unwrap();
-    for phase in ["rehearsal", "finding inputs", "engine", "transfer", "restored from the store"] {
+    for phase in [
+        "dry run",
+        "start of a call",
+        "finding inputs",
+        "engine",
+        "transfer",
+        "restored from the store",
+    ] {
         assert!(page.contains(&format!("</i>{phase}<")), "no {phase} in {page}");
     }
     assert!(page.contains("broken 0.1.0 (build script)"), "{page}");

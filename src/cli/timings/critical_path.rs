@@ -40,7 +40,7 @@ mod tests {
             span
         };
         let spans = [
-            span("rehearsal", Phase::DryRun, 0, 100),
+            span("dry run", Phase::DryRun, 0, 100),
             task("short", 0, 5, &[]),
             task("long", 0, 20, &["not here"]),
             // It began when the metadata of `long` was there.

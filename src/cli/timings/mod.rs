@@ -37,7 +37,7 @@ pub fn run(path: &str) -> Result<ExitCode> {
 
 /// Each phase, its name and its colour.
 const PHASES: &[(Phase, &str, &str)] = &[
-    (Phase::DryRun, "rehearsal", "#9b7fd1"),
+    (Phase::DryRun, "dry run", "#9b7fd1"),
     (Phase::Inputs, "finding inputs", "#c9a227"),
     (Phase::Call, "start of a call", "#8a8a8a"),
     (Phase::Engine, "engine", "#d9622b"),

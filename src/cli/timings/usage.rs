@@ -52,7 +52,9 @@ pub fn of(spans: &[Span]) -> Usage {
     }
     let told = spans.iter().filter_map(|span| span.args.processors).max();
     let most = in_use.iter().map(|(_, count)| *count).max().unwrap_or_default();
-    let processors = told.unwrap_or_default().max(most).max(1);
+    let processors = told.unwrap_or(most).max(1);
+    // Of two calls, tasks seem to overlap that do not: one is told of later.
+    in_use.iter_mut().for_each(|(_, count)| *count = processors.min(*count));
     let mut idle = BTreeMap::new();
     for ((from, reason), to) in in_use.iter().zip(moments).zip(in_use.iter().skip(1)) {
         let unused = (processors - from.1) as u64 * (to.0 - from.0);
@@ -69,9 +71,19 @@ mod tests {
     use crate::report::timings::tests::span;
 
     #[test]
+    fn no_more_are_in_use_than_there_are() {
+        let mut call = span("call", Phase::Call, 0, 1);
+        call.args.processors = Some(1);
+        let spans = [call, span("a", Phase::Engine, 1, 5), span("b", Phase::Engine, 5, 5)];
+        let usage = of(&spans);
+        assert_eq!((usage.processors, usage.in_use.iter().map(|step| step.1).max()), (1, Some(1)));
+        assert_eq!(usage.idle.values().sum::<u64>(), 1);
+    }
+
+    #[test]
     fn what_is_idle_has_a_reason() {
         let spans = [
-            span("rehearsal", Phase::DryRun, 100, 10),
+            span("dry run", Phase::DryRun, 100, 10),
             span("call", Phase::Call, 110, 5),
             span("a", Phase::Engine, 115, 10),
             span("b", Phase::Engine, 115, 4),
