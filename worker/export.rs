@@ -3,7 +3,6 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Mutex,
     thread,
@@ -104,11 +103,7 @@ impl Exporter<'_> {
         let embedded = outcome::embedded(&files, &self.batch.sentinels)?;
         let is_whole = !is_deferred || !embedded.is_empty();
         let compressor = Compressor::new(File::create(place)?)?;
-        let modes = listing::modes(folder);
-        let mode_of_files = modes.get(Path::new(FILES)).copied();
-        let mode_of_files =
-            mode_of_files.unwrap_or(files.metadata()?.permissions().mode() & 0o7777);
-        let mut pack = Writer::with_modes(compressor, modes);
+        let mut pack = Writer::with_modes(compressor, listing::modes(folder));
         // These come first, and then dep-info: that is all that a client looks at.
         for name in [STATUS, STDOUT, STDERR, BUILD_ID, CALLED_GIT, PRIVATE] {
             let path = folder.join(name);
@@ -125,7 +120,7 @@ impl Exporter<'_> {
         }
         let (dep_infos, others): (Vec<_>, Vec<_>) =
             names_in(&files)?.into_iter().partition(|name| is_dep_info(Path::new(name)));
-        pack.folder(FILES.as_ref(), mode_of_files)?;
+        pack.folder_at(&files, FILES.as_ref())?;
         for name in dep_infos.iter().chain(others.iter().filter(|_| is_whole)) {
             pack.below(&files.join(name), &Path::new(FILES).join(name), None)?;
         }

@@ -66,6 +66,16 @@ impl<W: Write> Writer<W> {
         self.head(FOLDER, mode, 0, path)
     }
 
+    /// The folder at a place, without what is in it.
+    pub fn folder_at(&mut self, place: &Path, path: &Path) -> io::Result<()> {
+        self.folder(path, self.mode(path, &place.symlink_metadata()?))
+    }
+
+    /// The mode of what is at a place, as the pack has it at a path.
+    fn mode(&self, path: &Path, data: &fs::Metadata) -> u32 {
+        self.modes.get(path).copied().unwrap_or(data.permissions().mode() & 0o7777)
+    }
+
     pub fn link(&mut self, path: &Path, to: &Path) -> io::Result<()> {
         let to = to.as_os_str().as_bytes();
         self.head(LINK, 0, to.len() as u64, path)?;
@@ -101,8 +111,7 @@ impl<W: Write> Writer<W> {
     /// link is left out: nobody gets anything through it.
     pub fn below(&mut self, place: &Path, path: &Path, base: Option<&Path>) -> io::Result<()> {
         let data = place.symlink_metadata()?;
-        let mode = self.modes.get(path).copied();
-        let mode = mode.unwrap_or(data.permissions().mode() & 0o7777);
+        let mode = self.mode(path, &data);
         if data.is_symlink() {
             return self.link(path, &fs::read_link(place)?);
         }

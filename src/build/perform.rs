@@ -245,7 +245,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{env::Env, settings::Config},
-        engine::{Engine, Receive, cache::EngineCache},
+        engine::{Engine, Receive, cache::EngineCache, result::tests::result_of},
         inputs::sources::Homes,
         report::timings::Timings,
         step::{image::Image, plan::Plan, spec::tests::step},
@@ -304,14 +304,7 @@ mod tests {
                 on_event(Event::Message { text: "the worker says".to_owned() });
                 anyhow!(why)
             })?;
-            let mut tar = tar::Builder::new(Vec::new());
-            for (path, text) in files {
-                let mut header = tar::Header::new_gnu();
-                header.set_size(text.len() as u64);
-                header.set_mode(0o644);
-                tar.append_data(&mut header, path, text.as_bytes()).unwrap();
-            }
-            receive(&mut &tar.into_inner().unwrap()[..])
+            receive(&mut &result_of(&files)[..])
         }
     }
 

@@ -47,18 +47,23 @@ impl<R: Read> Read for Whole<R> {
 const DAMAGED: &str = "failed to read the result of a build";
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
-    fn result() -> Vec<u8> {
+    /// A result with these files, by their paths.
+    pub fn result_of(files: &[(&str, &str)]) -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());
-        for name in ["./u1", "report/lacking", "u2"] {
+        for (path, text) in files {
             let mut header = tar::Header::new_gnu();
-            header.set_size(name.len() as u64);
+            header.set_size(text.len() as u64);
             header.set_mode(0o644);
-            tar.append_data(&mut header, name, name.as_bytes()).unwrap();
+            tar.append_data(&mut header, path, text.as_bytes()).unwrap();
         }
         tar.into_inner().unwrap()
+    }
+
+    fn result() -> Vec<u8> {
+        result_of(&["./u1", "report/lacking", "u2"].map(|name| (name, name)))
     }
 
     fn files(result: &[u8]) -> (Vec<String>, Result<()>) {

@@ -21,8 +21,8 @@ use crate::{
 pub const COMMAND: &str = "--plan-in-background";
 
 /// Waits until a planner has carried out a plan for the cargo that called this process, and starts
-/// the planner if there was none. Returns its name and its answer, if
-/// there may be one.
+/// the planner if there was none. Returns the planner's name and its answer; `None` where no
+/// planner may be.
 pub fn pass(env: &Env, cache: &Cache, request: &PlanRequest) -> Option<(String, Answer)> {
     // That is a planner, or below `cargo green`, which has had one.
     if env.get(NOTICES).is_some() {

@@ -14,7 +14,7 @@ use crate::util::{digest::digest, state_dir::Cache};
 /// If so many units are missing, a call of them all takes less time than one for each.
 pub const MANY: usize = 3;
 
-/// By the first output of a unit: the unit itself, and all that are made from it.
+/// By the first output of a unit, how many it is with all that are made from it: [`MANY`] at most.
 pub type Reach = BTreeMap<Utf8PathBuf, usize>;
 
 /// Whether many units of a target folder are missing if the one with this output is.

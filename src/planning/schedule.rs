@@ -113,21 +113,21 @@ impl Schedule {
     /// The unit turned out to be another one: its key, and those of all that is made from it, are
     /// no longer known.
     pub fn forget(&mut self, unit: usize) {
-        for number in self.with_dependents(unit) {
+        for number in self.with_dependents(unit).collect::<Vec<_>>() {
             let entry = &mut self.units[number];
             (entry.state, entry.has_printed) = (State::Unknown, false);
         }
     }
 
     /// The unit and all that is made from it, and from that, and so on.
-    pub fn with_dependents(&self, unit: usize) -> HashSet<usize> {
+    pub fn with_dependents(&self, unit: usize) -> impl Iterator<Item = usize> {
         let mut all = HashSet::from([unit]);
-        for (number, entry) in self.units.iter().enumerate().skip(unit) {
-            if entry.made_from.iter().chain(&entry.scripts).any(|below| all.contains(below)) {
-                all.insert(number);
-            }
-        }
-        all
+        let later = self.units.iter().enumerate().skip(unit + 1);
+        let dependents = later.filter_map(move |(number, entry)| {
+            let mut below = entry.made_from.iter().chain(&entry.scripts);
+            (below.any(|below| all.contains(below)) && all.insert(number)).then_some(number)
+        });
+        std::iter::once(unit).chain(dependents)
     }
 
     /// The missing units, which are to be built next, each after those that it is made from.

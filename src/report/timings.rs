@@ -133,12 +133,12 @@ impl Timings {
         processors: usize,
         tasks: impl Iterator<Item = (Args, String)>,
     ) -> Tasks<'_> {
-        // To tell of tasks takes a while.
-        let tasks = tasks.take(if self.path.is_some() { usize::MAX } else { 0 });
         let rows = tasks
             .zip(1..)
             .filter_map(|((args, name), row)| Some((args.key.clone()?, Row { row, name, args })));
-        let (rows, begun) = (rows.collect(), HashMap::new());
+        // To find out what tasks need takes a while.
+        let rows = if self.path.is_some() { rows.collect() } else { HashMap::new() };
+        let begun = HashMap::new();
         Tasks { timings: self, processors, called: Some(SystemTime::now()), rows, begun }
     }
 }

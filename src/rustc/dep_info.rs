@@ -74,67 +74,62 @@ pub fn pointed_at(diagnostics: &str) -> Vec<String> {
         .collect()
 }
 
+/// One of rustc's JSON messages.
+#[derive(Deserialize)]
+struct Message {
+    message: String,
+    level: String,
+    code: Option<Code>,
+    #[serde(default)]
+    children: Vec<Message>,
+}
+
+#[derive(Deserialize)]
+struct Code {
+    code: String,
+}
+
+/// The errors among diagnostics, and what is no JSON as it is.
+fn errors_in(diagnostics: &str) -> impl Iterator<Item = Result<Message, &str>> {
+    diagnostics.lines().filter_map(|line| match serde_json::from_str::<Message>(line) {
+        Ok(message) => (message.level == "error").then_some(Ok(message)),
+        // Such as that metadata is there.
+        Err(_) if line.starts_with('{') => None,
+        Err(_) => Some(line.trim()).filter(|line| !line.is_empty()).map(Err),
+    })
+}
+
 /// The errors among diagnostics: the messages of JSON ones, and what is no JSON as it is.
 pub fn errors(diagnostics: &str) -> Vec<String> {
-    #[derive(Deserialize)]
-    struct Message {
-        message: String,
-        level: String,
-    }
-    let error = |line: &str| match serde_json::from_str::<Message>(line) {
-        Ok(Message { message, level }) => Some(message).filter(|_| level == "error"),
-        Err(_) if line.starts_with('{') => None,
-        Err(_) => Some(line.trim().to_owned()).filter(|line| !line.is_empty()),
+    let text = |error: Result<Message, &str>| match error {
+        Ok(Message { message, .. }) => message,
+        Err(line) => line.to_owned(),
     };
-    diagnostics.lines().filter_map(error).collect()
+    errors_in(diagnostics).map(text).collect()
 }
 
 /// Whether diagnostics have errors, and all of them are about the code itself: none is about a
 /// file or a crate that could not be read.
 pub fn are_about_code(diagnostics: &str) -> bool {
-    #[derive(Deserialize)]
-    struct Message {
-        message: String,
-        level: String,
-        code: Option<Code>,
-    }
-    #[derive(Deserialize)]
-    struct Code {
-        code: String,
-    }
     // Source: the error index of rustc.
     const OF_FILES: &[&str] =
         &["E0460", "E0461", "E0462", "E0463", "E0464", "E0514", "E0519", "E0523", "E0583", "E0786"];
-    let error = |line: &str| match serde_json::from_str::<Message>(line) {
-        // The number of errors is one, too.
-        Ok(Message { message, .. }) if message.starts_with("aborting due to") => None,
-        Ok(Message { level, code, .. }) => Some(code).filter(|_| level == "error"),
-        // It says that metadata is there.
-        Err(_) if line.starts_with('{') || line.trim().is_empty() => None,
-        Err(_) => Some(None),
+    // The number of errors is one, too.
+    let is_number = |message: &Message| message.message.starts_with("aborting due to");
+    let is_about_code = |error: Result<Message, &str>| {
+        error.ok().and_then(|message| message.code).is_some_and(|Code { code }| {
+            code.starts_with('E') && !OF_FILES.contains(&code.as_str())
+        })
     };
-    let is_about_code = |code: Option<Code>| {
-        let about_files = |Code { code }: &Code| OF_FILES.contains(&code.as_str());
-        code.is_some_and(|code| code.code.starts_with('E') && !about_files(&code))
-    };
-    let mut errors = diagnostics.lines().filter_map(error).peekable();
+    let mut errors =
+        errors_in(diagnostics).filter(|error| !error.as_ref().is_ok_and(is_number)).peekable();
     errors.peek().is_some() && errors.all(is_about_code)
 }
 
 /// What macros themselves complain of in rustc's JSON messages: errors without a code, and what is
 /// said along with them.
 pub fn complaints_of_macros(diagnostics: &str) -> Vec<String> {
-    #[derive(Deserialize)]
-    struct Message {
-        message: String,
-        level: String,
-        code: Option<serde::de::IgnoredAny>,
-        #[serde(default)]
-        children: Vec<Message>,
-    }
-    let messages =
-        diagnostics.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
-    let of_macro = messages.filter(|message| message.level == "error" && message.code.is_none());
+    let of_macro = errors_in(diagnostics).flatten().filter(|message| message.code.is_none());
     of_macro
         .flat_map(|Message { message, children, .. }| {
             std::iter::once(message).chain(children.into_iter().map(|child| child.message))

@@ -27,7 +27,7 @@ use crate::{
     inputs::{Finder, discovered::Discovered, version_control},
     planning::{
         directives::{self, BuildOutput},
-        reach::Reach,
+        reach::{MANY, Reach},
         recorder::Recorder,
         schedule::{Schedule, State},
     },
@@ -114,13 +114,15 @@ impl<'a> Together<'a> {
             || lacking.iter().any(|unit| self.session.may_defer(&self.units[*unit], &self.target))
     }
 
-    /// How many units are missing if one of those is that an edit leads to, in the real run.
+    /// Of each unit that rustc compiles incrementally: how many are missing, in the real run, if it
+    /// is.
     pub fn reach(&self) -> Reach {
         let of_edits = self.units.iter().enumerate().filter_map(|(number, unit)| {
             self.session.incremental_state(unit)?;
             let output = unit.output_paths().into_iter().next()?;
             let output = self.target.join(output.strip_prefix(&self.dry_run_target).ok()?);
-            Some((output, self.schedule.with_dependents(number).len()))
+            // More than many need not be counted.
+            Some((output, self.schedule.with_dependents(number).take(MANY).count()))
         });
         of_edits.collect()
     }
@@ -449,6 +451,6 @@ impl Together<'_> {
     fn runs_code_of(&self, number: usize) -> bool {
         let runs =
             |unit: &usize| self.units[*unit].is_proc_macro() || self.units[*unit].is_build_script();
-        self.schedule.with_dependents(number).iter().any(runs)
+        self.schedule.with_dependents(number).any(|unit| runs(&unit))
     }
 }

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::report::timings::{Phase, Span};
 
-/// Processors in use from a moment on, in microseconds since the first.
-pub type Steps = Vec<(u64, usize)>;
-
 /// What a build did with its processors.
 pub struct Usage {
     pub processors: usize,
-    pub in_use: Steps,
+    /// From a moment on, in microseconds since the first, how many were in use.
+    pub in_use: Vec<(u64, usize)>,
     /// For how long processors were idle, in microseconds, by the reason.
     pub idle: BTreeMap<&'static str, u64>,
 }
@@ -38,7 +36,7 @@ pub fn of(spans: &[Span]) -> Usage {
         .collect();
     changes.sort();
     let mut at_once: BTreeMap<Phase, usize> = BTreeMap::new();
-    let (mut in_use, mut moments) = (Steps::new(), Vec::new());
+    let (mut in_use, mut reasons) = (Vec::new(), Vec::new());
     for (at, phase, begins) in changes {
         let count = at_once.entry(phase).or_default();
         *count = if begins { *count + 1 } else { count.saturating_sub(1) };
@@ -48,7 +46,7 @@ pub fn of(spans: &[Span]) -> Usage {
             .find(|(phase, _)| at_once.get(phase).is_some_and(|count| *count > 0))
             .map_or(NONE, |(_, reason)| reason);
         in_use.push((at, tasks));
-        moments.push(reason);
+        reasons.push(reason);
     }
     let told = spans.iter().filter_map(|span| span.args.processors).max();
     let most = in_use.iter().map(|(_, count)| *count).max().unwrap_or_default();
@@ -56,7 +54,7 @@ pub fn of(spans: &[Span]) -> Usage {
     // Of two calls, tasks seem to overlap that do not: one is told of later.
     in_use.iter_mut().for_each(|(_, count)| *count = processors.min(*count));
     let mut idle = BTreeMap::new();
-    for ((from, reason), to) in in_use.iter().zip(moments).zip(in_use.iter().skip(1)) {
+    for ((from, reason), to) in in_use.iter().zip(reasons).zip(in_use.iter().skip(1)) {
         let unused = (processors - from.1) as u64 * (to.0 - from.0);
         if unused > 0 {
             *idle.entry(reason).or_default() += unused;
