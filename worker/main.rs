@@ -8,7 +8,7 @@
 //! - `batch`: all tasks, from what the client gave to what it gets; `batch/task`: one of them.
 //! - `schedule`: which of them runs next; `tokens`: how many processes run at once.
 //! - `view`: what is where, `files`: how it gets there; `rules`: what of that a task may touch.
-//! - `process`: one task's process.
+//! - `process`: one task's process; `observe`: what it touches.
 //! - `outcome`: what it left; `store`: what the engine stores of that, and what of it is damaged.
 //! - `export`: what the client gets.
 //! - `bytes`: compression, check sums and search.
@@ -19,6 +19,7 @@ mod batch;
 mod bytes;
 mod export;
 mod files;
+mod observe;
 mod outcome;
 #[allow(dead_code, reason = "a client writes packs")]
 mod pack;

@@ -16,7 +16,10 @@ use crate::{
     bytes::search::file_holds,
     files,
     process::{self, Ended, Slot},
-    protocol::{BUILD_ID, CALLED_GIT, FILES, Kind, PRIVATE, STATUS, STDERR, STDOUT, Task},
+    protocol::{
+        BUILD_ID, CALLED_GIT, FILES, Kind, OBSERVED, PRIVATE, STATUS, STDERR, STDOUT, Task,
+        encode_touches,
+    },
     report::{Explain, Result},
     store::{self, Store},
     view::View,
@@ -157,6 +160,9 @@ pub fn write_report(folder: &Path, ended: &Ended, id: &str) -> io::Result<()> {
     if ended.called_git {
         fs::write(folder.join(CALLED_GIT), "")?;
     }
+    if let Some(observed) = &ended.observed {
+        fs::write(folder.join(OBSERVED), encode_touches(observed.iter()))?;
+    }
     fs::write(folder.join(BUILD_ID), id)
 }
 
@@ -292,7 +298,13 @@ mod tests {
         let scratch = Scratch::new("what_others_may_not_read_is_not_told");
         let store = Store::open(&scratch.path("store"), "1").unwrap();
         let case = |key: &str, secret: &str, text: &str, called_git: bool| {
-            let ended = Ended { status: 0, stdout: text.into(), stderr: vec![], called_git };
+            let ended = Ended {
+                status: 0,
+                stdout: text.into(),
+                stderr: vec![],
+                called_git,
+                observed: None,
+            };
             let secrets = vec![("A".to_owned(), secret.to_owned())];
             let out = scratch.path(&format!("out-{key}"));
             fs::create_dir(&out).unwrap();

@@ -1,6 +1,7 @@
 //! One task's process: its user, its environment, what it says, and its end.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, BufRead, BufReader, Write},
     os::{
@@ -18,8 +19,10 @@ use std::{
 
 use crate::{
     files,
-    protocol::{Kind, Task},
+    observe::Observer,
+    protocol::{Kind, Task, Touch},
     report::{Explain, Result},
+    rules::Image,
     sys::{self, landlock::Ruleset},
 };
 
@@ -51,6 +54,7 @@ pub struct Terms<'a> {
     pub jobserver: [RawFd; 2],
     /// The folder that outlives the task. The task's words have another name for it.
     pub state: Option<&'a Path>,
+    pub image: &'a Image,
     /// Whether nothing says where temporary files go, so that they go to `/tmp`.
     pub is_plain: bool,
 }
@@ -64,6 +68,8 @@ pub struct Ended {
     pub stderr: Vec<u8>,
     /// Whether it asked git.
     pub called_git: bool,
+    /// What it touched; `None` if this kernel lets nobody look.
+    pub observed: Option<BTreeSet<Touch>>,
 }
 
 impl Slot {
@@ -78,7 +84,7 @@ impl Slot {
 
     /// Makes its user known to programs that look for their home folder.
     fn register(&self) -> Result<()> {
-        let (user, home) = (self.user, self.private().join("home"));
+        let (user, home) = (self.user, self.home());
         let line = format!("rustcbuildx-{user}:x:{user}:{user}::{}:/bin/sh\n", home.display());
         let users = Path::new("/etc/passwd");
         match fs::read_to_string(users) {
@@ -98,8 +104,12 @@ impl Slot {
     /// Makes it anew, with nothing of the last task in it.
     pub fn clean(&self) -> Result<()> {
         let own = self.private();
-        let folders = [own.clone(), own.join("tmp"), own.join("home"), own.join("state")];
+        let folders = [own.clone(), own.join("tmp"), self.home(), own.join("state")];
         folders.iter().try_for_each(|folder| files::make_private_folder(folder, self.user))
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.private().join("home")
     }
 
     fn mark(&self) -> PathBuf {
@@ -133,7 +143,7 @@ impl Slot {
                 rules.map_or(Ok(()), Ruleset::restrict_self)
             });
         }
-        self.watch(task, command, on_early)
+        self.watch(task, command, terms.image, on_early)
     }
 
     fn command(&self, task: &Task, terms: &Terms<'_>) -> Result<Command> {
@@ -159,7 +169,7 @@ impl Slot {
             format!("-j --jobserver-fds={read},{write} --jobserver-auth={read},{write}"),
         );
         if task.kind == Kind::Script {
-            command.env("HOME", self.private().join("home"));
+            command.env("HOME", self.home());
         }
         for variable in &task.env {
             let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
@@ -181,6 +191,7 @@ impl Slot {
         &self,
         task: &Task,
         mut command: Command,
+        image: &Image,
         mut on_early: impl FnMut() + Send,
     ) -> Result<Ended> {
         let (said, heard) = (self.folder.join("stdout"), self.folder.join("stderr"));
@@ -193,32 +204,30 @@ impl Slot {
             Some(writing) => Stdio::from(writing),
             None => Stdio::from(stderr.try_clone().explain(|| "failed to open a file".to_owned())?),
         });
-        let spawned = command.spawn();
-        // Its end of the pipe.
-        drop(command);
-        let status = match spawned {
-            Ok(mut child) => thread::scope(|scope| -> io::Result<ExitStatus> {
-                let stderr = &mut stderr;
-                let copying = reading.map(|from| {
-                    scope.spawn(move || copy_lines(File::from(from), stderr, &mut on_early))
-                });
-                let status = child.wait();
-                // What it left running would hold the pipe open.
-                sys::kill_all_of(self.user)?;
-                copying.map_or(Ok(()), |copying| {
-                    copying.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
-                })?;
-                status
-            })
-            .explain(|| format!("failed to hear what {} says", task.name))?,
-            Err(error) => {
-                let words = format!("{}: {error}\n", task.words[0]);
-                stderr
-                    .write_all(words.as_bytes())
-                    .explain(|| "failed to write what failed".to_owned())?;
-                ExitStatus::from_raw(127 << 8)
-            }
-        };
+        let (status, seen) = thread::scope(|scope| -> io::Result<_> {
+            let (spawned, observer) = Observer::start(scope, command, self.user)?;
+            let stderr = &mut stderr;
+            let status = match spawned {
+                Ok(mut child) => {
+                    let copying = reading.map(|from| {
+                        scope.spawn(move || copy_lines(File::from(from), stderr, &mut on_early))
+                    });
+                    let status = child.wait();
+                    // What it left running would hold the pipe open.
+                    sys::kill_all_of(self.user)?;
+                    copying.map_or(Ok(()), |copying| {
+                        copying.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+                    })?;
+                    status?
+                }
+                Err(error) => {
+                    writeln!(stderr, "{}: {error}", task.words[0])?;
+                    ExitStatus::from_raw(127 << 8)
+                }
+            };
+            Ok((status, observer.end()))
+        })
+        .explain(|| format!("failed to hear what {} says", task.name))?;
         let read =
             |path: &Path| fs::read(path).explain(|| format!("failed to read `{}`", path.display()));
         Ok(Ended {
@@ -226,6 +235,7 @@ impl Slot {
             stdout: read(&said)?,
             stderr: read(&heard)?,
             called_git: self.mark().exists(),
+            observed: seen.map(|seen| seen.touches(task, image, &self.home())),
         })
     }
 

@@ -7,13 +7,17 @@
 use std::{fmt::Write, iter::Peekable, str::Lines};
 
 /// In every batch and every key.
-pub const VERSION: &str = "3";
+pub const VERSION: &str = "4";
 
 /// The folder of everything in a container that belongs to the worker.
 pub const WORKER: &str = "/rustcbuildx";
 /// The folder of the `git` that notes that it was called and becomes the image's own. It comes
 /// first in a build script's `PATH`.
 pub const BIN: &str = "/rustcbuildx/bin";
+/// By asking for a path below this, a process tells which variable it asked for: the path is the
+/// variable's name and, behind [`BY`], the program or library whose code asked.
+pub const VARIABLES: &str = "/rustcbuildx/variable/";
+pub const BY: char = '\n';
 
 /// In an outcome: the folder of the files that the task wrote.
 pub const FILES: &str = "files";
@@ -29,6 +33,9 @@ pub const BUILD_ID: &str = "nonce";
 pub const DEFERRED: &str = "left";
 /// In an outcome: exists if a build script called git.
 pub const CALLED_GIT: &str = "git";
+/// In an outcome: what its processes were seen to touch, as [`touches`] reads it. Does not exist if
+/// nobody could look.
+pub const OBSERVED: &str = "observed";
 /// In an outcome: exists if what its process printed is for nobody but who asks for the outcome. It
 /// had secrets, or is to run again as another program.
 pub const PRIVATE: &str = "private";
@@ -150,6 +157,70 @@ impl Source {
             Self::Outcome(name) | Self::Pack(name) => name,
         }
     }
+}
+
+/// What a task's processes touched, but for what is the image's or the worker's own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Touch {
+    pub how: How,
+    /// A path, a name or an address. A path that begins with `~` is in the home folder.
+    pub what: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum How {
+    /// It asked whether there is something at a path, and what.
+    Ask,
+    /// It opened a file to read it, there or not.
+    Read,
+    /// It listed a folder.
+    List,
+    /// It opened a file to write to it; or made, moved or removed what is at a path.
+    Write,
+    /// It started a program.
+    Run,
+    /// It looked for a program by a name that no folder of its `PATH` has.
+    Lack,
+    /// Its own code asked for a variable, set or not.
+    Variable,
+    /// A program or library of the image asked for a variable.
+    ToolVariable,
+    /// It spoke to an address, or tried to.
+    Connect,
+}
+
+impl How {
+    const ALL: [(Self, &'static str); 9] = [
+        (Self::Ask, "ask"),
+        (Self::Read, "read"),
+        (Self::List, "list"),
+        (Self::Write, "write"),
+        (Self::Run, "run"),
+        (Self::Lack, "lack"),
+        (Self::Variable, "variable"),
+        (Self::ToolVariable, "tool-variable"),
+        (Self::Connect, "connect"),
+    ];
+
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(how, _)| *how == self).map_or("", |(_, name)| name)
+    }
+}
+
+/// What was touched, a line each.
+pub fn touches(text: &str) -> impl Iterator<Item = Touch> + '_ {
+    text.lines().filter_map(|line| {
+        let (name, what) = line.split_once(' ')?;
+        let (how, _) = How::ALL.iter().find(|(_, known)| *known == name)?;
+        Some(Touch { how: *how, what: unescaped(what) })
+    })
+}
+
+/// What [`touches`] reads.
+pub fn encode_touches<'a>(touches: impl Iterator<Item = &'a Touch>) -> String {
+    let mut text = String::new();
+    touches.for_each(|touch| field(&mut text, touch.how.name(), &touch.what));
+    text
 }
 
 impl Batch {
@@ -466,6 +537,16 @@ mod tests {
         }
         let other = text.replacen(&format!("batch {VERSION}"), "batch 0", 1);
         assert!(Batch::decode(&other).unwrap_err().contains("version 0"));
+    }
+
+    #[test]
+    fn what_was_touched_comes_back() {
+        let touch = |how, what: &str| Touch { how, what: what.to_owned() };
+        let all: Vec<Touch> =
+            How::ALL.iter().map(|(how, name)| touch(*how, &format!("/a b\n{name}"))).collect();
+        let text = encode_touches(all.iter());
+        assert_eq!(touches(&text).collect::<Vec<_>>(), all);
+        assert_eq!(text.lines().count(), all.len());
     }
 
     #[test]

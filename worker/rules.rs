@@ -15,8 +15,10 @@ use crate::{
     view::View,
 };
 
-/// What no task sees, or not as it is: ours, and what all users of a machine share.
-const HIDDEN: &[&str] = &[WORKER, "/tmp", "/var/tmp", "/run", "/dev", "/proc", "/sys"];
+/// What no task sees, or not as it is.
+pub const OF_KERNEL: &[&str] = &["/run", "/dev", "/proc", "/sys"];
+/// What all users of a machine share.
+pub const TEMPORARY: &[&str] = &["/tmp", "/var/tmp", "/dev/shm"];
 
 /// What the kernel holds tasks to, as far as it is the same for all.
 pub struct Rules {
@@ -26,12 +28,10 @@ pub struct Rules {
 }
 
 impl Rules {
-    pub fn new(abi: Abi, view: &View<'_>) -> Result<Self> {
+    pub fn new(abi: Abi, image: &Image) -> Result<Self> {
         let open = |path: &PathBuf| OpenPath::open(path).ok();
-        let readable: Vec<PathBuf> = of_image(&view.places)
-            .into_iter()
-            .chain(["/proc", "/sys", BIN].map(PathBuf::from))
-            .collect();
+        let others = ["/proc", "/sys", BIN].map(PathBuf::from);
+        let readable: Vec<PathBuf> = image.paths.iter().cloned().chain(others).collect();
         let devices = ["null", "zero", "full", "random", "urandom", "tty", "fd"];
         let devices: Vec<PathBuf> =
             devices.iter().map(|name| Path::new("/dev").join(name)).collect();
@@ -71,7 +71,7 @@ impl Rules {
                 rules.allow(&OpenPath::open(&path)?, WRITE)?;
             }
             if has_common_temporary {
-                for path in ["/tmp", "/var/tmp", "/dev/shm"] {
+                for path in TEMPORARY {
                     if let Ok(place) = OpenPath::open(Path::new(path)) {
                         rules.allow(&place, WRITE)?;
                     }
@@ -83,13 +83,25 @@ impl Rules {
     }
 }
 
-/// What of the image itself all tasks may read. To be asked before anything is placed.
-fn of_image(places: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
-    let hidden: BTreeSet<PathBuf> =
-        HIDDEN.iter().map(PathBuf::from).chain(places.iter().cloned()).collect();
-    let mut paths = Vec::new();
-    add_without(Path::new("/"), &hidden, &|path| hidden.contains(path), &mut paths);
-    paths
+/// What all tasks see of the image itself.
+pub struct Image {
+    paths: BTreeSet<PathBuf>,
+}
+
+impl Image {
+    /// To be asked before anything is placed.
+    pub fn of(view: &View<'_>) -> Self {
+        let hidden = OF_KERNEL.iter().chain(TEMPORARY).chain([&WORKER]).map(PathBuf::from);
+        let hidden: BTreeSet<PathBuf> = hidden.chain(view.places.iter().cloned()).collect();
+        let mut paths = Vec::new();
+        add_without(Path::new("/"), &hidden, &|path| hidden.contains(path), &mut paths);
+        Self { paths: paths.into_iter().collect() }
+    }
+
+    /// Whether a path is the image's, or would be if there were something.
+    pub fn has(&self, path: &Path) -> bool {
+        path.ancestors().any(|folder| self.paths.contains(folder))
+    }
 }
 
 /// What a task may read of what is at its place, apart from what all may, and by which rights.

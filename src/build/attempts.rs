@@ -53,12 +53,8 @@ mod tests {
         };
         let outcome = |said: &str| Outcome {
             status: 1,
-            stdout: vec![],
             stderr: said.as_bytes().to_vec(),
-            build_id: String::new(),
-            called_git: false,
-            is_deferred: false,
-            embedded: vec![],
+            ..Outcome::default()
         };
         let unit = Unit::new(work, cwd.into(), cwd.into());
         assert_eq!(

@@ -12,6 +12,7 @@ mod outcome;
 mod perform;
 mod run;
 pub mod together;
+mod untold;
 mod withheld;
 
 use std::{
@@ -187,6 +188,9 @@ impl<'a> Session<'a> {
         }
         self.note_baked(&mut prepared, &mut built)?;
         self.tell_of_withheld(&prepared.unit, &mut built)?;
+        if built.outcome.status == 0 {
+            self.tell_of_lacking(&prepared.unit, &built.outcome);
+        }
         let Prepared { unit, discovered_name, discovered } = prepared;
         // A failure may have looked for what no unit needs.
         if built.outcome.status == 0 && discovered != known {

@@ -46,9 +46,10 @@ pub fn with_host_paths(unit: &Unit, mut received: Received) -> Result<Received> 
     Ok(received)
 }
 
-/// Puts the host's paths into what a unit printed.
+/// Puts the host's paths into what a unit printed, and into what it was seen to touch.
 pub fn restore_output(unit: &Unit, outcome: &mut Outcome) {
-    for text in [&mut outcome.stdout, &mut outcome.stderr] {
+    let observed = outcome.observed.iter_mut();
+    for text in [&mut outcome.stdout, &mut outcome.stderr].into_iter().chain(observed) {
         if let Cow::Owned(restored) = unit.path_map.to_host(text) {
             *text = restored;
         }

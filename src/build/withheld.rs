@@ -13,7 +13,7 @@ use super::{Built, Session};
 use crate::{
     build::outcome::{dep_info_of, dep_infos},
     config::secrets::is_secret,
-    inputs::discovered,
+    inputs::{discovered, observed::Observed},
     report::notice,
     rustc::dep_info,
     store::archive::Outcome,
@@ -26,8 +26,9 @@ const SETTING: &str = "RUSTCBUILDX_SET_ENVS";
 impl Session<'_> {
     /// Tells the user, and has cargo build the unit again if the setting becomes another one.
     pub(super) fn tell_of_withheld(&self, unit: &Unit, built: &mut Built) -> Result<()> {
-        let asked =
+        let mut asked =
             discovered::variables_asked_for(unit, &built.outcome, &dep_info_of(&built.files)?);
+        asked.extend(Observed::of(unit, &built.outcome).secrets);
         let is_withheld = |name: &String| {
             is_secret(name)
                 && self.env.get(name).is_some()

@@ -21,6 +21,11 @@ const SOURCES: &[(&str, &str)] = sources![
     "export.rs",
     "files.rs",
     "main.rs",
+    "observe/calls.rs",
+    "observe/memory.rs",
+    "observe/mod.rs",
+    "observe/seen.rs",
+    "observe/variables.rs",
     "outcome.rs",
     "pack.rs",
     "process.rs",
@@ -32,6 +37,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "store/mod.rs",
     "sys/landlock.rs",
     "sys/mod.rs",
+    "sys/seccomp.rs",
     "tokens.rs",
     "view.rs"
 ];

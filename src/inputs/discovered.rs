@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::env::Env,
-    inputs::sources::{Homes, are_given},
+    inputs::{
+        observed::Observed,
+        sources::{Homes, are_given},
+    },
     rustc::dep_info,
     store::archive::Outcome,
     unit::{
@@ -42,7 +45,9 @@ impl Discovered {
     pub fn from(unit: &Unit, outcome: &Outcome, dep_info: &str, env: &Env, homes: &Homes) -> Self {
         let (stdout, stderr) =
             (String::from_utf8_lossy(&outcome.stdout), String::from_utf8_lossy(&outcome.stderr));
+        let observed = Observed::of(unit, outcome);
         let mut variables = variables_asked_for(unit, outcome, dep_info);
+        variables.extend(observed.variables.iter().cloned());
         let mut paths = match &unit.work {
             Work::Compile { .. } => dep_info::unreadable_files(&stderr),
             Work::BuildScript { .. } => dep_info::directives(&stdout, "rerun-if-changed"),
@@ -60,6 +65,14 @@ impl Discovered {
         });
         // In a plan, there is nothing in what others make.
         paths.retain(|path| !unit.path_map.is_in_dry_run_target(path));
+        let is_given = |path: &Utf8Path| are_given(unit, path);
+        let seen = observed.paths(unit, is_given).filter(|path| {
+            may_be_given_of(unit, path, homes)
+                && !is_made(unit, path)
+                && !is_of_version_control(path)
+                && (path.is_file() || path.is_dir())
+        });
+        paths.extend(seen.cloned());
         if matches!(unit.work, Work::Compile { .. }) {
             paths.extend(quoted_sources(unit, &stderr, &tree, homes));
         }
@@ -169,6 +182,10 @@ fn may_be_given_of(unit: &Unit, path: &Utf8Path, homes: &Homes) -> bool {
     path.file_name() != Some(".git") && is_within_reach
 }
 
+fn is_of_version_control(path: &Utf8Path) -> bool {
+    path.components().any(|component| component.as_str() == ".git")
+}
+
 /// Whether a path is in the target folder of a unit's build.
 fn is_made(unit: &Unit, path: &Utf8Path) -> bool {
     target_dir::target_folder(unit)
@@ -214,15 +231,7 @@ mod tests {
         let cwd = if compile { root.to_owned() } else { package.clone() };
         let unit = Unit::new(work, cwd, package);
         let said = said.as_bytes().to_vec();
-        let outcome = Outcome {
-            status,
-            stdout: said.clone(),
-            stderr: said,
-            build_id: String::new(),
-            called_git: false,
-            is_deferred: false,
-            embedded: vec![],
-        };
+        let outcome = Outcome { status, stdout: said.clone(), stderr: said, ..Outcome::default() };
         let homes = Homes { user: None, cargo: "/none".into() };
         let env = Env::with(&[("A", "1"), ("B", "2"), ("PATH", "/")]);
         Discovered::from(&unit, &outcome, "# env-dep:A\n", &env, &homes)

@@ -6,6 +6,7 @@ pub mod canonical_program;
 mod copies;
 pub mod discovered;
 mod named;
+pub mod observed;
 pub mod sources;
 pub mod version_control;
 

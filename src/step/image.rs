@@ -25,6 +25,11 @@ impl Image {
         format!("{}/bin/{name}", self.sysroot)
     }
 
+    /// Whether its compilers make programs that load their C library when they start.
+    pub fn has_shared_libc(&self) -> bool {
+        self.host().ends_with("-gnu")
+    }
+
     /// The target triple its compiler runs on.
     pub fn host(&self) -> &str {
         self.version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default()

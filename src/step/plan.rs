@@ -70,6 +70,13 @@ pub fn batch(
     let library = compile("bytes", "bytes/mod.rs", &["--crate-type=rlib", "-Copt-level=3"]);
     let linked = format!("--extern=bytes={bin}/libbytes.rlib");
     let program = compile("worker", "main.rs", &[&linked, "-Cdebug-assertions=off"]);
+    // What programs load to tell of variables has nothing of the standard library in it. Where
+    // programs hold their C library, they load nothing.
+    let library_of_variables = compile(
+        "variables",
+        "observe/variables.rs",
+        &["--crate-type=cdylib", "-Copt-level=2", "-Cforce-frame-pointers=yes"],
+    );
     let store = format!("rustcbuildx-store-{VERSION}");
     let mounts = [
         Mount::Cache { id: store.clone(), target: format!("{WORKER}/store") },
@@ -94,7 +101,10 @@ pub fn batch(
                 Instruction::Copy { from: SOURCE, source: "/", target: &source },
                 Instruction::Run(&library),
                 Instruction::Run(&program),
-            ],
+            ]
+            .into_iter()
+            .chain(image.has_shared_libc().then_some(Instruction::Run(&library_of_variables)))
+            .collect(),
         },
         Stage { from: WORKER_STAGE, name: BATCH, instructions: vec![Instruction::Run(&run)] },
         Stage {

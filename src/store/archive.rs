@@ -16,7 +16,9 @@ use lz4_flex::frame::FrameDecoder;
 use crate::{
     step::{
         pack::{Entry, Reader},
-        protocol::{BUILD_ID, CALLED_GIT, DEFERRED, EMBEDDED, FILES, STATUS, STDERR, STDOUT},
+        protocol::{
+            BUILD_ID, CALLED_GIT, DEFERRED, EMBEDDED, FILES, OBSERVED, STATUS, STDERR, STDOUT,
+        },
     },
     store::staging::{Unpacked, beside},
     util::disk::OnDisk,
@@ -38,6 +40,9 @@ pub struct Outcome {
     pub build_id: String,
     /// Whether it called git, as far as it is a build script.
     pub called_git: bool,
+    /// What its processes touched, as [`protocol::touches`](crate::step::protocol::touches) reads
+    /// it; `None` if nobody could look.
+    pub observed: Option<Vec<u8>>,
     /// Whether its artifacts stayed in the engine.
     pub is_deferred: bool,
     /// The sentinels that its files hold in any place, be it one that does not matter.
@@ -93,6 +98,7 @@ impl<R: Read> Archive<R> {
         let mut file = |name: &str| said.remove(Path::new(name));
         let (called_git, is_deferred) = (file(CALLED_GIT).is_some(), file(DEFERRED).is_some());
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
+        let observed = file(OBSERVED);
         let embedded = text(file(EMBEDDED).unwrap_or_default());
         let mut file = |name| file(name).with_context(|| format!("{DAMAGED}: no `{name}` in it"));
         let status = text(file(STATUS)?);
@@ -104,6 +110,7 @@ impl<R: Read> Archive<R> {
             stderr: file(STDERR)?,
             build_id: text(file(BUILD_ID)?),
             called_git,
+            observed,
             is_deferred,
             embedded: embedded.lines().map(str::to_owned).collect(),
         })

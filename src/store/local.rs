@@ -29,8 +29,9 @@ pub trait Store {
     /// Whether there seems to be one: its bytes are not looked at.
     fn has(&self, key: &str) -> bool;
 
-    /// The outcome of the unit with this key, without its files; `None` if there is none.
-    fn outcome(&self, key: &str) -> Option<Outcome>;
+    /// The outcome of the unit with this key, and the text of its dep-info, without its files;
+    /// `None` if there is none.
+    fn outcome(&self, key: &str) -> Option<(Outcome, String)>;
 
     /// Writes the archive of the outcome with this key to a path; `None` if there is none.
     fn write_archive(&self, key: &str, to: &Utf8Path) -> Option<()>;
@@ -110,10 +111,10 @@ impl Store for LocalStore<'_> {
         self.path(key).exists()
     }
 
-    fn outcome(&self, key: &str) -> Option<Outcome> {
+    fn outcome(&self, key: &str) -> Option<(Outcome, String)> {
         let file = File::open(self.path(key)).ok()?;
         let length = file.metadata().ok()?.len().checked_sub(DIGEST)?;
-        Archive::new(file.take(length)).outcome().ok()
+        Archive::new(file.take(length)).outcome_and_dep_info().ok()
     }
 
     fn write_archive(&self, key: &str, to: &Utf8Path) -> Option<()> {

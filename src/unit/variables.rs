@@ -159,6 +159,56 @@ pub fn may_be_given(name: &str, work: &Work) -> bool {
     !needed_there.contains(&name) && !is_secret(name)
 }
 
+/// What the worker sets by itself, or the container needs.
+const OF_WORKER: &[&str] =
+    &["CARGO", "CARGO_MAKEFLAGS", "LLVM_PROFILE_FILE", "MAKEFLAGS", "MFLAGS", NUM_JOBS, "TMPDIR"];
+
+/// Whether a variable may be given to a unit since its code was seen to ask for it.
+pub fn may_be_given_to_code(name: &str, work: &Work) -> bool {
+    may_be_given(name, work) && !OF_WORKER.contains(&name)
+}
+
+/// Whether a variable may be given to a unit since a program or library of its image was seen to
+/// ask for it: not if that is to speak as the user likes it, or to find what is the image's own.
+pub fn may_be_given_to_tools(name: &str) -> bool {
+    let prefixes = ["BASH", "COLLECT_", "GLIBC_", "LC_", "LD_", "MALLOC_", "RUSTC_ICE"];
+    let is_of_tools = |name: &str| {
+        OF_TERMINALS.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
+    };
+    !NEVER.contains(&name) && !OF_WORKER.contains(&name) && !is_of_tools(name) && !is_secret(name)
+}
+
+/// What compilers, linkers and shells look at before they speak, and what decides nothing of what
+/// they make.
+const OF_TERMINALS: &[&str] = &[
+    "CI",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "COLORTERM",
+    "COLUMNS",
+    "ENV",
+    "LANG",
+    "LANGUAGE",
+    "LINES",
+    "LOCPATH",
+    "LOGNAME",
+    "MAIL",
+    "NLSPATH",
+    "NO_COLOR",
+    "OLDPWD",
+    "OUTPUT_CHARSET",
+    "POSIXLY_CORRECT",
+    "SHELL",
+    "TEMP",
+    "TERM",
+    "TERMCAP",
+    "TERMINFO",
+    "TERM_PROGRAM",
+    "TMP",
+    "TZ",
+    "USER",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,11 +15,12 @@ use std::{
 use self::task::Ran;
 use crate::{
     export::Exporter,
+    observe,
     outcome::Gathered,
     process::{self, Slot},
     protocol::{Batch, INVENTORY, LACKING, STORE, Source},
     report::{Explain, Report, Result},
-    rules::Rules,
+    rules::{Image, Rules},
     schedule::Schedule,
     store::Store,
     sys::{self, landlock::Abi},
@@ -57,6 +58,7 @@ pub fn run(folders: &Folders) -> Result<()> {
         report.add(LACKING, &name)?;
     }
     process::link_git(&folders.bin)?;
+    observe::hear_of_variables(&folders.bin);
     let lacking = lacking(&batch, &store);
     if !lacking.is_empty() {
         return lacking.iter().try_for_each(|name| report.add(LACKING, name));
@@ -111,6 +113,7 @@ struct Run<'a> {
     exporter: Exporter<'a>,
     view: View<'a>,
     gathered: Gathered,
+    image: Image,
     rules: Option<Rules>,
     state: Mutex<State>,
     changed: Condvar,
@@ -132,8 +135,9 @@ impl<'a> Run<'a> {
         report: &'a Report,
     ) -> Result<Self> {
         let view = View::new(batch, store);
+        let image = Image::of(&view);
         let rules = match Abi::of_kernel() {
-            Some(abi) => Some(Rules::new(abi, &view)?),
+            Some(abi) => Some(Rules::new(abi, &image)?),
             None => None,
         };
         let schedule = Schedule::of(batch);
@@ -152,6 +156,7 @@ impl<'a> Run<'a> {
             exporter,
             view,
             gathered,
+            image,
             rules,
             state,
             changed,

@@ -81,13 +81,11 @@ impl Run<'_> {
             task.kind == Kind::Compile && self.gathered.bakes_in_temporary(task, slot)?;
         let tells_of_store = self.tells_of_store(task, slot, &ended)?;
         if tells_of_store && self.view.copy_linked(task)? || is_plain {
-            self.gathered.remove(task, slot)?;
             let manner = if is_plain { Manner::Plain } else { Manner::Usual };
-            ended = self.attempt(number, slot, manner)?;
+            ended = self.again(number, slot, manner, ended)?;
         }
         if ended.status != 0 && self.may_miss_temporary(number) {
-            self.gathered.remove(task, slot)?;
-            ended = self.attempt(number, slot, Manner::Alone)?;
+            ended = self.again(number, slot, Manner::Alone, ended)?;
         }
         let is_success = self.finish(number, slot, &ended, is_final)?;
         if is_success && is_final {
@@ -108,6 +106,16 @@ impl Run<'_> {
             && self.batch.tasks.len() > 1
             && task.inputs.iter().any(is_macro)
             && !self.lock().schedule.is_early(number)
+    }
+
+    /// Makes another attempt, of which nobody is to see that it is one.
+    fn again(&self, number: usize, slot: &Slot, manner: Manner, last: Ended) -> Result<Ended> {
+        self.gathered.remove(&self.batch.tasks[number], slot)?;
+        let mut ended = self.attempt(number, slot, manner)?;
+        if let Some(observed) = &mut ended.observed {
+            observed.extend(last.observed.into_iter().flatten());
+        }
+        Ok(ended)
     }
 
     fn attempt(&self, number: usize, slot: &Slot, manner: Manner) -> Result<Ended> {
@@ -131,6 +139,7 @@ impl Run<'_> {
             rules: rules.as_ref(),
             jobserver: [self.tokens.reading.as_raw_fd(), self.tokens.writing.as_raw_fd()],
             state: state.as_deref(),
+            image: &self.image,
             is_plain,
         };
         let ended = slot.run(task, &terms, || self.early(number, slot, group));

@@ -7,7 +7,7 @@ mod calls;
 mod graph;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fs,
 };
 
@@ -21,7 +21,7 @@ use self::{
 };
 use super::{FALLBACK, Prepared, Session, is_storable, lookup::Found};
 use crate::{
-    build::call::Call,
+    build::{call::Call, outcome::restore_output},
     config::jobs::Jobs,
     engine::client::Event,
     inputs::{Finder, discovered::Discovered, version_control},
@@ -40,6 +40,7 @@ use crate::{
         local::Store,
         provenance::{Provenance, ProvenanceRecords},
     },
+    target::deferred,
     unit::work::{Unit, Work},
     util::disk::OnDisk,
 };
@@ -238,10 +239,24 @@ impl<'a> Together<'a> {
                 .cache
                 .write(&self.resolved[&number].prepared.discovered_name, discovered)?;
         }
+        let name = deferred::stored_as(&key);
+        let store = self.session.store();
+        let told = store.outcome(&key).or_else(|| store.outcome(&name));
+        let Some((mut outcome, dep_info)) = told else {
+            // What is compiled incrementally may be in place, and nowhere else.
+            let is_script = self.units[number].is_build_script();
+            return Ok((!is_script).then_some(State::Done(key)));
+        };
+        let unit = &self.resolved[&number].prepared.unit;
+        restore_output(unit, &mut outcome);
+        let more = self.session.read_beyond(unit, &outcome, &dep_info, &BTreeSet::new());
+        // What it looked for in vain when it was made may be there by now.
+        if more.is_some_and(|more| self.note_discovered(number, more)) {
+            return Ok(Some(State::Unknown));
+        }
         if !self.units[number].is_build_script() {
             return Ok(Some(State::Done(key)));
         }
-        let Some(outcome) = self.session.store().outcome(&key) else { return Ok(None) };
         if version_control::is_missed(&self.units[number], &outcome, &self.session.homes) {
             return Ok(Some(State::Fallback));
         }
@@ -378,6 +393,9 @@ impl<'a> Together<'a> {
     fn note_stored(&mut self, number: usize, key: Key) -> Result<()> {
         // What went as soon as it came would only be built again and again.
         let state = self.stored(number, key)?.unwrap_or(State::Fallback);
+        if state == State::Unknown {
+            self.schedule.forget(number);
+        }
         self.schedule.set(number, state);
         Ok(())
     }
@@ -437,14 +455,18 @@ impl<'a> Together<'a> {
 }
 
 impl Together<'_> {
-    fn note_discovered(&mut self, number: usize, more: Discovered) {
+    /// Returns whether that is news.
+    fn note_discovered(&mut self, number: usize, more: Discovered) -> bool {
         let Prepared { unit, mut discovered, .. } = self.resolved[&number].prepared.clone();
+        let known = discovered.clone();
         // Resolved to lack something by now, it reads one file after the other.
         discovered.extend(match self.discovered.contains_key(&number) {
             true => more.wider(&unit, &self.session.homes),
             false => more,
         });
+        let is_news = discovered != known;
         self.discovered.insert(number, discovered);
+        is_news
     }
 
     /// Whether a unit's code may run in the making of another one.

@@ -1,0 +1,72 @@
+//! The memory of processes that wait for an answer.
+
+use std::{collections::HashMap, fs::File, os::unix::fs::FileExt};
+
+const PAGE: u64 = 4096;
+/// The longest path, in bytes.
+const LONGEST: usize = 4096;
+
+/// The memory of the threads of one task's processes.
+#[derive(Default)]
+pub struct Memory {
+    open: HashMap<u32, File>,
+}
+
+impl Memory {
+    /// The text at an address, which ends with a zero; `None` if it cannot be read.
+    pub fn text(&mut self, thread: u32, address: u64) -> Option<Vec<u8>> {
+        let mut text = Vec::new();
+        while text.len() < LONGEST {
+            let from = address.checked_add(text.len() as u64)?;
+            // What comes behind the page may not be there.
+            let part = self.bytes(thread, from, (PAGE - from % PAGE) as usize)?;
+            if let Some(end) = part.iter().position(|byte| *byte == 0) {
+                text.extend(&part[..end]);
+                return Some(text).filter(|text| text.len() < LONGEST);
+            }
+            text.extend(part);
+        }
+        None
+    }
+
+    /// So many bytes at an address, or fewer; `None` if there are none.
+    pub fn bytes(&mut self, thread: u32, address: u64, count: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        let mut read = |file: &File| file.read_at(&mut bytes, address).ok().filter(|n| *n > 0);
+        let known = self.open.get(&thread).and_then(&mut read);
+        let count = match known {
+            Some(count) => count,
+            None => {
+                let file = File::open(format!("/proc/{thread}/mem")).ok()?;
+                let count = read(&file)?;
+                self.open.insert(thread, file);
+                count
+            }
+        };
+        bytes.truncate(count);
+        Some(bytes)
+    }
+
+    /// Forgets the memory of all: one of them is about to get another one.
+    pub fn forget(&mut self) {
+        self.open.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_read_over_the_end_of_a_page() {
+        let long = [vec![b'x'; 3 * PAGE as usize / 4], vec![0], vec![b'y'; 5000], vec![0]].concat();
+        let thread = std::process::id();
+        let mut memory = Memory::default();
+        let mut text = |at: usize| memory.text(thread, long[at..].as_ptr() as u64);
+        assert_eq!(text(0).map(|text| text.len()), Some(3 * PAGE as usize / 4));
+        assert_eq!(text(3072).as_deref(), Some(&b""[..]));
+        assert!(text(3073).is_none(), "it is longer than any path");
+        assert_eq!(text(3073 + 4000).map(|text| text.len()), Some(1000));
+        assert!(memory.text(thread, 16).is_none());
+    }
+}

@@ -1,0 +1,248 @@
+//! Looks at what a task's processes touch: files, folders, programs, variables and addresses, there
+//! or not. That bounds nothing; [`crate::rules`] do.
+//!
+//! Each call that touches something waits until it was noted ([`calls`]). Of what a library of ours
+//! hears of variables it tells by asking for a path that is none.
+
+mod calls;
+mod memory;
+mod seen;
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStringExt,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    sync::mpsc,
+    thread::{Scope, ScopedJoinHandle},
+};
+
+pub use self::seen::Seen;
+use self::{
+    calls::{About, CALLS, Flags, O_CREATE, O_DIRECTORY, O_PATH, O_TRUNCATE, O_WRITE},
+    memory::Memory,
+};
+use crate::{
+    protocol::How,
+    sys::{
+        self, Ready,
+        seccomp::{Call, Listener, Trapped},
+    },
+};
+
+/// A process that is looked at, and all that it starts.
+pub struct Observer<'scope> {
+    looking: ScopedJoinHandle<'scope, Option<Seen>>,
+    /// Its other end is closed to end it.
+    _stop: OwnedFd,
+}
+
+impl<'scope> Observer<'scope> {
+    /// Starts a process of a user.
+    pub fn start<'env>(
+        scope: &'scope Scope<'scope, 'env>,
+        mut command: Command,
+        user: u32,
+    ) -> io::Result<(io::Result<Child>, Self)> {
+        let (stopped, stop) = sys::pipe(false)?;
+        let (sender, receiver) = mpsc::channel();
+        let looking = scope.spawn(move || {
+            let listener: Listener = receiver.recv().ok()?;
+            Some(look(&listener, &stopped, user))
+        });
+        // What a thread is held to is for good, so it is one that starts the process and ends.
+        let starting = scope.spawn(move || {
+            let trapped: Vec<Trapped> = CALLS.iter().map(|(trapped, _)| *trapped).collect();
+            if let Ok(listener) = Listener::of_this_thread(&trapped) {
+                let _ = sender.send(listener);
+            }
+            drop(sender);
+            command.spawn()
+        });
+        let child = starting.join().map_err(|_| io::Error::other("a thread panicked"))?;
+        Ok((child, Self { looking, _stop: stop }))
+    }
+
+    /// What was seen, once no process is left; `None` if this kernel lets nobody look.
+    pub fn end(self) -> Option<Seen> {
+        drop(self._stop);
+        self.looking.join().ok()?
+    }
+}
+
+/// Has every program in this container whose C library is a shared one load our library, which
+/// tells of variables. Without it, none are heard of.
+pub fn hear_of_variables(bin: &Path) {
+    let library = bin.join(LIBRARY);
+    let loaded = Path::new("/etc/ld.so.preload");
+    let before = fs::read_to_string(loaded).unwrap_or_default();
+    let line = format!("{}\n", library.display());
+    if library.exists() && !before.contains(&line) {
+        let _ = fs::write(loaded, before + &line);
+    }
+}
+
+/// As the image's compiler called it.
+const LIBRARY: &str = "libvariables.so";
+
+/// Notes what comes, until nobody is left who may call, or it is told to end.
+fn look(listener: &Listener, stopped: &OwnedFd, user: u32) -> Seen {
+    sys::look_as(user);
+    let mut looking = Looking { seen: Seen::default(), memory: Memory::default() };
+    loop {
+        match sys::wait_any([listener.as_fd(), stopped.as_fd()], -1) {
+            [Ready::Some, _] => {
+                // Whoever called may be gone by now.
+                let Ok(call) = listener.next() else { continue };
+                let _ = looking.note(&call);
+                listener.go_on(&call);
+            }
+            [Ready::Ended, _] | [_, Ready::Some | Ready::Ended] => return looking.seen,
+            [Ready::Nothing, Ready::Nothing] => {}
+        }
+    }
+}
+
+struct Looking {
+    seen: Seen,
+    memory: Memory,
+}
+
+impl Looking {
+    /// Notes what a call is about; `None` if that cannot be found out.
+    fn note(&mut self, call: &Call) -> Option<()> {
+        match calls::about(call.number)? {
+            About::Ask(path) => self.add(How::Ask, call, path),
+            About::Open { path, flags } => {
+                let flags = match flags {
+                    Flags::In(argument) => call.arguments[argument],
+                    Flags::Behind(argument) => {
+                        let bytes = self.memory.bytes(call.thread, call.arguments[argument], 8)?;
+                        u64::from_ne_bytes(bytes.try_into().ok()?)
+                    }
+                    Flags::Always(flags) => flags,
+                };
+                self.add(how(flags), call, path)
+            }
+            About::Change(path) => self.add(How::Write, call, path),
+            About::Move { from, to } => {
+                self.add(How::Write, call, from)?;
+                self.add(How::Write, call, to)
+            }
+            About::Run(path) => {
+                let noted = self.add(How::Run, call, path);
+                // It gets another memory.
+                self.memory.forget();
+                noted
+            }
+            About::Connect { address, length } => {
+                let length = usize::try_from(call.arguments[length]).ok()?.min(64);
+                let bytes = self.memory.bytes(call.thread, call.arguments[address], length)?;
+                self.seen.connected(&bytes)
+            }
+        }
+    }
+
+    fn add(&mut self, how: How, call: &Call, path: calls::Path) -> Option<()> {
+        let text = self.memory.text(call.thread, call.arguments[path.text])?;
+        let named = PathBuf::from(OsString::from_vec(text));
+        if named.is_absolute() {
+            self.seen.add(how, named);
+            return Some(());
+        }
+        if named.as_os_str().is_empty() {
+            return None;
+        }
+        let from = match path.folder.map(|folder| call.arguments[folder] as i32) {
+            Some(folder) if folder != AT_FDCWD => format!("fd/{folder}"),
+            _ => "cwd".to_owned(),
+        };
+        let from = fs::read_link(format!("/proc/{}/{from}", call.thread)).ok()?;
+        self.seen.add(how, from.join(named));
+        Some(())
+    }
+}
+
+const AT_FDCWD: i32 = -100;
+
+fn how(flags: u64) -> How {
+    if flags & (O_WRITE | O_CREATE | O_TRUNCATE) != 0 {
+        How::Write
+    } else if flags & O_DIRECTORY != 0 && flags & O_PATH == 0 {
+        How::List
+    } else if flags & O_PATH == 0 {
+        How::Read
+    } else {
+        How::Ask
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, os::unix::fs::MetadataExt, thread};
+
+    use super::*;
+    use crate::{
+        protocol::{Batch, Task, Touch},
+        rules::Image,
+        store::Store,
+        tests::Scratch,
+        view::{
+            View,
+            tests::{input, task},
+        },
+    };
+
+    /// What a shell is seen to touch, but for programs and variables.
+    fn seen_of(scratch: &Scratch, script: &str) -> BTreeSet<String> {
+        let user = fs::metadata("/proc/self").unwrap().uid();
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(script).current_dir(scratch.path("w"));
+        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        let seen = thread::scope(|scope| {
+            let (child, observer) = Observer::start(scope, command, user).unwrap();
+            child.unwrap().wait().unwrap();
+            observer.end().unwrap()
+        });
+        let given = vec![input(&scratch.path("w"), "s1", "p")];
+        let env = vec!["PATH=/usr/local/bin:/usr/bin:/bin".to_owned()];
+        let task = Task { env, ..task("u1", &scratch.path("out"), given) };
+        let store = Store::open(&scratch.path("store"), "1").unwrap();
+        let batch = Batch::default();
+        let image = Image::of(&View::new(&batch, &store));
+        let root = scratch.path("");
+        let touches = seen.touches(&task, &image, &scratch.path("home"));
+        let below = |Touch { how, what }: Touch| {
+            let what = what.strip_prefix(root.to_str().unwrap()).unwrap_or(&what).to_owned();
+            format!("{} {what}", how.name())
+        };
+        touches.into_iter().map(below).filter(|touch| !touch.starts_with("run")).collect()
+    }
+
+    #[test]
+    fn what_a_shell_touches_is_seen() {
+        let scratch = Scratch::new("what_a_shell_touches_is_seen");
+        for folder in ["w/sub", "home", "out"] {
+            fs::create_dir_all(scratch.path(folder)).unwrap();
+        }
+        fs::write(scratch.path("w/a"), "").unwrap();
+        let case = |script: &str, expected: &[&str]| {
+            let _ = fs::remove_dir(scratch.path("w/new"));
+            let seen = seen_of(&scratch, script);
+            let expected: BTreeSet<String> = expected.iter().map(|&touch| touch.into()).collect();
+            assert!(expected.is_subset(&seen), "{script}: {seen:?}");
+        };
+        case("cat a ../b", &["read w/a", "read b"]);
+        case("cat < a; test -e sub/c", &["read w/a", "ask w/sub/c"]);
+        case("ls sub", &["list w/sub"]);
+        case("cd sub && cat ../../d", &["read d"]);
+        case("cat none/../a", &["ask w/none"]);
+        case("echo > made; mkdir new; mv made moved", &["write w/made", "write w/new"]);
+        case("echo > made; mv made moved", &["write w/moved"]);
+        case("no-such-program-here", &["lack no-such-program-here"]);
+    }
+}

@@ -1,0 +1,183 @@
+//! What was seen of a task, and what of it matters.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    ffi::OsStr,
+    net::{Ipv4Addr, Ipv6Addr},
+    os::unix::ffi::OsStrExt,
+    path::{Component, Path, PathBuf},
+};
+
+use crate::{
+    protocol::{BY, How, Input, Source, Task, Touch, VARIABLES, WORKER},
+    rules::{Image, OF_KERNEL, TEMPORARY},
+};
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// As processes named them.
+    named: HashSet<(How, PathBuf)>,
+    paths: BTreeSet<(How, PathBuf)>,
+    addresses: BTreeSet<String>,
+}
+
+impl Seen {
+    /// Adds an absolute path.
+    pub fn add(&mut self, how: How, named: PathBuf) {
+        if self.named.contains(&(how, named.clone())) {
+            return;
+        }
+        let path = self.physical(&named);
+        let how = if how == How::Read && path.is_dir() { How::List } else { how };
+        // A program may be gone by the time that all has ended.
+        let how = if how == How::Run && !path.exists() { How::Lack } else { how };
+        self.paths.insert((how, path));
+        self.named.insert((how, named));
+    }
+
+    /// A path without `.` and `..`, as the kernel finds it: `..` leads up from where a link leads
+    /// to, and nowhere from what is not there, which is noted.
+    fn physical(&mut self, path: &Path) -> PathBuf {
+        // Most have none.
+        if !path.as_os_str().as_bytes().windows(2).any(|bytes| matches!(bytes, b"/." | b"//")) {
+            return path.to_owned();
+        }
+        let mut plain = PathBuf::new();
+        for component in path.components() {
+            match component {
+                Component::CurDir => {}
+                Component::ParentDir => {
+                    match plain.canonicalize() {
+                        Ok(there) => plain = there,
+                        Err(_) => drop(self.paths.insert((How::Ask, plain.clone()))),
+                    }
+                    plain.pop();
+                }
+                other => plain.push(other),
+            }
+        }
+        plain
+    }
+
+    /// Adds the address of a socket, as the kernel takes it; `None` if it is no network's.
+    pub fn connected(&mut self, address: &[u8]) -> Option<()> {
+        let family = u16::from_ne_bytes(address.get(..2)?.try_into().ok()?);
+        let port = u16::from_be_bytes(address.get(2..4)?.try_into().ok()?);
+        let address = match family {
+            AF_INET => {
+                let bytes: [u8; 4] = address.get(4..8)?.try_into().ok()?;
+                format!("{}:{port}", Ipv4Addr::from(bytes))
+            }
+            AF_INET6 => {
+                let bytes: [u8; 16] = address.get(8..24)?.try_into().ok()?;
+                format!("[{}]:{port}", Ipv6Addr::from(bytes))
+            }
+            _ => return None,
+        };
+        self.addresses.insert(address);
+        Some(())
+    }
+
+    fn of(&self, wanted: How) -> impl Iterator<Item = &Path> {
+        self.paths.iter().filter(move |(how, _)| *how == wanted).map(|(_, path)| path.as_path())
+    }
+
+    /// What of it is neither the image's nor the worker's. The task's home folder is `home`.
+    pub fn touches(&self, task: &Task, image: &Image, home: &Path) -> BTreeSet<Touch> {
+        let ours = Ours::of(self, task, image, home);
+        let mut touches: BTreeSet<Touch> =
+            self.paths.iter().filter_map(|(how, path)| ours.touch(*how, path)).collect();
+        // What one folder of `PATH` lacks, another one may have.
+        let ran: HashSet<String> = self.of(How::Run).filter_map(name_of).collect();
+        touches.retain(|touch| {
+            touch.how != How::Lack || !ran.contains(&touch.what) && !ours.has_program(&touch.what)
+        });
+        let address = |what: &String| Touch { how: How::Connect, what: what.clone() };
+        touches.extend(self.addresses.iter().map(address));
+        touches
+    }
+}
+
+/// What is whose, for one task.
+struct Ours<'a> {
+    task: &'a Task,
+    image: &'a Image,
+    home: &'a Path,
+    /// What it is made from that was made before.
+    made: HashSet<&'a Path>,
+    /// What it is made from that was sent.
+    given: HashSet<&'a Path>,
+    /// What it wrote itself.
+    wrote: HashSet<&'a Path>,
+    /// The folders of its `PATH`.
+    programs: Vec<PathBuf>,
+}
+
+impl<'a> Ours<'a> {
+    fn of(seen: &'a Seen, task: &'a Task, image: &'a Image, home: &'a Path) -> Self {
+        let is_made = |input: &&'a Input| matches!(input.from, Source::Outcome(_));
+        let (made, given): (Vec<_>, Vec<_>) = task.inputs.iter().partition(is_made);
+        let places = |inputs: Vec<&'a Input>| {
+            inputs.into_iter().map(|input| Path::new(input.target.as_str())).collect()
+        };
+        let path = task.env.iter().rev().find_map(|variable| variable.strip_prefix("PATH="));
+        Self {
+            task,
+            image,
+            home,
+            made: places(made),
+            given: places(given),
+            wrote: seen.of(How::Write).collect(),
+            programs: std::env::split_paths(path.unwrap_or_default()).collect(),
+        }
+    }
+
+    fn touch(&self, how: How, path: &Path) -> Option<Touch> {
+        if let Ok(name) = path.strip_prefix(VARIABLES) {
+            return self.variable(name);
+        }
+        if let Ok(below) = path.strip_prefix(self.home) {
+            let what = Path::new("~").join(below).to_str()?.to_owned();
+            return Some(Touch { how, what });
+        }
+        let is_program = how == How::Lack || matches!(how, How::Ask | How::Read);
+        if is_program && self.is_in_path(path) && !path.exists() {
+            return Some(Touch { how: How::Lack, what: name_of(path)? });
+        }
+        let is_in = |folders: &[&str]| folders.iter().any(|folder| path.starts_with(folder));
+        let is_of_worker = is_in(OF_KERNEL) || path.starts_with(WORKER);
+        // What it made there itself tells nothing.
+        let is_temporary = is_in(TEMPORARY)
+            && self.wrote.contains(path)
+            && !path.ancestors().any(|folder| self.given.contains(folder));
+        let is_made = path.starts_with(&self.task.out)
+            || path.ancestors().any(|folder| self.made.contains(folder));
+        if how != How::Run && (is_of_worker || is_temporary || is_made || self.image.has(path)) {
+            return None;
+        }
+        let how = if how == How::Lack { How::Ask } else { how };
+        Some(Touch { how, what: path.to_str()?.to_owned() })
+    }
+
+    fn variable(&self, told: &Path) -> Option<Touch> {
+        let (name, by) = told.to_str()?.split_once(BY)?;
+        let is_tool = self.image.has(Path::new(by)) || !by.starts_with('/');
+        let how = if is_tool { How::ToolVariable } else { How::Variable };
+        Some(Touch { how, what: name.to_owned() })
+    }
+
+    fn is_in_path(&self, path: &Path) -> bool {
+        self.programs.iter().any(|folder| path.parent() == Some(folder))
+    }
+
+    fn has_program(&self, name: &str) -> bool {
+        self.programs.iter().any(|folder| folder.join(name).exists())
+    }
+}
+
+fn name_of(path: &Path) -> Option<String> {
+    path.file_name().and_then(OsStr::to_str).map(str::to_owned)
+}

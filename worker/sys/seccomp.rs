@@ -1,0 +1,225 @@
+//! Calls of a process that wait until another one has looked at them, by the kernel's seccomp.
+//!
+//! Source: the kernel's `Documentation/userspace-api/seccomp_filter.rst`, `include/uapi/linux/` with
+//! its `seccomp.h`, `filter.h` and `audit.h`.
+
+use std::{
+    ffi::{c_int, c_ulong},
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+use crate::sys;
+
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: (u32, i64) = (0xc000_003e, 317);
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: (u32, i64) = (0xc000_00b7, 277);
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const ARCHITECTURE: (u32, i64) = (0, -1);
+
+const SET_MODE_FILTER: usize = 1;
+const NEW_LISTENER: usize = 1 << 3;
+/// Only the end of the process interrupts a call that is looked at.
+const WAIT_KILLABLE: usize = 1 << 5;
+const ALLOW: u32 = 0x7fff_0000;
+const NOTIFY: u32 = 0x7fc0_0000;
+const CONTINUE: u32 = 1;
+/// Whoever looks is woken on the processor of the process that waits.
+const SYNC_WAKE_UP: u64 = 1;
+
+const RECEIVE: c_ulong = 0xc050_2100;
+const SEND: c_ulong = 0xc018_2101;
+const SET_FLAGS: c_ulong = 0x4008_2104;
+
+const LOAD: u16 = 0x20;
+const JUMP_IF_EQUAL: u16 = 0x15;
+const JUMP_IF_ANY_BIT: u16 = 0x45;
+const RETURN: u16 = 0x06;
+const OFFSET_OF_NUMBER: u32 = 0;
+const OFFSET_OF_ARCHITECTURE: u32 = 4;
+const OFFSET_OF_ARGUMENTS: u32 = 16;
+
+/// A call to look at.
+#[derive(Clone, Copy)]
+pub struct Trapped {
+    /// The number of the call.
+    pub number: u32,
+    /// The place among its arguments of flags, and the bit with which it is not looked at: it is
+    /// about an open file then.
+    pub unless: Option<(u32, u32)>,
+}
+
+/// A call that a process makes.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Call {
+    id: u64,
+    /// Of the thread.
+    pub thread: u32,
+    flags: u32,
+    pub number: i32,
+    architecture: u32,
+    instruction: u64,
+    pub arguments: [u64; 6],
+}
+
+#[repr(C)]
+struct Answer {
+    id: u64,
+    value: i64,
+    error: i32,
+    flags: u32,
+}
+
+#[repr(C)]
+struct Instruction {
+    code: u16,
+    if_true: u8,
+    if_false: u8,
+    value: u32,
+}
+
+#[repr(C)]
+struct Program {
+    length: u16,
+    instructions: *const Instruction,
+}
+
+/// Where the calls come that are to be looked at.
+pub struct Listener {
+    fd: OwnedFd,
+}
+
+impl Listener {
+    /// Has this thread, and all that it starts from now on, wait at such calls. Fails where the
+    /// kernel cannot do that or a filter does not allow it.
+    pub fn of_this_thread(trapped: &[Trapped]) -> io::Result<Self> {
+        sys::give_up_privileges()?;
+        let instructions = program(trapped);
+        let length = u16::try_from(instructions.len())
+            .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let program = Program { length, instructions: instructions.as_ptr() };
+        let (_, call) = ARCHITECTURE;
+        let listen = |flags: usize| {
+            let program = &program as *const Program as usize;
+            sys::call(call, [SET_MODE_FILTER, flags, program, 0])
+        };
+        let fd = listen(NEW_LISTENER | WAIT_KILLABLE).or_else(|_| listen(NEW_LISTENER))?;
+        let fd = c_int::try_from(fd).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        // SAFETY: the kernel has just made it for us.
+        let listener = Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } };
+        // An older kernel is slower without.
+        let _ = sys::control(listener.as_fd(), SET_FLAGS, SYNC_WAKE_UP as usize);
+        Ok(listener)
+    }
+
+    /// The next call; fails if the process that made it is gone.
+    pub fn next(&self) -> io::Result<Call> {
+        let mut call = Call::default();
+        sys::control(self.as_fd(), RECEIVE, &mut call as *mut Call as usize)?;
+        Ok(call)
+    }
+
+    /// Lets a call go on.
+    pub fn go_on(&self, call: &Call) {
+        let mut answer = Answer { id: call.id, value: 0, error: 0, flags: CONTINUE };
+        // It fails if the process is gone by now.
+        let _ = sys::control(self.as_fd(), SEND, &mut answer as *mut Answer as usize);
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> c_int {
+        self.fd.as_raw_fd()
+    }
+}
+
+/// The filter's program. All other calls, and those of another architecture, go on.
+fn program(trapped: &[Trapped]) -> Vec<Instruction> {
+    let statement = |code, value| Instruction { code, if_true: 0, if_false: 0, value };
+    let jump = |code, value, if_true, if_false| Instruction { code, if_true, if_false, value };
+    let mut program = vec![
+        statement(LOAD, OFFSET_OF_ARCHITECTURE),
+        jump(JUMP_IF_EQUAL, ARCHITECTURE.0, 1, 0),
+        statement(RETURN, ALLOW),
+        statement(LOAD, OFFSET_OF_NUMBER),
+    ];
+    for Trapped { number, unless } in trapped {
+        match unless {
+            None => program.extend([jump(JUMP_IF_EQUAL, *number, 0, 1), statement(RETURN, NOTIFY)]),
+            Some((argument, bit)) => program.extend([
+                jump(JUMP_IF_EQUAL, *number, 0, 4),
+                statement(LOAD, OFFSET_OF_ARGUMENTS + 8 * argument),
+                jump(JUMP_IF_ANY_BIT, *bit, 1, 0),
+                statement(RETURN, NOTIFY),
+                statement(RETURN, ALLOW),
+            ]),
+        }
+    }
+    program.push(statement(RETURN, ALLOW));
+    program
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, thread};
+
+    use super::*;
+
+    /// Runs the filter's program as the kernel does.
+    fn verdict(program: &[Instruction], architecture: u32, number: u32, flags: u32) -> u32 {
+        let (mut at, mut loaded) = (0, 0);
+        loop {
+            let Instruction { code, if_true, if_false, value } = program[at];
+            at += 1;
+            match code {
+                LOAD if value == OFFSET_OF_ARCHITECTURE => loaded = architecture,
+                LOAD if value == OFFSET_OF_NUMBER => loaded = number,
+                LOAD => loaded = flags,
+                RETURN => return value,
+                JUMP_IF_EQUAL => {
+                    at += usize::from(if loaded == value { if_true } else { if_false })
+                }
+                _ => at += usize::from(if loaded & value != 0 { if_true } else { if_false }),
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_is_asked_for_is_looked_at() {
+        let trapped =
+            [Trapped { number: 7, unless: Some((3, 0x1000)) }, Trapped { number: 2, unless: None }];
+        let program = program(&trapped);
+        let ours = ARCHITECTURE.0;
+        assert_eq!(verdict(&program, ours, 2, 0), NOTIFY);
+        assert_eq!(verdict(&program, ours, 7, 0x100), NOTIFY);
+        assert_eq!(verdict(&program, ours, 7, 0x1100), ALLOW);
+        assert_eq!(verdict(&program, ours, 3, 0), ALLOW);
+        assert_eq!(verdict(&program, 1, 2, 0), ALLOW);
+    }
+
+    #[test]
+    fn a_call_waits_until_it_was_looked_at() {
+        const UNLINKAT: u32 = if cfg!(target_arch = "x86_64") { 87 } else { 35 };
+        let trapped = [Trapped { number: UNLINKAT, unless: None }];
+        let (sender, listener) = std::sync::mpsc::channel();
+        let asking = thread::spawn(move || {
+            let listener = Listener::of_this_thread(&trapped).unwrap();
+            sender.send(listener).unwrap();
+            fs::remove_file("/nothing/there").unwrap_err()
+        });
+        let listener = listener.recv().unwrap();
+        let call = listener.next().unwrap();
+        assert_eq!(call.number, UNLINKAT as i32);
+        assert!(!asking.is_finished());
+        listener.go_on(&call);
+        assert_eq!(asking.join().unwrap().kind(), io::ErrorKind::NotFound);
+    }
+}
