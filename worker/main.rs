@@ -3,13 +3,14 @@
 //!
 //! The image's own compiler builds it, so it needs nothing but the standard library.
 //!
-//! - `protocol`, `pack`: what client and worker agree on. The client is built from these files,
-//!   too.
+//! - `protocol`, `touched`, `lines`, `pack`: what client and worker agree on. The client is built
+//!   from these files, too.
 //! - `batch`: all tasks, from what the client gave to what it gets; `batch/task`: one of them.
 //! - `schedule`: which of them runs next; `tokens`: how many processes run at once.
 //! - `view`: what is where, `files`: how it gets there; `rules`: what of that a task may touch.
 //! - `process`: one task's process; `observe`: what it touches.
-//! - `outcome`: what it left; `store`: what the engine stores of that, and what of it is damaged.
+//! - `outcome`: what it left, `written`: in folders that are not its own.
+//! - `store`: what the engine stores of that, and what of it is damaged.
 //! - `export`: what the client gets.
 //! - `bytes`: compression, check sums and search.
 //! - `report`: errors, and what the client is told beside outcomes; `sys`: the kernel.
@@ -19,6 +20,8 @@ mod batch;
 mod bytes;
 mod export;
 mod files;
+#[allow(dead_code, reason = "a client reads other lines")]
+mod lines;
 mod observe;
 mod outcome;
 #[allow(dead_code, reason = "a client writes packs")]
@@ -32,7 +35,10 @@ mod schedule;
 mod store;
 mod sys;
 mod tokens;
+#[allow(dead_code, reason = "a client reads what a task touched")]
+mod touched;
 mod view;
+mod written;
 
 use std::{
     path::{Path, PathBuf},

@@ -17,11 +17,11 @@ use crate::{
     files,
     process::{self, Ended, Slot},
     protocol::{
-        BUILD_ID, CALLED_GIT, FILES, Kind, OBSERVED, PRIVATE, STATUS, STDERR, STDOUT, Task,
-        encode_touches,
+        BUILD_ID, CALLED_GIT, FILES, Kind, OBSERVED, PRIVATE, STATUS, STDERR, STDOUT, Task, WRITTEN,
     },
     report::{Explain, Result},
     store::{self, Store},
+    touched::encode_touches,
     view::View,
 };
 
@@ -163,6 +163,9 @@ pub fn write_report(folder: &Path, ended: &Ended, id: &str) -> io::Result<()> {
     if let Some(observed) = &ended.observed {
         fs::write(folder.join(OBSERVED), encode_touches(observed.iter()))?;
     }
+    if let Some(written) = &ended.written {
+        files::copy_tree(written, &folder.join(WRITTEN))?;
+    }
     fs::write(folder.join(BUILD_ID), id)
 }
 
@@ -230,7 +233,7 @@ pub fn printed(store: &Store, task: &Task) -> Option<String> {
 /// What the process of an outcome printed, if others may read it: it goes through the engine's log,
 /// which stays there and is cut off where too much comes at once, and to other clients.
 pub fn printed_for_all(outcome: &Path) -> Option<String> {
-    if [PRIVATE, CALLED_GIT].iter().any(|sign| outcome.join(sign).exists()) {
+    if [PRIVATE, CALLED_GIT, WRITTEN].iter().any(|sign| outcome.join(sign).exists()) {
         return None;
     }
     let text = fs::read_to_string(outcome.join(STDOUT)).ok()?;
@@ -303,6 +306,7 @@ mod tests {
                 stdout: text.into(),
                 stderr: vec![],
                 called_git,
+                written: None,
                 observed: None,
             };
             let secrets = vec![("A".to_owned(), secret.to_owned())];

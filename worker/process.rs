@@ -20,10 +20,11 @@ use std::{
 use crate::{
     files,
     observe::Observer,
-    protocol::{Kind, Task, Touch},
+    protocol::{Kind, Task},
     report::{Explain, Result},
     rules::Image,
     sys::{self, landlock::Ruleset},
+    touched::Touch,
 };
 
 /// The variable that says where temporary files go.
@@ -68,6 +69,8 @@ pub struct Ended {
     pub stderr: Vec<u8>,
     /// Whether it asked git.
     pub called_git: bool,
+    /// Where it is what it wrote outside of its output folder, as outcomes have it, if anything.
+    pub written: Option<PathBuf>,
     /// What it touched; `None` if this kernel lets nobody look.
     pub observed: Option<BTreeSet<Touch>>,
 }
@@ -106,6 +109,11 @@ impl Slot {
         let own = self.private();
         let folders = [own.clone(), own.join("tmp"), self.home(), own.join("state")];
         folders.iter().try_for_each(|folder| files::make_private_folder(folder, self.user))
+    }
+
+    /// For what its user wrote outside of its output folder.
+    pub fn written(&self) -> PathBuf {
+        self.folder.join("written")
     }
 
     pub fn home(&self) -> PathBuf {
@@ -235,6 +243,7 @@ impl Slot {
             stdout: read(&said)?,
             stderr: read(&heard)?,
             called_git: self.mark().exists(),
+            written: None,
             observed: seen.map(|seen| seen.touches(task, image, &self.home())),
         })
     }

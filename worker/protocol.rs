@@ -4,7 +4,7 @@
 //! Both programs are built from this file. Text that a later version would read in another way has
 //! another [`VERSION`], and so have the keys that are made of it.
 
-use std::{fmt::Write, iter::Peekable, str::Lines};
+use super::lines::{Fields, field};
 
 /// In every batch and every key.
 pub const VERSION: &str = "4";
@@ -36,6 +36,11 @@ pub const CALLED_GIT: &str = "git";
 /// In an outcome: what its processes were seen to touch, as [`touches`] reads it. Does not exist if
 /// nobody could look.
 pub const OBSERVED: &str = "observed";
+/// In an outcome: a folder with what it wrote outside of its output folder, if anything: the
+/// [`INDEX`], and the files by their numbers.
+pub const WRITTEN: &str = "written";
+/// In [`WRITTEN`]: the list that [`written`] reads.
+pub const INDEX: &str = "index";
 /// In an outcome: exists if what its process printed is for nobody but who asks for the outcome. It
 /// had secrets, or is to run again as another program.
 pub const PRIVATE: &str = "private";
@@ -121,6 +126,11 @@ pub struct Task {
     /// Links to put in place first: where they are, and where they lead.
     pub links: Vec<(String, String)>,
     pub inputs: Vec<Input>,
+    /// Folders that it may write to, as far as nobody else has something there. It then runs alone.
+    pub opened: Vec<String>,
+    /// Whether it is a part of its outcome what it writes there, and to inputs that it may write
+    /// to. Otherwise that is lost.
+    pub is_kept: bool,
     /// The name of a folder that outlives the task, and what its words have for that folder's path.
     /// The name is empty for a folder that goes with the task.
     pub state: Option<(String, String)>,
@@ -139,7 +149,7 @@ pub struct Input {
     pub from: Source,
     /// The path in there.
     pub path: String,
-    /// Whether the task may write to it, or into it. What it writes is lost.
+    /// Whether the task may write to it, or into it.
     pub is_writable: bool,
 }
 
@@ -157,70 +167,6 @@ impl Source {
             Self::Outcome(name) | Self::Pack(name) => name,
         }
     }
-}
-
-/// What a task's processes touched, but for what is the image's or the worker's own.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Touch {
-    pub how: How,
-    /// A path, a name or an address. A path that begins with `~` is in the home folder.
-    pub what: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum How {
-    /// It asked whether there is something at a path, and what.
-    Ask,
-    /// It opened a file to read it, there or not.
-    Read,
-    /// It listed a folder.
-    List,
-    /// It opened a file to write to it; or made, moved or removed what is at a path.
-    Write,
-    /// It started a program.
-    Run,
-    /// It looked for a program by a name that no folder of its `PATH` has.
-    Lack,
-    /// Its own code asked for a variable, set or not.
-    Variable,
-    /// A program or library of the image asked for a variable.
-    ToolVariable,
-    /// It spoke to an address, or tried to.
-    Connect,
-}
-
-impl How {
-    const ALL: [(Self, &'static str); 9] = [
-        (Self::Ask, "ask"),
-        (Self::Read, "read"),
-        (Self::List, "list"),
-        (Self::Write, "write"),
-        (Self::Run, "run"),
-        (Self::Lack, "lack"),
-        (Self::Variable, "variable"),
-        (Self::ToolVariable, "tool-variable"),
-        (Self::Connect, "connect"),
-    ];
-
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(how, _)| *how == self).map_or("", |(_, name)| name)
-    }
-}
-
-/// What was touched, a line each.
-pub fn touches(text: &str) -> impl Iterator<Item = Touch> + '_ {
-    text.lines().filter_map(|line| {
-        let (name, what) = line.split_once(' ')?;
-        let (how, _) = How::ALL.iter().find(|(_, known)| *known == name)?;
-        Some(Touch { how: *how, what: unescaped(what) })
-    })
-}
-
-/// What [`touches`] reads.
-pub fn encode_touches<'a>(touches: impl Iterator<Item = &'a Touch>) -> String {
-    let mut text = String::new();
-    touches.for_each(|touch| field(&mut text, touch.how.name(), &touch.what));
-    text
 }
 
 impl Batch {
@@ -257,7 +203,7 @@ impl Batch {
 
     /// Fails if the text is another version's, or cut off.
     pub fn decode(text: &str) -> Result<Self, String> {
-        let mut fields = Fields { lines: text.lines().peekable() };
+        let mut fields = Fields::of(text);
         let version = fields.value("batch")?;
         if version != VERSION {
             return Err(format!(
@@ -349,6 +295,10 @@ impl Task {
             }
             field(text, "path", &input.path);
         }
+        self.opened.iter().for_each(|folder| field(text, "opened", folder));
+        if self.is_kept {
+            field(text, "kept", "");
+        }
         if let Some((name, target)) = &self.state {
             field(text, "state", name);
             field(text, "target", target);
@@ -383,82 +333,25 @@ impl Task {
             };
             inputs.push(Input { target, from, path: fields.value("path")?, is_writable });
         }
+        let (opened, is_kept) = (fields.list("opened"), fields.next_if("kept").is_some());
         let state = fields.pairs("state", "target")?.pop();
-        Ok(Self { key, name, kind, words, env, secrets, folder, out, umask, links, inputs, state })
+        Ok(Self {
+            key,
+            name,
+            kind,
+            words,
+            env,
+            secrets,
+            folder,
+            out,
+            umask,
+            links,
+            inputs,
+            opened,
+            is_kept,
+            state,
+        })
     }
-}
-
-/// A line: `name value`, the value without line ends.
-fn field(text: &mut String, name: &str, value: &str) {
-    writeln!(text, "{name} {}", escaped(value)).expect("a string takes all that is written to it");
-}
-
-/// A text on one line, which may come cut off or mixed with others: see [`on_one_line`].
-pub fn one_line(text: &str) -> String {
-    format!("{} {}", text.len(), escaped(text))
-}
-
-/// What [`one_line`] was made of; `None` if it did not come whole.
-pub fn on_one_line(line: &str) -> Option<String> {
-    let text = unescaped(line.split_once(' ')?.1);
-    (one_line(&text) == line).then_some(text)
-}
-
-fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r")
-}
-
-struct Fields<'a> {
-    lines: Peekable<Lines<'a>>,
-}
-
-impl Fields<'_> {
-    /// The value of the next line, if that has this name.
-    fn next_if(&mut self, name: &str) -> Option<String> {
-        let value = self.lines.peek()?.strip_prefix(name)?.strip_prefix(' ')?;
-        self.lines.next();
-        Some(unescaped(value))
-    }
-
-    fn value(&mut self, name: &str) -> Result<String, String> {
-        let found = self.lines.peek().copied().unwrap_or("the end").to_owned();
-        self.next_if(name).ok_or_else(|| format!("`{name}` is missing before `{found}`"))
-    }
-
-    fn number(&mut self, name: &str) -> Result<usize, String> {
-        let value = self.value(name)?;
-        value.parse().map_err(|_| format!("`{value}` is no number of {name}"))
-    }
-
-    fn list(&mut self, name: &str) -> Vec<String> {
-        let mut values = Vec::new();
-        while let Some(value) = self.next_if(name) {
-            values.push(value);
-        }
-        values
-    }
-
-    fn pairs(&mut self, first: &str, second: &str) -> Result<Vec<(String, String)>, String> {
-        let mut pairs = Vec::new();
-        while let Some(value) = self.next_if(first) {
-            pairs.push((value, self.value(second)?));
-        }
-        Ok(pairs)
-    }
-}
-
-fn unescaped(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    let mut chars = value.chars();
-    while let Some(c) = chars.next() {
-        match (c, if c == '\\' { chars.next() } else { None }) {
-            ('\\', Some('n')) => text.push('\n'),
-            ('\\', Some('r')) => text.push('\r'),
-            ('\\', Some(other)) => text.push(other),
-            (other, _) => text.push(other),
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -488,6 +381,8 @@ mod tests {
                 input("/w", Source::Pack("s1".to_owned()), true),
                 input("/t", Source::Outcome("u0".to_owned()), false),
             ],
+            opened: vec![odd.to_owned()],
+            is_kept: true,
             state: Some(("i1".to_owned(), "/w/target/incremental".to_owned())),
         }
     }
@@ -537,28 +432,6 @@ mod tests {
         }
         let other = text.replacen(&format!("batch {VERSION}"), "batch 0", 1);
         assert!(Batch::decode(&other).unwrap_err().contains("version 0"));
-    }
-
-    #[test]
-    fn what_was_touched_comes_back() {
-        let touch = |how, what: &str| Touch { how, what: what.to_owned() };
-        let all: Vec<Touch> =
-            How::ALL.iter().map(|(how, name)| touch(*how, &format!("/a b\n{name}"))).collect();
-        let text = encode_touches(all.iter());
-        assert_eq!(touches(&text).collect::<Vec<_>>(), all);
-        assert_eq!(text.lines().count(), all.len());
-    }
-
-    #[test]
-    fn a_line_that_is_not_whole_is_none() {
-        let text = "cargo:a=\\n\r\nü\n";
-        let line = one_line(text);
-        assert!(!line.contains('\n') && !line.contains('\r'));
-        assert_eq!(on_one_line(&line).as_deref(), Some(text));
-        assert_eq!(on_one_line(&one_line("")).as_deref(), Some(""));
-        for cut in (0..line.len()).filter(|at| line.is_char_boundary(*at)) {
-            assert_eq!(on_one_line(&line[..cut]), None, "{cut}");
-        }
     }
 
     #[test]

@@ -59,15 +59,8 @@ impl Rules {
             for (path, rights) in readable(view, task) {
                 rules.allow(&OpenPath::open(&path)?, rights)?;
             }
-            let written = task
-                .inputs
-                .iter()
-                .filter(|input| input.is_writable)
-                .map(|input| PathBuf::from(&input.target));
-            let written = written
-                .chain([PathBuf::from(&task.out), slot.private()])
-                .chain(state.map(Path::to_owned));
-            for path in written {
+            let own = [slot.private()].into_iter().chain(state.map(Path::to_owned));
+            for path in writable(task).map(Path::to_owned).chain(own) {
                 rules.allow(&OpenPath::open(&path)?, WRITE)?;
             }
             if has_common_temporary {
@@ -81,6 +74,12 @@ impl Rules {
         };
         build().explain(|| format!("failed to say what {} may read", task.name))
     }
+}
+
+/// What a task may write to, apart from what is only its own.
+pub fn writable(task: &Task) -> impl Iterator<Item = &Path> {
+    let inputs = task.inputs.iter().filter(|input| input.is_writable).map(|input| &input.target);
+    inputs.chain([&task.out]).chain(&task.opened).map(Path::new)
 }
 
 /// What all tasks see of the image itself.

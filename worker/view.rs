@@ -5,7 +5,7 @@
 //! ([`crate::rules`]) and, within folders that several tasks write to, by groups.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs, io,
     os::unix::fs::{MetadataExt, symlink},
     path::{Path, PathBuf},
@@ -119,7 +119,7 @@ impl<'a> View<'a> {
             self.put(input)?;
             there.push(this);
         }
-        for folder in [&task.folder, &task.out] {
+        for folder in [&task.folder, &task.out].into_iter().chain(&task.opened) {
             files::make_folder(Path::new(folder))?;
         }
         Ok(())
@@ -288,31 +288,40 @@ impl<'a> View<'a> {
         keys.collect()
     }
 
-    /// Makes the task's user the owner of those of its inputs that it may write to.
+    /// Makes the task's user the owner of what it may write to.
     pub fn lend(&self, task: &Task, user: u32) -> Result<Vec<Lent<'a>>> {
-        let inputs: Vec<&Input> =
-            self.task(task).inputs.iter().filter(|input| input.is_writable).collect();
+        let task = self.task(task);
+        let is_opened = |input: &Input| {
+            let is_sent = matches!(input.from, Source::Pack(_));
+            is_sent
+                && !self.batch.mounted.contains(&input.target)
+                && task.opened.iter().any(|folder| Path::new(&input.target).starts_with(folder))
+        };
+        let inputs = task.inputs.iter().filter(|input| input.is_writable || is_opened(input));
+        let mut places: Vec<(PathBuf, Option<&Input>)> =
+            inputs.map(|input| (PathBuf::from(&input.target), Some(input))).collect();
+        let opened = task.opened.iter().map(PathBuf::from);
+        let opened: Vec<_> =
+            opened.filter(|folder| places.iter().all(|(place, _)| place != folder)).collect();
+        places.extend(opened.into_iter().map(|folder| (folder, None)));
         let mut lent = self.lent.lock().expect(LOCK);
         let overlaps = |lent: &Vec<PathBuf>| {
             let overlaps = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
-            inputs
-                .iter()
-                .any(|input| lent.iter().any(|path| overlaps(path, Path::new(&input.target))))
+            places.iter().any(|(place, _)| lent.iter().any(|path| overlaps(path, place)))
         };
         while overlaps(&lent) {
             lent = self.given_back.wait(lent).expect(LOCK);
         }
-        lent.extend(inputs.iter().map(|input| PathBuf::from(&input.target)));
+        lent.extend(places.iter().map(|(place, _)| place.clone()));
         drop(lent);
-        let lend = |input: &&'a Input| -> Result<Lent<'a>> {
-            let path = PathBuf::from(&input.target);
+        let lend = |(path, input): (PathBuf, Option<&'a Input>)| -> Result<Lent<'a>> {
             self.give_to(&path, user)
-                .explain(|| format!("failed to make `{}` writable", input.target))?;
+                .explain(|| format!("failed to make `{}` writable", path.display()))?;
             let stamps =
-                self.stamps(&path).explain(|| format!("failed to read `{}`", input.target))?;
+                self.stamps(&path).explain(|| format!("failed to read `{}`", path.display()))?;
             Ok(Lent { input, path, stamps })
         };
-        inputs.iter().map(lend).collect()
+        places.into_iter().map(lend).collect()
     }
 
     /// Makes a user the owner of what is at a place, but for other places in it.
@@ -337,13 +346,32 @@ impl<'a> View<'a> {
         &self.batch.tasks[self.numbers[task.key.as_str()]]
     }
 
+    /// The paths at which a task has written to what was lent to it, sorted, and whether there was
+    /// something before.
+    pub fn written(&self, lent: &[Lent<'a>]) -> io::Result<BTreeMap<PathBuf, bool>> {
+        let mut written = BTreeMap::new();
+        for Lent { path, stamps: before, .. } in lent {
+            let now = self.stamps(path)?;
+            for path in before.keys().chain(now.keys()) {
+                let is_folder = || path.is_dir() && !path.is_symlink();
+                let is_same = before.get(path) == now.get(path);
+                // A folder changes with what is in it.
+                let is_known_folder = before.contains_key(path) && is_folder();
+                if !is_same && !is_known_folder {
+                    written.insert(path.clone(), before.contains_key(path));
+                }
+            }
+        }
+        Ok(written)
+    }
+
     /// Takes it back, as it was.
     pub fn take_back(&self, lent: Vec<Lent<'a>>) -> Result<()> {
         let mut result = Ok(());
         for Lent { input, path, stamps: before } in &lent {
             let back = || -> std::result::Result<(), Trouble> {
                 let now =
-                    self.stamps(path).explain(|| format!("failed to read `{}`", input.target))?;
+                    self.stamps(path).explain(|| format!("failed to read `{}`", path.display()))?;
                 for changed in now.keys().rev().filter(|path| before.get(*path) != now.get(*path)) {
                     // A folder changes with what is in it.
                     let removed = if changed.is_dir() && !changed.is_symlink() {
@@ -353,11 +381,12 @@ impl<'a> View<'a> {
                     };
                     removed.explain(|| format!("failed to remove `{}`", changed.display()))?;
                 }
-                if before.iter().any(|(path, stamp)| now.get(path) != Some(stamp)) {
+                let is_changed = || before.iter().any(|(path, stamp)| now.get(path) != Some(stamp));
+                if let Some(input) = input.filter(|_| is_changed()) {
                     self.put(input)?;
                 }
                 self.give_to(path, 0)
-                    .explain(|| format!("failed to take `{}` back", input.target))?;
+                    .explain(|| format!("failed to take `{}` back", path.display()))?;
                 Ok(())
             };
             if let Err(trouble) = back() {
@@ -385,12 +414,13 @@ pub enum Settled<'a> {
 
 /// Something that a task may write to while it runs.
 pub struct Lent<'a> {
-    input: &'a Input,
+    /// `None` for a folder of which all that is in it is lent by itself.
+    input: Option<&'a Input>,
     path: PathBuf,
     stamps: Stamps,
 }
 
-type Stamps = std::collections::BTreeMap<PathBuf, (u64, u64, i64, i64)>;
+type Stamps = BTreeMap<PathBuf, (u64, u64, i64, i64)>;
 
 fn contested(batch: &Batch) -> HashMap<PathBuf, bool> {
     let mut wanted: HashMap<&str, Vec<&Input>> = HashMap::new();
@@ -434,6 +464,8 @@ pub mod tests {
             umask: 0o22,
             links: vec![],
             inputs,
+            opened: vec![],
+            is_kept: false,
             state: None,
         }
     }

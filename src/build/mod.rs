@@ -14,6 +14,7 @@ mod run;
 pub mod together;
 mod untold;
 mod withheld;
+mod writes;
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +23,7 @@ use std::{
 };
 
 use anyhow::{Error, Result, anyhow};
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
     build::outcome::{dep_info_of, with_host_paths},
@@ -34,8 +35,9 @@ use crate::{
     },
     engine::{Engine, cache::EngineCache, installed::Installed, probe},
     inputs::{
-        Finder, Inputs, canonical_program,
+        self, Finder, Inputs, canonical_program,
         discovered::Discovered,
+        observed::Observed,
         sources::{Homes, Reader},
     },
     planning::{barrier::PlanRequest, reach},
@@ -61,7 +63,7 @@ use crate::{
     target::install,
     unit::{
         baked_paths::Baked,
-        path_map::PathMap,
+        path_map::{PathMap, all_sentinels},
         target_dir,
         variables::{NUM_JOBS, may_be_given},
         work::{Unit, Work},
@@ -170,7 +172,8 @@ impl<'a> Session<'a> {
         // A few rounds: what the first finds may lead to code that reads more.
         for round in 1..=ROUNDS {
             let dep_info = dep_info_of(&built.files)?;
-            let more = self.read_beyond(&prepared.unit, &built.outcome, &dep_info, &built.embedded);
+            let Built { outcome, step, embedded, .. } = &built;
+            let more = self.read_beyond(&prepared.unit, step, outcome, &dep_info, embedded);
             let Some(more) = more else { break };
             prepared.discovered.extend(match round < WIDER {
                 true => more,
@@ -196,8 +199,14 @@ impl<'a> Session<'a> {
         if built.outcome.status == 0 && discovered != known {
             self.cache.write(&discovered_name, &discovered)?;
         }
+        built.outcome.written.retain(|written| {
+            let path = Utf8Path::new(&written.at.path);
+            unit.keeps_writes && inputs::writes::is_within_reach(&unit, path, &self.homes)
+        });
         if built.outcome.status != 0 {
-            built.complaint = missing_tools::complaint(&unit, &built.outcome, &self.image.name);
+            let refused = Observed::of(&unit, &built.outcome).refused;
+            built.complaint = missing_tools::complaint(&unit, &built.outcome, &self.image.name)
+                .or_else(|| refused.first().map(|path| self.why_refused(&unit, path)));
         }
         log::info!(
             "{} ended with {} after {} ms",
@@ -228,12 +237,21 @@ impl<'a> Session<'a> {
     fn read_beyond(
         &self,
         unit: &Unit,
+        step: &Step,
         outcome: &Outcome,
         dep_info: &str,
         embedded: &BTreeSet<String>,
     ) -> Option<Discovered> {
+        let mut own_sentinels = embedded.clone();
+        if !outcome.written.is_empty() && unit.path_map.are_common() {
+            // What it wrote for others to read may name any path.
+            own_sentinels.extend(all_sentinels());
+        }
+        let mut opened = self.folders_to_open(unit, step, outcome);
+        opened.retain(|folder| !unit.opened.contains(folder));
         let more = Discovered {
-            own_sentinels: embedded.clone(),
+            own_sentinels,
+            opened,
             ..Discovered::from(unit, outcome, dep_info, self.env, &self.homes)
         };
         if more.is_empty() {
@@ -361,6 +379,9 @@ impl<'a> Session<'a> {
                 unit.env.insert(name.clone(), value.to_owned());
             }
         }
+        unit.opened = discovered.opened.iter().filter(|path| path.is_dir()).cloned().collect();
+        unit.keeps_writes = inputs::writes::is_of_member(unit, &self.homes)
+            && (unit.is_build_script() || !unit.opened.is_empty());
         unit.paths = discovered.paths.iter().filter(|path| path.exists()).cloned().collect();
         Ok(())
     }

@@ -7,8 +7,9 @@ use camino::Utf8PathBuf;
 
 use crate::{
     rustc::dep_info,
+    step::touched::FileState,
     store::{
-        archive::{Outcome, Received},
+        archive::{Outcome, Received, WrittenFile},
         staging::Unpacked,
     },
     unit::work::{Unit, Work},
@@ -52,6 +53,23 @@ pub fn restore_output(unit: &Unit, outcome: &mut Outcome) {
     for text in [&mut outcome.stdout, &mut outcome.stderr].into_iter().chain(observed) {
         if let Cow::Owned(restored) = unit.path_map.to_host(text) {
             *text = restored;
+        }
+    }
+    restore_written(unit, outcome);
+}
+
+/// Puts the host's paths into what a unit wrote elsewhere.
+fn restore_written(unit: &Unit, outcome: &mut Outcome) {
+    let texts = outcome.written.iter_mut().flat_map(|WrittenFile { at, .. }| {
+        let link = match &mut at.what {
+            FileState::Link(target) => Some(target),
+            _ => None,
+        };
+        [&mut at.path].into_iter().chain(link)
+    });
+    for text in texts {
+        if let Cow::Owned(restored) = unit.path_map.to_host(text.as_bytes()) {
+            *text = String::from_utf8_lossy(&restored).into_owned();
         }
     }
 }

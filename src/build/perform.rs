@@ -17,8 +17,9 @@ use crate::{
     engine::{client::Event, result::each_file, worker},
     step::{
         key::Key,
+        lines::on_one_line,
         plan,
-        protocol::{ALONE, APART, INVENTORY, LACKING, REPORT, STORE, on_one_line},
+        protocol::{ALONE, APART, INVENTORY, LACKING, REPORT, STORE},
         spec::Step,
     },
     util::disk::{self, OnDisk},

@@ -1,17 +1,31 @@
-//! What a unit looked for and nobody gives it, although this machine has it: its outcome may be
-//! another one than plain cargo's, and the user is told.
+//! What a unit looked for and nobody gives it, although this machine has it, and what it was not
+//! allowed to write: its outcome may be another one than plain cargo's, and the user is told.
+
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    build::Session, inputs::observed::Observed, report::notice, store::archive::Outcome,
+    build::Session,
+    inputs::{observed::Observed, writes},
+    report::notice,
+    store::archive::Outcome,
     unit::work::Unit,
 };
+
+/// Where units have no place in common with others, and mostly look for none.
+const TEMPORARY: &[&str] = &["/tmp", "/var/tmp", "/dev/shm"];
 
 impl Session<'_> {
     /// Tells the user of programs that the image lacks, and of files in the home folder.
     pub(super) fn tell_of_lacking(&self, unit: &Unit, outcome: &Outcome) {
-        let Observed { programs, at_home, .. } = Observed::of(unit, outcome);
+        let Observed { programs, at_home, refused, .. } = Observed::of(unit, outcome);
         let path = self.env.get("PATH").unwrap_or_default();
         let is_here = |name: &String| which::which_in(name, Some(path), "/").is_ok();
+        let is_shared =
+            |path: &&Utf8PathBuf| TEMPORARY.iter().any(|folder| path.starts_with(folder));
+        if let Some(path) = refused.iter().find(|path| !is_shared(path)) {
+            let text = self.why_refused(unit, path);
+            notice::say(self.env, &text, &text);
+        }
         let unit = unit.name();
         for name in programs.iter().filter(|name| is_here(name)) {
             let text = format!(
@@ -30,5 +44,24 @@ impl Session<'_> {
             );
             notice::say(self.env, &text, &text);
         }
+    }
+
+    /// What to tell the user of a path that a unit was not allowed to write to.
+    pub(super) fn why_refused(&self, unit: &Unit, path: &Utf8Path) -> String {
+        let (name, package) = (unit.name(), unit.package_name());
+        let is_own = writes::is_of_member(unit, &self.homes);
+        let why = if is_own && writes::is_within_reach(unit, path, &self.homes) {
+            "macros from elsewhere run in it"
+        } else if is_own {
+            "it is out of the workspace, or something that runs by itself"
+        } else {
+            "only members of the workspace may write there"
+        };
+        let hint = if unit.is_build_script() {
+            format!("RUSTCBUILDX_LOCAL_SCRIPTS={package} runs this script on this machine")
+        } else {
+            format!("RUSTCBUILDX_ALLOW_WRITES={package} allows it within the workspace")
+        };
+        format!("{name} tried to write `{path}` and was not allowed to: {why} (hint: {hint})")
     }
 }

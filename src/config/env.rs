@@ -79,6 +79,12 @@ pub const VARS: &[Var] = &[
               any sandbox",
     },
     Var {
+        name: "RUSTCBUILDX_ALLOW_WRITES",
+        default: None,
+        doc: "packages of the workspace, separated by commas, in whose compiles macros from \
+              elsewhere may write to files of the workspace, as macros of its own may",
+    },
+    Var {
         name: "RUSTCBUILDX_STRICT",
         default: Some("0"),
         doc: "1 makes it an error where a unit would be compiled locally, because no container \

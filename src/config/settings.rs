@@ -50,6 +50,8 @@ pub struct Config {
     pub set_envs: Vec<SetEnv>,
     /// Packages whose build scripts run on this machine.
     pub local_scripts: Vec<String>,
+    /// Packages of the workspace in whose compiles macros from elsewhere may write there.
+    pub allow_writes: Vec<String>,
     /// Whether nothing is compiled locally unless all is.
     pub strict: bool,
     /// In bytes.
@@ -83,6 +85,7 @@ impl Config {
             incremental: switch(env, "RUSTCBUILDX_INCREMENTAL")?,
             set_envs: set_envs(env)?,
             local_scripts: list(env, "RUSTCBUILDX_LOCAL_SCRIPTS").map(str::to_owned).collect(),
+            allow_writes: list(env, "RUSTCBUILDX_ALLOW_WRITES").map(str::to_owned).collect(),
             strict: switch(env, "RUSTCBUILDX_STRICT")?,
             store_size: size(env, "RUSTCBUILDX_STORE_SIZE")?,
             engine_store_size: size(env, "RUSTCBUILDX_ENGINE_STORE_SIZE")?,
@@ -104,6 +107,11 @@ impl Config {
     /// Whether the build script of a package is to run on this machine.
     pub fn has_local_script(&self, package: &str) -> bool {
         self.local_scripts.iter().any(|local| local == package)
+    }
+
+    /// Whether macros from elsewhere may write in the workspace while a package is compiled.
+    pub fn may_write(&self, package: &str) -> bool {
+        self.allow_writes.iter().any(|allowed| allowed == package)
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     engine::hint::hint,
-    step::{key::Key, protocol::on_one_line},
+    step::{key::Key, lines::on_one_line},
     util::process::{self, Cmd, Finished},
 };
 

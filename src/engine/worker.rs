@@ -20,6 +20,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "bytes/sum.rs",
     "export.rs",
     "files.rs",
+    "lines.rs",
     "main.rs",
     "observe/calls.rs",
     "observe/memory.rs",
@@ -39,7 +40,9 @@ const SOURCES: &[(&str, &str)] = sources![
     "sys/mod.rs",
     "sys/seccomp.rs",
     "tokens.rs",
-    "view.rs"
+    "touched.rs",
+    "view.rs",
+    "written.rs"
 ];
 
 /// The folder with the worker's source, to be sent to the engine.

@@ -29,6 +29,9 @@ use crate::{
 pub struct Discovered {
     pub variables: BTreeSet<String>,
     pub paths: BTreeSet<Utf8PathBuf>,
+    /// Folders outside of its output folder that it writes to.
+    #[serde(default)]
+    pub opened: BTreeSet<Utf8PathBuf>,
     /// The sentinels that its output embeds: it uses these folders when it runs, so it must see the
     /// host's own paths of them.
     #[serde(default, rename = "own_places")]
@@ -106,6 +109,7 @@ impl Discovered {
     pub fn extend(&mut self, other: Self) {
         self.variables.extend(other.variables);
         self.paths.extend(other.paths);
+        self.opened.extend(other.opened);
         self.own_sentinels.extend(other.own_sentinels);
         self.baked.extend(other.baked);
     }
@@ -187,7 +191,7 @@ fn is_of_version_control(path: &Utf8Path) -> bool {
 }
 
 /// Whether a path is in the target folder of a unit's build.
-fn is_made(unit: &Unit, path: &Utf8Path) -> bool {
+pub fn is_made(unit: &Unit, path: &Utf8Path) -> bool {
     target_dir::target_folder(unit)
         .is_some_and(|target| path.starts_with(unit.path_map.real_path(&target)))
 }

@@ -9,6 +9,7 @@ mod named;
 pub mod observed;
 pub mod sources;
 pub mod version_control;
+pub mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
     config::secrets::is_secret,
-    step::protocol::{How, Touch, touches},
+    step::touched::{How, Touch, touches},
     store::archive::Outcome,
     unit::{
         variables::{may_be_given_to_code, may_be_given_to_tools},
@@ -26,6 +26,8 @@ pub struct Observed {
     pub asked: BTreeSet<Utf8PathBuf>,
     /// Folders whose list may have been decisive.
     pub listed: BTreeSet<Utf8PathBuf>,
+    /// Where it tried to write and was not allowed to.
+    pub refused: BTreeSet<Utf8PathBuf>,
     /// Programs by names that its image lacks.
     pub programs: BTreeSet<String>,
     /// Paths in its home folder, from there.
@@ -45,6 +47,7 @@ impl Observed {
                 }
                 How::Ask | How::Read => drop(observed.asked.insert(what.into())),
                 How::List => drop(observed.listed.insert(what.into())),
+                How::Refuse => drop(observed.refused.insert(what.into())),
                 How::Lack => drop(observed.programs.insert(what)),
                 How::Variable if may_be_given_to_code(&what, &unit.work) => {
                     observed.variables.insert(what);

@@ -3,6 +3,8 @@
 pub mod dockerfile;
 pub mod image;
 pub mod key;
+#[path = "../../worker/lines.rs"]
+pub mod lines;
 #[path = "../../worker/pack.rs"]
 pub mod pack;
 pub mod plan;
@@ -10,3 +12,5 @@ pub mod plan;
 pub mod protocol;
 pub mod spec;
 pub mod task;
+#[path = "../../worker/touched.rs"]
+pub mod touched;

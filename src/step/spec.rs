@@ -126,6 +126,8 @@ pub mod tests {
             umask: 0o22,
             links: vec![],
             inputs,
+            opened: vec![],
+            is_kept: false,
             state: None,
         };
         let context = Context { folder, is_heavy: false };

@@ -75,6 +75,8 @@ pub fn task(
         umask,
         links: cargo.into_iter().collect(),
         inputs,
+        opened: unit.opened.iter().map(|folder| to_container(folder.as_str())).collect(),
+        is_kept: unit.keeps_writes,
         // The folder is written as it is in the words.
         state: state.map(|state| (state.name, unit.path_map.with_sentinels(&state.folder))),
     }

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use camino::Utf8Path;
 use lz4_flex::frame::FrameDecoder;
 
@@ -17,8 +17,10 @@ use crate::{
     step::{
         pack::{Entry, Reader},
         protocol::{
-            BUILD_ID, CALLED_GIT, DEFERRED, EMBEDDED, FILES, OBSERVED, STATUS, STDERR, STDOUT,
+            BUILD_ID, CALLED_GIT, DEFERRED, EMBEDDED, FILES, INDEX, OBSERVED, STATUS, STDERR,
+            STDOUT, WRITTEN,
         },
+        touched::{self, FileState, Written},
     },
     store::staging::{Unpacked, beside},
     util::disk::OnDisk,
@@ -40,13 +42,22 @@ pub struct Outcome {
     pub build_id: String,
     /// Whether it called git, as far as it is a build script.
     pub called_git: bool,
-    /// What its processes touched, as [`protocol::touches`](crate::step::protocol::touches) reads
+    /// What its processes touched, as [`touches`](crate::step::touched::touches) reads
     /// it; `None` if nobody could look.
     pub observed: Option<Vec<u8>>,
+    /// What it wrote outside of its output folder.
+    pub written: Vec<WrittenFile>,
     /// Whether its artifacts stayed in the engine.
     pub is_deferred: bool,
     /// The sentinels that its files hold in any place, be it one that does not matter.
     pub embedded: Vec<String>,
+}
+
+/// Something that a unit wrote outside of its output folder, with its content, if it is a file.
+#[derive(Clone, Debug)]
+pub struct WrittenFile {
+    pub at: Written,
+    pub content: Vec<u8>,
 }
 
 /// A unit's outcome and its files.
@@ -95,6 +106,7 @@ impl<R: Read> Archive<R> {
                 self.pack.copy_to(said.entry(path).or_default()).context(DAMAGED)?;
             }
         }
+        let written = written(&mut said)?;
         let mut file = |name: &str| said.remove(Path::new(name));
         let (called_git, is_deferred) = (file(CALLED_GIT).is_some(), file(DEFERRED).is_some());
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
@@ -111,6 +123,7 @@ impl<R: Read> Archive<R> {
             build_id: text(file(BUILD_ID)?),
             called_git,
             observed,
+            written,
             is_deferred,
             embedded: embedded.lines().map(str::to_owned).collect(),
         })
@@ -133,6 +146,22 @@ impl<R: Read> Archive<R> {
             Ok(fs::set_permissions(place, fs::Permissions::from_mode(mode))?)
         })
     }
+}
+
+/// What was written, taken from the files that an outcome begins with.
+fn written(said: &mut BTreeMap<PathBuf, Vec<u8>>) -> Result<Vec<WrittenFile>> {
+    let folder = Path::new(WRITTEN);
+    let Some(index) = said.remove(&folder.join(INDEX)) else { return Ok(vec![]) };
+    let all = touched::written(&String::from_utf8_lossy(&index));
+    let all = all.map_err(anyhow::Error::msg).context(DAMAGED)?;
+    let with_content = all.into_iter().enumerate().map(|(number, at)| {
+        let content = said.remove(&folder.join(number.to_string()));
+        match (&at.what, content) {
+            (FileState::File { .. }, None) => bail!("{DAMAGED}: `{}` has no content", at.path),
+            (_, content) => Ok(WrittenFile { at, content: content.unwrap_or_default() }),
+        }
+    });
+    with_content.collect()
 }
 
 const DAMAGED: &str = "failed to read a unit's outcome";

@@ -9,7 +9,7 @@ use camino::Utf8Path;
 use crate::{
     step::spec::{self, Step},
     store::{archive::Outcome, provenance::ProvenanceRecords, staging::Unpacked},
-    target::shim,
+    target::{shim, written},
     unit::work::{Unit, Work},
     util::process,
 };
@@ -28,6 +28,7 @@ pub fn install(
 ) -> Result<ExitCode> {
     let status = outcome.status;
     if status < 128 {
+        written::put(&outcome.written)?;
         let names = files.names()?;
         match &unit.work {
             Work::Compile { out_dir, .. } => {

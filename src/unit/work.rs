@@ -31,6 +31,10 @@ pub struct Unit {
     pub hidden: BTreeMap<String, Option<String>>,
     /// Files and folders outside the package that it reads.
     pub paths: Vec<Utf8PathBuf>,
+    /// Folders outside of its output folder that it writes to.
+    pub opened: Vec<Utf8PathBuf>,
+    /// Whether what it writes to folders that are not its own ends where plain cargo would have it.
+    pub keeps_writes: bool,
     /// Where the container shows all of these.
     #[serde(skip)]
     pub path_map: PathMap,
@@ -55,8 +59,8 @@ pub enum Work {
 impl Unit {
     /// One that reads nothing but its package.
     pub fn new(work: Work, cwd: Utf8PathBuf, package: Utf8PathBuf) -> Self {
-        let (env, hidden, paths, path_map) = Default::default();
-        Self { work, cwd, package, env, hidden, paths, path_map }
+        let (env, hidden, paths, opened, keeps_writes, path_map) = Default::default();
+        Self { work, cwd, package, env, hidden, paths, opened, keeps_writes, path_map }
     }
 
     /// Name and version of the package, and the crate: for messages.

@@ -10,12 +10,15 @@ use std::{
 use super::Run;
 use crate::{
     bytes::search::file_holds,
-    files, outcome,
+    files,
+    lines::one_line,
+    outcome,
     process::{Ended, Slot, Terms, group_of},
-    protocol::{ALONE, APART, Input, Kind, Source, Task, one_line},
+    protocol::{ALONE, APART, Input, Kind, Source, Task},
     report::{Explain, Result},
     schedule::METADATA,
     view::Trouble,
+    written,
 };
 
 /// How a task is run.
@@ -52,6 +55,11 @@ impl Run<'_> {
             println!("rustcbuildx stored {}", task.key);
             outcome::restore(&self.view, task)?;
             return Ok(Ran::Before);
+        }
+        if !task.opened.is_empty() && self.batch.tasks.len() > 1 {
+            self.report.add(APART, &format!("{} it writes to folders of others", task.key))?;
+            println!("rustcbuildx apart {}", task.key);
+            return Ok(Ran::Badly);
         }
         if self.rules.is_none() && self.batch.tasks.len() > 1 {
             // Nothing would hold tasks apart but their users.
@@ -142,7 +150,11 @@ impl Run<'_> {
             image: &self.image,
             is_plain,
         };
-        let ended = slot.run(task, &terms, || self.early(number, slot, group));
+        let mut ended = slot.run(task, &terms, || self.early(number, slot, group));
+        if let (true, Ok(ended)) = (task.is_kept, &mut ended) {
+            ended.written = written::gather(&self.view, &lent, &slot.written())
+                .explain(|| format!("failed to gather what {} wrote", task.name))?;
+        }
         self.view.take_back(lent)?;
         ended
     }

@@ -27,11 +27,11 @@ use self::{
     memory::Memory,
 };
 use crate::{
-    protocol::How,
     sys::{
         self, Ready,
         seccomp::{Call, Listener, Trapped},
     },
+    touched::How,
 };
 
 /// A process that is looked at, and all that it starts.
@@ -187,10 +187,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        protocol::{Batch, Task, Touch},
+        protocol::{Batch, Input, Task},
         rules::Image,
         store::Store,
         tests::Scratch,
+        touched::Touch,
         view::{
             View,
             tests::{input, task},
@@ -208,7 +209,7 @@ mod tests {
             child.unwrap().wait().unwrap();
             observer.end().unwrap()
         });
-        let given = vec![input(&scratch.path("w"), "s1", "p")];
+        let given = vec![Input { is_writable: true, ..input(&scratch.path("w"), "s1", "p") }];
         let env = vec!["PATH=/usr/local/bin:/usr/bin:/bin".to_owned()];
         let task = Task { env, ..task("u1", &scratch.path("out"), given) };
         let store = Store::open(&scratch.path("store"), "1").unwrap();
@@ -243,6 +244,7 @@ mod tests {
         case("cat none/../a", &["ask w/none"]);
         case("echo > made; mkdir new; mv made moved", &["write w/made", "write w/new"]);
         case("echo > made; mv made moved", &["write w/moved"]);
+        case("echo > ../outside", &["refuse outside"]);
         case("no-such-program-here", &["lack no-such-program-here"]);
     }
 }

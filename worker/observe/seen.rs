@@ -9,8 +9,9 @@ use std::{
 };
 
 use crate::{
-    protocol::{BY, How, Input, Source, Task, Touch, VARIABLES, WORKER},
-    rules::{Image, OF_KERNEL, TEMPORARY},
+    protocol::{BY, Input, Source, Task, VARIABLES, WORKER},
+    rules::{Image, OF_KERNEL, TEMPORARY, writable},
+    touched::{How, Touch},
 };
 
 const AF_INET: u16 = 2;
@@ -150,7 +151,8 @@ impl<'a> Ours<'a> {
         let is_in = |folders: &[&str]| folders.iter().any(|folder| path.starts_with(folder));
         let is_of_worker = is_in(OF_KERNEL) || path.starts_with(WORKER);
         // What it made there itself tells nothing.
-        let is_temporary = is_in(TEMPORARY)
+        let is_temporary = how != How::Write
+            && is_in(TEMPORARY)
             && self.wrote.contains(path)
             && !path.ancestors().any(|folder| self.given.contains(folder));
         let is_made = path.starts_with(&self.task.out)
@@ -158,7 +160,11 @@ impl<'a> Ours<'a> {
         if how != How::Run && (is_of_worker || is_temporary || is_made || self.image.has(path)) {
             return None;
         }
-        let how = if how == How::Lack { How::Ask } else { how };
+        let how = match how {
+            How::Lack => How::Ask,
+            How::Write if !writable(self.task).any(|place| path.starts_with(place)) => How::Refuse,
+            other => other,
+        };
         Some(Touch { how, what: path.to_str()?.to_owned() })
     }
 

@@ -22,8 +22,10 @@ use std::{
 
 use crate::{
     bytes::lz4::Decompressor,
-    files, outcome, pack,
-    protocol::{BUILD_ID, one_line},
+    files,
+    lines::one_line,
+    outcome, pack,
+    protocol::BUILD_ID,
     report::{Explain, Result},
     sys,
 };

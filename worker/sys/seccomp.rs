@@ -1,7 +1,7 @@
 //! Calls of a process that wait until another one has looked at them, by the kernel's seccomp.
 //!
-//! Source: the kernel's `Documentation/userspace-api/seccomp_filter.rst`, `include/uapi/linux/` with
-//! its `seccomp.h`, `filter.h` and `audit.h`.
+//! Source: the kernel's `Documentation/userspace-api/seccomp_filter.rst`, and `seccomp.h`,
+//! `filter.h` and `audit.h` in `include/uapi/linux/`.
 
 use std::{
     ffi::{c_int, c_ulong},

@@ -113,7 +113,7 @@ impl Session<'_> {
     fn end_of(
         &self,
         key: &str,
-        Resolved { prepared, .. }: &Resolved,
+        Resolved { prepared, step }: &Resolved,
         mut archive: File,
     ) -> Result<Option<End>> {
         let unit = &prepared.unit;
@@ -128,7 +128,7 @@ impl Session<'_> {
         } else {
             BTreeSet::new()
         };
-        if let Some(more) = self.read_beyond(unit, &outcome, &dep_info, &embedded) {
+        if let Some(more) = self.read_beyond(unit, step, &outcome, &dep_info, &embedded) {
             return Ok(Some(End::ReadsMore(more)));
         }
         if has_succeeded {

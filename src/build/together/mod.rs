@@ -40,7 +40,7 @@ use crate::{
         local::Store,
         provenance::{Provenance, ProvenanceRecords},
     },
-    target::deferred,
+    target::{deferred, written},
     unit::work::{Unit, Work},
     util::disk::OnDisk,
 };
@@ -185,6 +185,9 @@ impl<'a> Together<'a> {
             prepared.discovered.clone_from(discovered);
             self.session.add_discovered(&mut prepared)?;
         }
+        if !prepared.unit.opened.is_empty() {
+            return Ok(State::Fallback);
+        }
         let path_map = std::mem::take(&mut prepared.unit.path_map);
         prepared.unit.path_map =
             path_map.with_dry_run_target(self.dry_run_target.clone(), &self.target);
@@ -247,15 +250,19 @@ impl<'a> Together<'a> {
             let is_script = self.units[number].is_build_script();
             return Ok((!is_script).then_some(State::Done(key)));
         };
-        let unit = &self.resolved[&number].prepared.unit;
+        let Resolved { prepared: Prepared { unit, .. }, step } = &self.resolved[&number];
         restore_output(unit, &mut outcome);
-        let more = self.session.read_beyond(unit, &outcome, &dep_info, &BTreeSet::new());
+        let more = self.session.read_beyond(unit, step, &outcome, &dep_info, &BTreeSet::new());
         // What it looked for in vain when it was made may be there by now.
         if more.is_some_and(|more| self.note_discovered(number, more)) {
             return Ok(Some(State::Unknown));
         }
         if !self.units[number].is_build_script() {
             return Ok(Some(State::Done(key)));
+        }
+        // What is made from it may read what it writes to its package, once cargo has it run.
+        if !written::are_there(&outcome.written) {
+            return Ok(Some(State::Fallback));
         }
         if version_control::is_missed(&self.units[number], &outcome, &self.session.homes) {
             return Ok(Some(State::Fallback));

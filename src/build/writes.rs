@@ -1,0 +1,60 @@
+//! Which units may write outside of their output folders, and to which folders.
+
+use std::collections::BTreeSet;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::Session;
+use crate::{
+    inputs::{observed::Observed, writes},
+    step::{protocol::Source, spec::Step},
+    store::archive::Outcome,
+    unit::work::Unit,
+};
+
+impl Session<'_> {
+    /// The folders to open for a unit that tried to write there, as far as it may. `step` is how it
+    /// was made.
+    pub(super) fn folders_to_open(
+        &self,
+        unit: &Unit,
+        step: &Step,
+        outcome: &Outcome,
+    ) -> BTreeSet<Utf8PathBuf> {
+        let refused = Observed::of(unit, outcome).refused;
+        let mut within_reach = refused
+            .iter()
+            .filter(|path| writes::is_within_reach(unit, path, &self.homes))
+            .peekable();
+        if within_reach.peek().is_none() || !self.may_write(unit, step) {
+            return BTreeSet::new();
+        }
+        within_reach.filter_map(|path| writes::folder_to_open(path)).collect()
+    }
+
+    /// A script of a member may write, and a compile of one if all the macros that run in it are
+    /// members' own, or the user said so.
+    fn may_write(&self, unit: &Unit, step: &Step) -> bool {
+        let is_allowed = || self.config.may_write(unit.package_name());
+        writes::is_of_member(unit, &self.homes)
+            && (unit.is_build_script() || self.has_only_own_macros(unit, step) || is_allowed())
+    }
+
+    fn has_only_own_macros(&self, unit: &Unit, step: &Step) -> bool {
+        let records = self.records(unit);
+        let mut macros = step.task.inputs.iter().filter_map(|input| match &input.from {
+            Source::Outcome(key) if input.target.ends_with(".so") => Some(key),
+            _ => None,
+        });
+        macros.all(|key| {
+            let Ok(made) = records.step(key) else { return false };
+            let package =
+                made.task.env.iter().find_map(|set| set.strip_prefix("CARGO_MANIFEST_DIR="));
+            package.is_some_and(|package| {
+                let package = unit.path_map.to_host(package.as_bytes());
+                let package = String::from_utf8_lossy(&package).into_owned();
+                !self.homes.is_from_elsewhere(Utf8Path::new(&package))
+            })
+        })
+    }
+}

@@ -1,0 +1,84 @@
+//! Where units may write outside of their output folders, as they do where plain cargo builds them:
+//! a build script generates sources, a macro notes what it has seen.
+//!
+//! Only members of the user's workspace may, within the tree that they belong to and the target
+//! folder of their build; and never to what runs later by itself.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::{
+    inputs::{discovered::is_made, sources::Homes},
+    unit::work::Unit,
+};
+
+/// Names of files and folders that tools run programs from, or by, on their own: version control,
+/// cargo, rustup, shells, editors and CI.
+const RUN_BY_THEMSELVES: &[&str] = &[
+    ".cargo",
+    ".circleci",
+    ".devcontainer",
+    ".envrc",
+    ".git",
+    ".github",
+    ".gitlab-ci.yml",
+    ".gitmodules",
+    ".hg",
+    ".husky",
+    ".idea",
+    ".jj",
+    ".svn",
+    ".vscode",
+    "rust-toolchain",
+    "rust-toolchain.toml",
+];
+
+/// Whether a unit of this kind may write to a path, if it belongs to a member.
+pub fn is_within_reach(unit: &Unit, path: &Utf8Path, homes: &Homes) -> bool {
+    let runs_by_itself = path.components().any(|part| RUN_BY_THEMSELVES.contains(&part.as_str()));
+    !runs_by_itself && (path.starts_with(homes.tree_of(&unit.package)) || is_made(unit, path))
+}
+
+/// Whether a unit's package is the user's own, and not one that cargo downloaded.
+pub fn is_of_member(unit: &Unit, homes: &Homes) -> bool {
+    !homes.is_from_elsewhere(&unit.package)
+}
+
+/// The folder to open for a unit that writes to a path: the one that it is in, or the nearest
+/// around that which exists.
+pub fn folder_to_open(path: &Utf8Path) -> Option<Utf8PathBuf> {
+    path.ancestors().skip(1).find(|folder| folder.is_dir()).map(Utf8Path::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::unit::work::Work;
+
+    #[test]
+    fn members_write_within_their_tree_and_never_to_what_runs_by_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8PathBuf::from_path_buf(dir.path().canonicalize().unwrap()).unwrap();
+        for file in ["w/Cargo.toml", "w/member/Cargo.toml", "w/target/debug/.cargo-lock"] {
+            std::fs::create_dir_all(root.join(file).parent().unwrap()).unwrap();
+            std::fs::write(root.join(file), "").unwrap();
+        }
+        let homes = Homes { user: None, cargo: root.join("cargo") };
+        let out_dir = root.join("w/target/debug/build/member-1/out");
+        let work = Work::BuildScript { program: "/b".into(), out_dir, library_path: vec![] };
+        let unit = Unit::new(work, root.join("w/member"), root.join("w/member"));
+        let case = |path: &str, expected: bool| {
+            assert_eq!(is_within_reach(&unit, &root.join(path), &homes), expected, "{path}");
+        };
+        case("w/member/src/generated.rs", true);
+        case("w/assets/a.css", true);
+        case("w/target/debug/assets/a.css", true);
+        case("elsewhere/a", false);
+        case("w/.git/hooks/post-checkout", false);
+        case("w/member/.cargo/config.toml", false);
+        case("w/rust-toolchain.toml", false);
+        assert!(is_of_member(&unit, &homes));
+        let folder = |path: &str| folder_to_open(&root.join(path));
+        assert_eq!(folder("w/member/gen/new/a.rs"), Some(root.join("w/member")));
+        assert_eq!(folder("w/member/a.rs"), Some(root.join("w/member")));
+    }
+}
