@@ -213,7 +213,7 @@ impl Slot {
             None => Stdio::from(stderr.try_clone().explain(|| "failed to open a file".to_owned())?),
         });
         let (status, seen) = thread::scope(|scope| -> io::Result<_> {
-            let (spawned, observer) = Observer::start(scope, command, self.user)?;
+            let (spawned, observer) = Observer::start(scope, command, self.user, task.is_observed)?;
             let stderr = &mut stderr;
             let status = match spawned {
                 Ok(mut child) => {

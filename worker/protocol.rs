@@ -131,6 +131,8 @@ pub struct Task {
     /// Whether it is a part of its outcome what it writes there, and to inputs that it may write
     /// to. Otherwise that is lost.
     pub is_kept: bool,
+    /// Whether it is looked at what it touches.
+    pub is_observed: bool,
     /// The name of a folder that outlives the task, and what its words have for that folder's path.
     /// The name is empty for a folder that goes with the task.
     pub state: Option<(String, String)>,
@@ -299,6 +301,9 @@ impl Task {
         if self.is_kept {
             field(text, "kept", "");
         }
+        if self.is_observed {
+            field(text, "observed", "");
+        }
         if let Some((name, target)) = &self.state {
             field(text, "state", name);
             field(text, "target", target);
@@ -334,6 +339,7 @@ impl Task {
             inputs.push(Input { target, from, path: fields.value("path")?, is_writable });
         }
         let (opened, is_kept) = (fields.list("opened"), fields.next_if("kept").is_some());
+        let is_observed = fields.next_if("observed").is_some();
         let state = fields.pairs("state", "target")?.pop();
         Ok(Self {
             key,
@@ -349,6 +355,7 @@ impl Task {
             inputs,
             opened,
             is_kept,
+            is_observed,
             state,
         })
     }
@@ -383,6 +390,7 @@ mod tests {
             ],
             opened: vec![odd.to_owned()],
             is_kept: true,
+            is_observed: true,
             state: Some(("i1".to_owned(), "/w/target/incremental".to_owned())),
         }
     }

@@ -466,6 +466,7 @@ pub mod tests {
             inputs,
             opened: vec![],
             is_kept: false,
+            is_observed: true,
             state: None,
         }
     }

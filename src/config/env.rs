@@ -85,6 +85,12 @@ pub const VARS: &[Var] = &[
               elsewhere may write to files of the workspace, as macros of its own may",
     },
     Var {
+        name: "RUSTCBUILDX_OBSERVE",
+        default: Some("1"),
+        doc: "whether it is looked at what units touch beyond what cargo declares, to give it to \
+              them; 0 is faster, and blind",
+    },
+    Var {
         name: "RUSTCBUILDX_STRICT",
         default: Some("0"),
         doc: "1 makes it an error where a unit would be compiled locally, because no container \

@@ -50,6 +50,8 @@ pub struct Config {
     pub set_envs: Vec<SetEnv>,
     /// Packages whose build scripts run on this machine.
     pub local_scripts: Vec<String>,
+    /// Whether it is looked at what units touch.
+    pub observe: bool,
     /// Packages of the workspace in whose compiles macros from elsewhere may write there.
     pub allow_writes: Vec<String>,
     /// Whether nothing is compiled locally unless all is.
@@ -86,6 +88,7 @@ impl Config {
             set_envs: set_envs(env)?,
             local_scripts: list(env, "RUSTCBUILDX_LOCAL_SCRIPTS").map(str::to_owned).collect(),
             allow_writes: list(env, "RUSTCBUILDX_ALLOW_WRITES").map(str::to_owned).collect(),
+            observe: switch(env, "RUSTCBUILDX_OBSERVE")?,
             strict: switch(env, "RUSTCBUILDX_STRICT")?,
             store_size: size(env, "RUSTCBUILDX_STORE_SIZE")?,
             engine_store_size: size(env, "RUSTCBUILDX_ENGINE_STORE_SIZE")?,

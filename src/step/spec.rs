@@ -128,6 +128,7 @@ pub mod tests {
             inputs,
             opened: vec![],
             is_kept: false,
+            is_observed: true,
             state: None,
         };
         let context = Context { folder, is_heavy: false };

@@ -77,6 +77,7 @@ pub fn task(
         inputs,
         opened: unit.opened.iter().map(|folder| to_container(folder.as_str())).collect(),
         is_kept: unit.keeps_writes,
+        is_observed: unit.is_observed,
         // The folder is written as it is in the words.
         state: state.map(|state| (state.name, unit.path_map.with_sentinels(&state.folder))),
     }

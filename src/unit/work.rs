@@ -35,6 +35,8 @@ pub struct Unit {
     pub opened: Vec<Utf8PathBuf>,
     /// Whether what it writes to folders that are not its own ends where plain cargo would have it.
     pub keeps_writes: bool,
+    /// Whether it is looked at what it touches.
+    pub is_observed: bool,
     /// Where the container shows all of these.
     #[serde(skip)]
     pub path_map: PathMap,
@@ -60,7 +62,8 @@ impl Unit {
     /// One that reads nothing but its package.
     pub fn new(work: Work, cwd: Utf8PathBuf, package: Utf8PathBuf) -> Self {
         let (env, hidden, paths, opened, keeps_writes, path_map) = Default::default();
-        Self { work, cwd, package, env, hidden, paths, opened, keeps_writes, path_map }
+        let is_observed = true;
+        Self { work, cwd, package, env, hidden, paths, opened, keeps_writes, is_observed, path_map }
     }
 
     /// Name and version of the package, and the crate: for messages.

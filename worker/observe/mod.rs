@@ -42,11 +42,12 @@ pub struct Observer<'scope> {
 }
 
 impl<'scope> Observer<'scope> {
-    /// Starts a process of a user.
+    /// Starts a process of a user, and looks at it if it `is_observed`.
     pub fn start<'env>(
         scope: &'scope Scope<'scope, 'env>,
         mut command: Command,
         user: u32,
+        is_observed: bool,
     ) -> io::Result<(io::Result<Child>, Self)> {
         let (stopped, stop) = sys::pipe(false)?;
         let (sender, receiver) = mpsc::channel();
@@ -57,8 +58,10 @@ impl<'scope> Observer<'scope> {
         // What a thread is held to is for good, so it is one that starts the process and ends.
         let starting = scope.spawn(move || {
             let trapped: Vec<Trapped> = CALLS.iter().map(|(trapped, _)| *trapped).collect();
-            if let Ok(listener) = Listener::of_this_thread(&trapped) {
-                let _ = sender.send(listener);
+            if is_observed {
+                if let Ok(listener) = Listener::of_this_thread(&trapped) {
+                    let _ = sender.send(listener);
+                }
             }
             drop(sender);
             command.spawn()
@@ -205,7 +208,7 @@ mod tests {
         command.arg("-c").arg(script).current_dir(scratch.path("w"));
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
         let seen = thread::scope(|scope| {
-            let (child, observer) = Observer::start(scope, command, user).unwrap();
+            let (child, observer) = Observer::start(scope, command, user, true).unwrap();
             child.unwrap().wait().unwrap();
             observer.end().unwrap()
         });
