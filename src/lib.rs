@@ -30,7 +30,8 @@
 //!    comes back as a compressed archive ([`store::archive`]), and is stored as it came, if it is a
 //!    success.
 //! 5. If the outcome shows that the unit looked for something it was not given
-//!    ([`inputs::discovered`]), or embeds a path that only its container had
+//!    ([`inputs::observed`], [`inputs::discovered`]), tried to write to a folder of its workspace
+//!    ([`inputs::writes`]), or embeds a path that only its container had
 //!    ([`build::embedded_paths`]), the unit runs again with that.
 //! 6. [`target::install`] moves the files to their place under `target/` and prints what rustc
 //!    printed. The wrapper ends with rustc's status. How the files were made is remembered
@@ -93,10 +94,14 @@
 //!   linked with a crate that looks for files in its own package. It is shown that package at the
 //!   very path that the code has, so its outcome is shared only with those who have the package at
 //!   the same path.
-//! - **What a unit reads beyond what cargo declares is discovered from its outcome**
-//!   ([`inputs::discovered`]). Only version control is never sent: a build script that asks about
-//!   it is run on this machine ([`inputs::version_control`]). Whatever leaves the sandbox is said,
-//!   once in a build ([`report::notice`]).
+//! - **What a unit touches is seen, not declared** ([`inputs::observed`]). The worker looks at each
+//!   call of its processes that opens, lists or asks about something, there or not. So an outcome
+//!   tells what it depends on beyond its key, also one from a store: what was looked for in vain
+//!   and is there by now makes it another unit ([`inputs::discovered`]). What nobody gives, though
+//!   this machine has it, is said once in a build ([`report::notice`]).
+//! - **Nothing leaves the sandbox because of what it does.** Who asks about version control gets
+//!   what tells the revision ([`inputs::version_control`]); what members write beside their outputs
+//!   is a part of their outcomes ([`target::written`]).
 //!
 //! # The rooms
 //!

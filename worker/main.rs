@@ -53,18 +53,13 @@ use batch::Folders;
 fn main() -> ExitCode {
     let root = Path::new(protocol::WORKER);
     let folder = |name: &str| -> PathBuf { root.join(name) };
-    let called = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
-    let result = if called.file_name().is_some_and(|name| name == "git") {
-        process::ask_git(&folder("slots"), &folder("bin")).map(|never| match never {})
-    } else {
-        batch::run(&Folders {
-            bin: folder("bin"),
-            given: folder("given"),
-            store: folder("store"),
-            slots: folder("slots"),
-            outcomes: folder("outcome"),
-        })
-    };
+    let result = batch::run(&Folders {
+        bin: folder("bin"),
+        given: folder("given"),
+        store: folder("store"),
+        slots: folder("slots"),
+        outcomes: folder("outcome"),
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {

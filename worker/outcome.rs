@@ -16,9 +16,7 @@ use crate::{
     bytes::search::file_holds,
     files,
     process::{self, Ended, Slot},
-    protocol::{
-        BUILD_ID, CALLED_GIT, FILES, Kind, OBSERVED, PRIVATE, STATUS, STDERR, STDOUT, Task, WRITTEN,
-    },
+    protocol::{BUILD_ID, FILES, Kind, OBSERVED, PRIVATE, STATUS, STDERR, STDOUT, Task, WRITTEN},
     report::{Explain, Result},
     store::{self, Store},
     touched::encode_touches,
@@ -157,9 +155,6 @@ pub fn write_report(folder: &Path, ended: &Ended, id: &str) -> io::Result<()> {
     fs::write(folder.join(STATUS), ended.status.to_string())?;
     fs::write(folder.join(STDOUT), &ended.stdout)?;
     fs::write(folder.join(STDERR), &ended.stderr)?;
-    if ended.called_git {
-        fs::write(folder.join(CALLED_GIT), "")?;
-    }
     if let Some(observed) = &ended.observed {
         fs::write(folder.join(OBSERVED), encode_touches(observed.iter()))?;
     }
@@ -233,7 +228,7 @@ pub fn printed(store: &Store, task: &Task) -> Option<String> {
 /// What the process of an outcome printed, if others may read it: it goes through the engine's log,
 /// which stays there and is cut off where too much comes at once, and to other clients.
 pub fn printed_for_all(outcome: &Path) -> Option<String> {
-    if [PRIVATE, CALLED_GIT, WRITTEN].iter().any(|sign| outcome.join(sign).exists()) {
+    if [PRIVATE, WRITTEN].iter().any(|sign| outcome.join(sign).exists()) {
         return None;
     }
     let text = fs::read_to_string(outcome.join(STDOUT)).ok()?;
@@ -300,13 +295,13 @@ mod tests {
     fn what_others_may_not_read_is_not_told() {
         let scratch = Scratch::new("what_others_may_not_read_is_not_told");
         let store = Store::open(&scratch.path("store"), "1").unwrap();
-        let case = |key: &str, secret: &str, text: &str, called_git: bool| {
+        fs::create_dir(scratch.path("written")).unwrap();
+        let case = |key: &str, secret: &str, text: &str, has_written: bool| {
             let ended = Ended {
                 status: 0,
                 stdout: text.into(),
                 stderr: vec![],
-                called_git,
-                written: None,
+                written: has_written.then(|| scratch.path("written")),
                 observed: None,
             };
             let secrets = vec![("A".to_owned(), secret.to_owned())];

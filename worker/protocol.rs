@@ -11,13 +11,14 @@ pub const VERSION: &str = "4";
 
 /// The folder of everything in a container that belongs to the worker.
 pub const WORKER: &str = "/rustcbuildx";
-/// The folder of the `git` that notes that it was called and becomes the image's own. It comes
-/// first in a build script's `PATH`.
+/// The folder of the worker's program, and of the library that tells it of variables.
 pub const BIN: &str = "/rustcbuildx/bin";
 /// By asking for a path below this, a process tells which variable it asked for: the path is the
 /// variable's name and, behind [`BY`], the program or library whose code asked.
 pub const VARIABLES: &str = "/rustcbuildx/variable/";
 pub const BY: char = '\n';
+/// By asking for a path below this, a process tells which host it asks the name service for.
+pub const HOSTS: &str = "/rustcbuildx/host/";
 
 /// In an outcome: the folder of the files that the task wrote.
 pub const FILES: &str = "files";
@@ -31,8 +32,6 @@ pub const STATUS: &str = "status";
 pub const BUILD_ID: &str = "nonce";
 /// In an outcome: exists if the files stayed in the engine.
 pub const DEFERRED: &str = "left";
-/// In an outcome: exists if a build script called git.
-pub const CALLED_GIT: &str = "git";
 /// In an outcome: what its processes were seen to touch, as [`touches`] reads it. Does not exist if
 /// nobody could look.
 pub const OBSERVED: &str = "observed";

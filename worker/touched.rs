@@ -33,10 +33,12 @@ pub enum How {
     ToolVariable,
     /// It spoke to an address, or tried to.
     Connect,
+    /// It asked for the address of a host.
+    Host,
 }
 
 impl How {
-    const ALL: [(Self, &'static str); 10] = [
+    const ALL: [(Self, &'static str); 11] = [
         (Self::Ask, "ask"),
         (Self::Read, "read"),
         (Self::List, "list"),
@@ -47,6 +49,7 @@ impl How {
         (Self::Variable, "variable"),
         (Self::ToolVariable, "tool-variable"),
         (Self::Connect, "connect"),
+        (Self::Host, "host"),
     ];
 
     pub fn name(self) -> &'static str {

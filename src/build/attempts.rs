@@ -3,9 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{
-    inputs::discovered::normalised, rustc::dep_info, store::archive::Outcome, unit::work::Unit,
-};
+use crate::{rustc::dep_info, store::archive::Outcome, unit::work::Unit, util::path::normalised};
 
 /// Whether the user can read a later attempt's messages instead of the first one's, which failed.
 /// The later one may fail, too, but not because it misses a file that the first one had, and not

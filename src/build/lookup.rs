@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use super::{Built, Prepared, Session};
+use super::{Built, Prepared, Session, build_id};
 use crate::{
     build::outcome::dep_info_of,
     inputs::{Finder, Inputs, baked, canonical_program},
-    step::spec::Step,
+    planning::background,
+    step::{key, spec::Step},
     unit::{
         path_map::all_sentinels,
         work::{Unit, Work},
@@ -64,7 +65,17 @@ impl Session<'_> {
         let inputs = finder.inputs(&mut unit)?;
         let mut step = Step { common, ..self.step(&unit, &inputs, None) };
         step.baked.add(&unit, &prepared.discovered.baked);
+        if prepared.discovered.runs_always {
+            // Nothing that an earlier command made is for this one.
+            let key = key::of_command(&step.key, self.command());
+            step = step.called(key);
+        }
         Ok(Found { unit, inputs, step })
+    }
+
+    /// A name that no other command of cargo has.
+    fn command(&self) -> &str {
+        self.command.get_or_init(|| background::command(self.env).unwrap_or_else(build_id))
     }
 }
 

@@ -11,12 +11,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
     inputs::{
-        discovered::normalised,
+        observed::Observed,
         sources::{are_given, why_withheld},
     },
     rustc::dep_info,
     store::archive::Outcome,
     unit::work::Unit,
+    util::path::normalised,
 };
 
 /// What to tell the user of a failed unit that missed something which this machine has.
@@ -44,32 +45,45 @@ pub fn complaint(unit: &Unit, outcome: &Outcome, image: &str) -> Option<String> 
         ));
     }
     let is_script = unit.is_build_script();
-    let script_here = format!(
-        "RUSTCBUILDX_LOCAL_SCRIPTS={} runs this script on this machine",
-        unit.package_name()
-    );
+    let Observed { hosts, programs, .. } = Observed::of(unit, outcome);
+    let looked_for = programs.into_iter().filter(|_| is_script).map(Missing::Program);
     let named_in_source = |panic: &Panic| program_in_source(unit, panic);
     let unnamed = panics(&output)
         .iter()
         .filter_map(named_in_source)
         .map(Missing::Program)
         .collect::<Vec<_>>();
-    if let Some(missing) = find(&output).into_iter().chain(unnamed).find(Missing::is_here) {
-        let instead = if is_script { format!("; {script_here}") } else { String::new() };
+    if let Some(missing) =
+        find(&output).into_iter().chain(unnamed).chain(looked_for).find(Missing::is_here)
+    {
+        let instead =
+            if is_script { format!("; {}", without_sandbox(unit)) } else { String::new() };
         return Some(format!(
             "failed to find {missing} for {name} in the image `{image}`; this machine has it \
              (hint: RUSTCBUILDX_BASE_IMAGE=docker-image://NAME for an image that has it, \
              too{instead})"
         ));
     }
-    let instead =
-        if is_script { script_here } else { "RUSTCBUILDX_RUNNER=none builds locally".to_owned() };
-    asks_for_network(&output).then(|| {
+    let host = hosts.first().map(|host| format!("`{host}`"));
+    let host = host.or_else(|| asks_for_network(&output).then(|| "the network".to_owned()));
+    host.map(|host| {
         format!(
-            "failed to reach the network for {name}: no container has one (hint: {instead}, \
-             outside of any sandbox)"
+            "failed to reach {host} for {name}: no container has a network (hint: {}, outside of \
+             any sandbox)",
+            without_sandbox(unit)
         )
     })
+}
+
+/// The setting by which a unit is not held to what containers have.
+pub(super) fn without_sandbox(unit: &Unit) -> String {
+    match unit.is_build_script() {
+        true => format!(
+            "RUSTCBUILDX_LOCAL_SCRIPTS={} runs this script on this machine",
+            unit.package_name()
+        ),
+        false => "RUSTCBUILDX_RUNNER=none builds locally".to_owned(),
+    }
 }
 
 /// Something a machine has or has not.

@@ -19,6 +19,7 @@ mod writes;
 use std::{
     collections::BTreeSet,
     process::ExitCode,
+    sync::OnceLock,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -86,6 +87,8 @@ pub struct Session<'a> {
     engine: Box<dyn Engine>,
     engine_cache: EngineCache,
     image: Image,
+    /// See [`Session::command`].
+    command: OnceLock<String>,
     pub timings: Timings,
 }
 
@@ -104,6 +107,8 @@ pub struct Built {
     pub files: Unpacked,
     /// How it was made.
     pub step: Step,
+    /// Whether its process has run just now.
+    is_new: bool,
     /// The sentinels that its files embed: of paths that only its container had.
     embedded: BTreeSet<String>,
     /// A message of ours: why it failed in the container although it might work locally.
@@ -113,7 +118,8 @@ pub struct Built {
 impl Built {
     /// Its files embed no path that only its container had.
     fn of(Received { outcome, files }: Received, step: Step) -> Self {
-        Self { outcome, files, step, embedded: BTreeSet::new(), complaint: None }
+        let (is_new, embedded, complaint) = Default::default();
+        Self { outcome, files, step, is_new, embedded, complaint }
     }
 }
 
@@ -157,6 +163,7 @@ impl<'a> Session<'a> {
             engine: Box::new(engine),
             engine_cache,
             image,
+            command: OnceLock::new(),
             timings,
         })
     }
@@ -173,8 +180,13 @@ impl<'a> Session<'a> {
         for round in 1..=ROUNDS {
             let dep_info = dep_info_of(&built.files)?;
             let Built { outcome, step, embedded, .. } = &built;
-            let more = self.read_beyond(&prepared.unit, step, outcome, &dep_info, embedded);
+            let more = self.read_beyond(&prepared, step, outcome, &dep_info, embedded);
             let Some(more) = more else { break };
+            if built.is_new && more == (Discovered { runs_always: true, ..Discovered::default() }) {
+                // It was run for this command.
+                prepared.discovered.extend(more);
+                break;
+            }
             prepared.discovered.extend(match round < WIDER {
                 true => more,
                 false => more.wider(&prepared.unit, &self.homes),
@@ -237,7 +249,7 @@ impl<'a> Session<'a> {
     /// embeds (`embedded`). `None` if there is nothing new.
     fn read_beyond(
         &self,
-        unit: &Unit,
+        Prepared { unit, discovered, .. }: &Prepared,
         step: &Step,
         outcome: &Outcome,
         dep_info: &str,
@@ -250,11 +262,12 @@ impl<'a> Session<'a> {
         }
         let mut opened = self.folders_to_open(unit, step, outcome);
         opened.retain(|folder| !unit.opened.contains(folder));
-        let more = Discovered {
+        let mut more = Discovered {
             own_sentinels,
             opened,
             ..Discovered::from(unit, outcome, dep_info, self.env, &self.homes)
         };
+        more.runs_always &= !discovered.runs_always;
         if more.is_empty() {
             return None;
         }

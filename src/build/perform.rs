@@ -348,6 +348,7 @@ mod tests {
             engine: Box::new(engine),
             engine_cache,
             image,
+            command: Default::default(),
             timings: Timings::to(None),
         };
         let folder = root.join("sources");

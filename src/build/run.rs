@@ -124,7 +124,8 @@ impl Session<'_> {
             let stored = self.store().put(&step.key, &mut archive);
             stored.unwrap_or_else(|error| self.slow(NOT_STORED, &error));
         }
-        Ok(Built { embedded, ..Built::of(received, step) })
+        let is_new = received.outcome.was_made_since(called);
+        Ok(Built { embedded, is_new, ..Built::of(received, step) })
     }
 
     /// Resolves a unit and looks it up in the store.

@@ -4,7 +4,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    build::Session,
+    build::{Session, missing_tools::without_sandbox},
     inputs::{observed::Observed, writes},
     report::notice,
     store::archive::Outcome,
@@ -17,7 +17,15 @@ const TEMPORARY: &[&str] = &["/tmp", "/var/tmp", "/dev/shm"];
 impl Session<'_> {
     /// Tells the user of programs that the image lacks, and of files in the home folder.
     pub(super) fn tell_of_lacking(&self, unit: &Unit, outcome: &Outcome) {
-        let Observed { programs, at_home, refused, .. } = Observed::of(unit, outcome);
+        let Observed { programs, at_home, refused, hosts, .. } = Observed::of(unit, outcome);
+        if let Some(host) = hosts.first() {
+            let text = format!(
+                "{} tried to reach `{host}`, and no container has a network (hint: {})",
+                unit.name(),
+                without_sandbox(unit)
+            );
+            notice::say(self.env, &text, &text);
+        }
         let path = self.env.get("PATH").unwrap_or_default();
         let is_here = |name: &String| which::which_in(name, Some(path), "/").is_ok();
         let is_shared =
@@ -58,7 +66,7 @@ impl Session<'_> {
             "only members of the workspace may write there"
         };
         let hint = if unit.is_build_script() {
-            format!("RUSTCBUILDX_LOCAL_SCRIPTS={package} runs this script on this machine")
+            without_sandbox(unit)
         } else {
             format!("RUSTCBUILDX_ALLOW_WRITES={package} allows it within the workspace")
         };

@@ -27,6 +27,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "observe/mod.rs",
     "observe/seen.rs",
     "observe/variables.rs",
+    "observe/words.rs",
     "outcome.rs",
     "pack.rs",
     "process.rs",

@@ -6,9 +6,9 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 use camino::Utf8Path;
 
-use super::Finder;
+use super::{Finder, version_control};
 use crate::{
-    snapshot::content::file_digest,
+    snapshot::content::{bytes_digest, file_digest},
     step::spec::Output,
     store::provenance::Provenance,
     target::{deferred, shim::Shim},
@@ -35,6 +35,13 @@ impl Finder<'_> {
     }
 
     pub(super) fn copy_file(&self, path: &Utf8Path) -> Result<Provenance> {
+        if version_control::is_config(path) {
+            let text =
+                fs::read_to_string(path).with_context(|| format!("failed to read `{path}`"))?;
+            let text = version_control::without_secrets(&text);
+            return self
+                .copied(path, &bytes_digest(text.as_bytes()), |to| Ok(fs::write(to, &text)?));
+        }
         let content =
             file_digest(path.as_std_path()).with_context(|| format!("failed to read `{path}`"))?;
         self.copied(path, &content, |to| Ok(fs::copy(path, to).map(drop)?))

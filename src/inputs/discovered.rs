@@ -14,6 +14,7 @@ use crate::{
     inputs::{
         observed::Observed,
         sources::{Homes, are_given},
+        version_control::VersionControl,
     },
     rustc::dep_info,
     store::archive::Outcome,
@@ -22,7 +23,11 @@ use crate::{
         variables::may_be_given,
         work::{Unit, Work},
     },
+    util::path::normalised,
 };
+
+/// More paths than this are not given one by one.
+const MANY: usize = 100;
 
 /// Names of variables, and paths outside the package.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +41,10 @@ pub struct Discovered {
     /// host's own paths of them.
     #[serde(default, rename = "own_places")]
     pub own_sentinels: BTreeSet<String>,
+    /// Whether cargo runs it in each of its commands, a build script that says so: by a file that
+    /// is never there.
+    #[serde(default)]
+    pub runs_always: bool,
     /// The names of variables that its code has paths from: see [`crate::unit::baked_paths`].
     #[serde(default)]
     pub baked: BTreeSet<String>,
@@ -51,6 +60,7 @@ impl Discovered {
         let observed = Observed::of(unit, outcome);
         let mut variables = variables_asked_for(unit, outcome, dep_info);
         variables.extend(observed.variables.iter().cloned());
+        variables.extend(observed.named_in_files(unit, env));
         let mut paths = match &unit.work {
             Work::Compile { .. } => dep_info::unreadable_files(&stderr),
             Work::BuildScript { .. } => dep_info::directives(&stdout, "rerun-if-changed"),
@@ -63,6 +73,10 @@ impl Discovered {
         let tree = homes.tree_of(&unit.package);
         let mut paths: BTreeSet<Utf8PathBuf> =
             paths.drain(..).map(|path| normalised(&unit.cwd.join(path))).collect();
+        // What it makes itself is not in place yet.
+        let is_missing =
+            |path: &Utf8PathBuf| !is_made(unit, path) && path.symlink_metadata().is_err();
+        let runs_always = unit.is_build_script() && paths.iter().any(is_missing);
         paths.retain(|path| {
             may_be_given_of(unit, path, homes) && !are_given(unit, path) && path.exists()
         });
@@ -73,9 +87,25 @@ impl Discovered {
             may_be_given_of(unit, path, homes)
                 && !is_made(unit, path)
                 && !is_of_version_control(path)
-                && (path.is_file() || path.is_dir())
+                && path
+                    .symlink_metadata()
+                    .is_ok_and(|data| data.is_file() || data.is_dir() || data.is_symlink())
         });
-        paths.extend(seen.cloned());
+        // A link is one only where it is, and leads to what is beside it, if to anything.
+        let place = |path: &Utf8PathBuf| match path.parent().filter(|_| path.is_symlink()) {
+            Some(folder) => folder.to_owned(),
+            None => path.clone(),
+        };
+        let seen: BTreeSet<Utf8PathBuf> = seen.map(place).collect();
+        // Whoever looks at so many looks at all.
+        paths.extend(if seen.len() > MANY { [tree.clone()].into() } else { seen });
+        if let Some(version_control) = VersionControl::of(&unit.package, homes) {
+            let asked = observed.asked.iter().chain(&observed.listed).map(Utf8PathBuf::as_path);
+            let asked = asked.filter(|path| version_control.has(path));
+            if asked.clone().next().is_some() {
+                paths.extend(version_control.paths(asked).filter(|path| !are_given(unit, path)));
+            }
+        }
         if matches!(unit.work, Work::Compile { .. }) {
             paths.extend(quoted_sources(unit, &stderr, &tree, homes));
         }
@@ -86,7 +116,8 @@ impl Discovered {
         if outcome.status != 0 && paths.is_empty() && !are_given(unit, &tree) && misses_a_file() {
             paths.insert(tree);
         }
-        Self { variables: variables.into_iter().collect(), paths, ..Self::default() }
+        let variables = variables.into_iter().collect();
+        Self { variables, paths, runs_always, ..Self::default() }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -111,6 +142,7 @@ impl Discovered {
         self.paths.extend(other.paths);
         self.opened.extend(other.opened);
         self.own_sentinels.extend(other.own_sentinels);
+        self.runs_always |= other.runs_always;
         self.baked.extend(other.baked);
     }
 }
@@ -196,19 +228,6 @@ pub fn is_made(unit: &Unit, path: &Utf8Path) -> bool {
         .is_some_and(|target| path.starts_with(unit.path_map.real_path(&target)))
 }
 
-/// The path without `.` and `..`, by its text alone.
-pub fn normalised(path: &Utf8Path) -> Utf8PathBuf {
-    let mut plain = Utf8PathBuf::new();
-    for component in path.components() {
-        match component.as_str() {
-            "." => {}
-            ".." => drop(plain.pop()),
-            name => plain.push(name),
-        }
-    }
-    plain
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,11 +258,6 @@ mod tests {
         let homes = Homes { user: None, cargo: "/none".into() };
         let env = Env::with(&[("A", "1"), ("B", "2"), ("PATH", "/")]);
         Discovered::from(&unit, &outcome, "# env-dep:A\n", &env, &homes)
-    }
-
-    #[test]
-    fn paths_are_normalised_by_text() {
-        assert_eq!(normalised(Utf8Path::new("/a/./b/../c/")), "/a/c");
     }
 
     #[test]

@@ -17,10 +17,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    inputs::{
-        discovered::normalised,
-        sources::{Reader, Sources, are_given},
-    },
+    inputs::sources::{Reader, Sources, are_given},
     rustc::{
         args::{Flag, RustcArgs},
         tool::Tool,
@@ -33,7 +30,7 @@ use crate::{
     store::provenance::{Origin, Provenance, ProvenanceRecords},
     target::shim,
     unit::work::{Unit, Work},
-    util::state_dir::Cache,
+    util::{path::normalised, state_dir::Cache},
 };
 
 /// What a unit reads, and where that comes from.
@@ -269,9 +266,16 @@ impl Finder<'_> {
         let is_writable = unit.is_build_script();
         let mut holes = vec![unit.path_map.real_path(unit.out_dir())];
         let target = |input: &Input| unit.path_map.real_path(Utf8Path::new(&input.target));
+        // Of these, not all is given.
+        let (configs, paths): (Vec<_>, Vec<_>) =
+            unit.paths.iter().cloned().partition(|path| version_control::is_config(path));
+        for path in configs {
+            let provenance = self.copy_file(&path)?;
+            inputs.add(&provenance, &provenance.outputs[0], false);
+        }
         holes.extend(inputs.inputs.iter().map(target));
         let mut roots = std::mem::take(&mut inputs.roots);
-        roots.extend(unit.paths.iter().cloned());
+        roots.extend(paths);
         roots.push(unit.package.clone());
         roots.extend(input_outside(unit));
         let wanted = roots.clone();

@@ -5,9 +5,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Finder, Inputs};
 use crate::{
-    inputs::{discovered::normalised, sources::are_given},
+    inputs::sources::are_given,
     rustc::args::{Flag, RustcArgs},
     unit::{baked_paths::absolute_paths, work::Unit},
+    util::path::normalised,
 };
 
 impl Finder<'_> {

@@ -1,12 +1,12 @@
 //! What a unit's processes were seen to touch, read as what it lacked: files and folders that this
 //! machine has and nobody gave it, and the names of variables and programs.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    config::secrets::is_secret,
+    config::{env::Env, secrets::is_secret},
     step::touched::{How, Touch, touches},
     store::archive::Outcome,
     unit::{
@@ -24,10 +24,16 @@ pub struct Observed {
     pub secrets: BTreeSet<String>,
     /// Files and folders, there or not, whose own state may have been decisive.
     pub asked: BTreeSet<Utf8PathBuf>,
+    /// Those of them that it read.
+    pub read: BTreeSet<Utf8PathBuf>,
+    /// Whether it started programs that take all of their environment, and run what is in files.
+    pub has_interpreters: bool,
     /// Folders whose list may have been decisive.
     pub listed: BTreeSet<Utf8PathBuf>,
     /// Where it tried to write and was not allowed to.
     pub refused: BTreeSet<Utf8PathBuf>,
+    /// Hosts and addresses that it spoke to, or tried to.
+    pub hosts: BTreeSet<String>,
     /// Programs by names that its image lacks.
     pub programs: BTreeSet<String>,
     /// Paths in its home folder, from there.
@@ -45,7 +51,12 @@ impl Observed {
                     let below = Utf8Path::new(&what).strip_prefix("~");
                     observed.at_home.extend(below.map(Utf8Path::to_owned));
                 }
-                How::Ask | How::Read => drop(observed.asked.insert(what.into())),
+                How::Ask => drop(observed.asked.insert(what.into())),
+                How::Read => {
+                    observed.asked.insert(what.clone().into());
+                    observed.read.insert(what.into());
+                }
+                How::Run => observed.has_interpreters |= is_interpreter(&what),
                 How::List => drop(observed.listed.insert(what.into())),
                 How::Refuse => drop(observed.refused.insert(what.into())),
                 How::Lack => drop(observed.programs.insert(what)),
@@ -56,10 +67,32 @@ impl Observed {
                     observed.variables.insert(what);
                 }
                 How::Variable if is_secret(&what) => drop(observed.secrets.insert(what)),
-                How::Variable | How::ToolVariable | How::Write | How::Run | How::Connect => {}
+                How::Host => drop(observed.hosts.insert(what)),
+                // That is where a name service is.
+                How::Connect if !what.ends_with(":53") => drop(observed.hosts.insert(what)),
+                How::Variable | How::ToolVariable | How::Write | How::Connect => {}
             }
         }
         observed
+    }
+
+    /// The variables of the environment that are named in what a build script's shells, and their
+    /// like, read: those take their environment as a whole.
+    pub fn named_in_files(&self, unit: &Unit, env: &Env) -> Vec<String> {
+        if !self.has_interpreters || !unit.is_build_script() {
+            return vec![];
+        }
+        let texts = self.read.iter().filter(|path| path.starts_with(&unit.package));
+        let texts = texts.filter(|path| path.metadata().is_ok_and(|data| data.len() < LARGE));
+        let texts: Vec<Vec<u8>> = texts.filter_map(|path| fs::read(path).ok()).collect();
+        let is_new = |name: &&str| {
+            may_be_given_to_code(name, &unit.work)
+                && may_be_given_to_tools(name)
+                && !unit.env.contains_key(*name)
+        };
+        let is_named = |name: &&str| texts.iter().any(|text| has_word(text, name.as_bytes()));
+        let names = env.iter().map(|(name, _)| name).filter(is_new).filter(is_named);
+        names.map(str::to_owned).collect()
     }
 
     /// The files and folders that a unit asked for and that may be another thing where it ran: what
@@ -77,6 +110,29 @@ impl Observed {
         let asked = self.asked.iter().filter(move |path| !is_around(path));
         asked.chain(&self.listed).filter(move |path| !is_given(path))
     }
+}
+
+/// In bytes: what is larger was not written by hand.
+const LARGE: u64 = 256 << 10;
+
+/// Whether a program runs what is in a file, by its name, which may have a version behind it.
+fn is_interpreter(program: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "awk", "bash", "cmake", "dash", "gawk", "gmake", "ksh", "lua", "make", "mawk", "ninja",
+        "node", "perl", "php", "python", "ruby", "sh", "tclsh", "zsh",
+    ];
+    let name = program.rsplit('/').next().unwrap_or_default();
+    NAMES.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit() || ".-".contains(c)))
+}
+
+/// Whether a text has a name in it that is no part of a longer one.
+fn has_word(text: &[u8], word: &[u8]) -> bool {
+    let is_part =
+        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    memchr::memmem::find_iter(text, word).any(|at| {
+        let before = at.checked_sub(1).and_then(|at| text.get(at));
+        !is_part(before) && !is_part(text.get(at + word.len()))
+    })
 }
 
 #[cfg(test)]
@@ -101,6 +157,17 @@ mod tests {
         let asked = observed(text);
         assert_eq!(asked.variables, ["CPATH", "LANG"].map(str::to_owned).into());
         assert_eq!(asked.secrets, ["A_TOKEN".to_owned()].into());
+    }
+
+    #[test]
+    fn shells_read_variables_that_files_name() {
+        for (program, expected) in
+            [("/bin/sh", true), ("/usr/bin/python3.11", true), ("/bin/cc", false)]
+        {
+            assert_eq!(is_interpreter(program), expected, "{program}");
+        }
+        assert!(has_word(b"echo ${NAME}", b"NAME") && has_word(b"NAME", b"NAME"));
+        assert!(!has_word(b"NAMES A_NAME", b"NAME"));
     }
 
     #[test]

@@ -48,6 +48,12 @@ pub fn pass(env: &Env, cache: &Cache, request: &PlanRequest) -> Option<(String, 
     Some((name, answer))
 }
 
+/// A name for the command of cargo that this process serves, which its planner has, too; `None` if
+/// there is no cargo.
+pub fn command(env: &Env) -> Option<String> {
+    env.get(NOTICES).map_or_else(|| Some(Caller::find()?.barrier()), |name| Some(name.to_owned()))
+}
+
 /// Whether a unit that finds nobody at the barrier is to have a planner started. Of those that
 /// may be alone after an edit, the first is none.
 fn is_planner_due(name: &str, cache: &Cache, request: &PlanRequest) -> bool {

@@ -20,6 +20,11 @@ pub fn file_digest(path: &Path) -> io::Result<String> {
     Ok(digest_while_copying(path, &mut io::sink())?.0)
 }
 
+/// SHA-256 of bytes, as hex.
+pub fn bytes_digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// XXH3 of a file's bytes, as hex: faster, and enough where nobody makes two files alike on
 /// purpose.
 pub fn file_checksum(path: &Path) -> io::Result<String> {

@@ -21,6 +21,11 @@ use crate::{step::protocol::Task, util::digest::digest};
 /// Names a step and its provenance, and its outcome in the engine and in the store.
 pub type Key = String;
 
+/// The key of what is made for one command of cargo only, and of `key` otherwise.
+pub fn of_command(key: &str, command: &str) -> Key {
+    format!("u{}", digest([key, command]))
+}
+
 /// The key of a task that runs in the image `base`.
 pub fn of(base: &str, task: &Task) -> Key {
     format!("u{}", digest([base, &task.identity()]))

@@ -8,7 +8,7 @@ use crate::{
     rustc::tool::Tool,
     step::{
         image::Image,
-        protocol::{BIN, Input, Kind, Task},
+        protocol::{Input, Kind, Task},
     },
     unit::work::{Unit, Work},
 };
@@ -110,12 +110,10 @@ fn container_variables(unit: &Unit, image: &Image) -> Vec<String> {
     // Macros and build scripts that are instrumented, too, would try to leave their profile beside
     // the sources.
     let profile = "LLVM_PROFILE_FILE=/dev/null".to_owned();
-    let before = if unit.is_build_script() { format!("{BIN}:") } else { String::new() };
     // A macro may ask cargo of its package. A crate that bakes this name in is compiled again with
     // the host's.
     let cargo = format!("CARGO={}", image.tool("cargo"));
-    let mut variables =
-        vec![format!("PATH={before}{}/bin:{}", image.sysroot, image.path), profile, cargo];
+    let mut variables = vec![format!("PATH={}/bin:{}", image.sysroot, image.path), profile, cargo];
     if let Work::BuildScript { library_path, .. } = &unit.work {
         let mut folders =
             vec![format!("{0}/lib/rustlib/{1}/lib:{0}/lib", image.sysroot, image.host())];

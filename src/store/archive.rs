@@ -7,6 +7,7 @@ use std::{
     io::Read,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail};
@@ -17,8 +18,7 @@ use crate::{
     step::{
         pack::{Entry, Reader},
         protocol::{
-            BUILD_ID, CALLED_GIT, DEFERRED, EMBEDDED, FILES, INDEX, OBSERVED, STATUS, STDERR,
-            STDOUT, WRITTEN,
+            BUILD_ID, DEFERRED, EMBEDDED, FILES, INDEX, OBSERVED, STATUS, STDERR, STDOUT, WRITTEN,
         },
         touched::{self, FileState, Written},
     },
@@ -40,8 +40,6 @@ pub struct Outcome {
     pub stderr: Vec<u8>,
     /// The number of the call in which it ran.
     pub build_id: String,
-    /// Whether it called git, as far as it is a build script.
-    pub called_git: bool,
     /// What its processes touched, as [`touches`](crate::step::touched::touches) reads
     /// it; `None` if nobody could look.
     pub observed: Option<Vec<u8>>,
@@ -51,6 +49,15 @@ pub struct Outcome {
     pub is_deferred: bool,
     /// The sentinels that its files hold in any place, be it one that does not matter.
     pub embedded: Vec<String>,
+}
+
+impl Outcome {
+    /// Whether its call began after a time of this machine's clock.
+    pub fn was_made_since(&self, time: SystemTime) -> bool {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let made = self.build_id.split('-').next().and_then(|nanos| nanos.parse().ok());
+        made.is_some_and(|made: u128| made >= since)
+    }
 }
 
 /// Something that a unit wrote outside of its output folder, with its content, if it is a file.
@@ -108,7 +115,7 @@ impl<R: Read> Archive<R> {
         }
         let written = written(&mut said)?;
         let mut file = |name: &str| said.remove(Path::new(name));
-        let (called_git, is_deferred) = (file(CALLED_GIT).is_some(), file(DEFERRED).is_some());
+        let is_deferred = file(DEFERRED).is_some();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
         let observed = file(OBSERVED);
         let embedded = text(file(EMBEDDED).unwrap_or_default());
@@ -121,7 +128,6 @@ impl<R: Read> Archive<R> {
             stdout: file(STDOUT)?,
             stderr: file(STDERR)?,
             build_id: text(file(BUILD_ID)?),
-            called_git,
             observed,
             written,
             is_deferred,

@@ -123,10 +123,24 @@ impl<'a> ProvenanceRecords<'a> {
         }
     }
 
-    /// Stores a step, and that these outputs, which are installed now, came from it.
-    pub fn save_step(&mut self, step: &Step, outputs: Vec<Output>) -> Result<()> {
+    /// Stores a step, that these outputs, which are installed now, came from it, and what its
+    /// processes were `observed` to touch, as the host names it.
+    pub fn save_step(
+        &mut self,
+        step: &Step,
+        outputs: Vec<Output>,
+        observed: Option<&[u8]>,
+    ) -> Result<()> {
         self.cache.write(&self.name("steps", &step.key), step)?;
+        let observed = observed.map(String::from_utf8_lossy);
+        self.cache.write(&self.name("observed", &step.key), &observed)?;
         self.save(Provenance::of_step(step, outputs))
+    }
+
+    /// What the processes of a step were seen to touch, as
+    /// [`touches`](crate::step::touched::touches) reads it; `None` if nobody could look.
+    pub fn observed(&self, key: &str) -> Option<String> {
+        self.cache.read::<Option<String>>(&self.name("observed", key)).flatten()
     }
 
     /// Adds a provenance for this process only.

@@ -25,6 +25,7 @@ const RECORDS: &[&str] = &[
     "links",
     "listings",
     "macros",
+    "observed",
     "reach",
     "recipes",
     "steps",

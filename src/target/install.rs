@@ -42,7 +42,8 @@ pub fn install(
             Work::BuildScript { out_dir, .. } => files.replace_folder(out_dir)?,
         }
         if status == 0 {
-            records.save_step(step, spec::outputs(unit, &names))?;
+            let outputs = spec::outputs(unit, &names);
+            records.save_step(step, outputs, outcome.observed.as_deref())?;
         }
     }
     replay(outcome)?;

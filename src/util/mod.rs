@@ -4,6 +4,7 @@ pub mod ancestors;
 pub mod digest;
 pub mod disk;
 pub mod logging;
+pub mod path;
 pub mod process;
 pub mod quote;
 pub mod state_dir;

@@ -215,6 +215,7 @@ const AGES: &[(&str, u32)] = &[
     ("macros", 90),
     ("notices", 1),
     ("notices-left", 1),
+    ("observed", 90),
     ("plans", 1),
     ("programs", 90),
     ("reach", 30),

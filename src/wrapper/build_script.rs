@@ -9,7 +9,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::{
     build::Session,
     config::{env::Env, settings::Config},
-    inputs::version_control,
     planning::recorder::Recorder,
     report::notice,
     target::shim::{COMMAND, Shim},
@@ -88,24 +87,6 @@ pub fn run(program: &str) -> Result<ExitCode> {
     }
     let session = session()?;
     let built = session.build(unit.clone())?;
-    if version_control::is_missed(&unit, &built.outcome, &session.homes) {
-        if config.strict {
-            bail!(
-                "failed to run {} in a container: it asks about its git repository (hint: \
-                 RUSTCBUILDX_STRICT=0 runs it here)",
-                unit.name()
-            );
-        }
-        // Its folder is temporary.
-        drop(built);
-        let notice = format!(
-            "{} ran on this machine, outside of any sandbox: it asks about its git repository \
-             (hint: RUSTCBUILDX_STRICT=1 makes that an error)",
-            unit.name()
-        );
-        notice::say(&env, &notice, &notice);
-        return run_here(shim, &unit, || Ok(session));
-    }
     built.install(&unit, session.records(&unit))
 }
 

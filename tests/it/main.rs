@@ -39,4 +39,5 @@ mod sharing;
 mod source_kinds;
 mod sources;
 mod torture;
+mod touches;
 mod untouched;

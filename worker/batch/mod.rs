@@ -57,8 +57,8 @@ pub fn run(folders: &Folders) -> Result<()> {
     for name in store.receive(&folders.given)? {
         report.add(LACKING, &name)?;
     }
-    process::link_git(&folders.bin)?;
     observe::hear_of_variables(&folders.bin);
+    process::trust_repositories();
     let lacking = lacking(&batch, &store);
     if !lacking.is_empty() {
         return lacking.iter().try_for_each(|name| report.add(LACKING, name));

@@ -9,25 +9,17 @@ use crate::sys::seccomp::Trapped;
 #[derive(Clone, Copy)]
 pub enum About {
     /// Opens a path, by flags.
-    Open {
-        path: Path,
-        flags: Flags,
-    },
+    Open { path: Path, flags: Flags },
     /// Asks whether there is something at a path, and what.
     Ask(Path),
     /// Makes, moves or removes what is at a path.
     Change(Path),
     /// Moves or links what is at a path to another one.
-    Move {
-        from: Path,
-        to: Path,
-    },
-    Run(Path),
+    Move { from: Path, to: Path },
+    /// Starts a program with words, by the place of the argument where their addresses are.
+    Run { program: Path, words: usize },
     /// Speaks to an address.
-    Connect {
-        address: usize,
-        length: usize,
-    },
+    Connect { address: usize, length: usize },
 }
 
 /// An argument that is a path, and the one that is the folder from which it goes out, if not from
@@ -71,8 +63,6 @@ const fn unless_open(number: u32, flags: u32, about: About) -> (Trapped, About) 
     (Trapped { number, unless: Some((flags, AT_EMPTY_PATH)) }, about)
 }
 
-/// Links are not asked where they lead: most of these calls come from the C library, which puts
-/// paths together.
 #[cfg(target_arch = "x86_64")]
 pub const CALLS: &[(Trapped, About)] = &[
     on(257, About::Open { path: at(0), flags: Flags::In(2) }),
@@ -85,9 +75,11 @@ pub const CALLS: &[(Trapped, About)] = &[
     on(269, About::Ask(at(0))),
     on(439, About::Ask(at(0))),
     on(437, About::Open { path: at(0), flags: Flags::Behind(2) }),
-    on(59, About::Run(of(0))),
-    on(322, About::Run(at(0))),
+    on(59, About::Run { program: of(0), words: 1 }),
+    on(322, About::Run { program: at(0), words: 2 }),
     on(80, About::Ask(of(0))),
+    on(89, About::Ask(of(0))),
+    on(267, About::Ask(at(0))),
     on(42, About::Connect { address: 1, length: 2 }),
     on(85, About::Open { path: of(0), flags: Flags::Always(O_CREATE | 1) }),
     on(76, About::Change(of(0))),
@@ -113,9 +105,10 @@ pub const CALLS: &[(Trapped, About)] = &[
     on(48, About::Ask(at(0))),
     on(439, About::Ask(at(0))),
     on(437, About::Open { path: at(0), flags: Flags::Behind(2) }),
-    on(221, About::Run(Path { text: 0, folder: None })),
-    on(281, About::Run(at(0))),
+    on(221, About::Run { program: Path { text: 0, folder: None }, words: 1 }),
+    on(281, About::Run { program: at(0), words: 2 }),
     on(49, About::Ask(Path { text: 0, folder: None })),
+    on(78, About::Ask(at(0))),
     on(203, About::Connect { address: 1, length: 2 }),
     on(45, About::Change(Path { text: 0, folder: None })),
     on(34, About::Change(at(0))),

@@ -7,6 +7,7 @@
 mod calls;
 mod memory;
 mod seen;
+mod words;
 
 use std::{
     ffi::OsString,
@@ -136,8 +137,9 @@ impl Looking {
                 self.add(How::Write, call, from)?;
                 self.add(How::Write, call, to)
             }
-            About::Run(path) => {
-                let noted = self.add(How::Run, call, path);
+            About::Run { program, words } => {
+                let noted = self.add(How::Run, call, program);
+                self.add_words(call, call.arguments[words]);
                 // It gets another memory.
                 self.memory.forget();
                 noted
@@ -170,6 +172,26 @@ impl Looking {
     }
 }
 
+impl Looking {
+    /// Notes the variables that a program is named in its words.
+    fn add_words(&mut self, call: &Call, list: u64) -> Option<()> {
+        for number in 0..MANY_WORDS {
+            let address = self.memory.bytes(call.thread, list + 8 * number, 8)?;
+            let address = u64::from_ne_bytes(address.try_into().ok()?);
+            if address == 0 {
+                break;
+            }
+            let word = self.memory.start_of_text(call.thread, address, LONG_WORD);
+            words::names(&word).into_iter().for_each(|name| self.seen.named(name));
+        }
+        Some(())
+    }
+}
+
+/// More words than this are files.
+const MANY_WORDS: u64 = 64;
+/// Of a longer word, only so much is looked at, in bytes.
+const LONG_WORD: usize = 1 << 16;
 const AT_FDCWD: i32 = -100;
 
 fn how(flags: u64) -> How {

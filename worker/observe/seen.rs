@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    protocol::{BY, Input, Source, Task, VARIABLES, WORKER},
+    protocol::{BY, HOSTS, Input, Kind, Source, Task, VARIABLES, WORKER},
     rules::{Image, OF_KERNEL, TEMPORARY, writable},
     touched::{How, Touch},
 };
@@ -23,6 +23,7 @@ pub struct Seen {
     named: HashSet<(How, PathBuf)>,
     paths: BTreeSet<(How, PathBuf)>,
     addresses: BTreeSet<String>,
+    variables: BTreeSet<String>,
 }
 
 impl Seen {
@@ -63,6 +64,11 @@ impl Seen {
         plain
     }
 
+    /// Adds a variable that a program is named.
+    pub fn named(&mut self, variable: String) {
+        self.variables.insert(variable);
+    }
+
     /// Adds the address of a socket, as the kernel takes it; `None` if it is no network's.
     pub fn connected(&mut self, address: &[u8]) -> Option<()> {
         let family = u16::from_ne_bytes(address.get(..2)?.try_into().ok()?);
@@ -96,6 +102,11 @@ impl Seen {
         touches.retain(|touch| {
             touch.how != How::Lack || !ran.contains(&touch.what) && !ours.has_program(&touch.what)
         });
+        let variable = |what: &String| Touch { how: How::Variable, what: what.clone() };
+        // A compiler's linker is named none that its user sets.
+        if task.kind == Kind::Script {
+            touches.extend(self.variables.iter().map(variable));
+        }
         let address = |what: &String| Touch { how: How::Connect, what: what.clone() };
         touches.extend(self.addresses.iter().map(address));
         touches
@@ -139,6 +150,9 @@ impl<'a> Ours<'a> {
     fn touch(&self, how: How, path: &Path) -> Option<Touch> {
         if let Ok(name) = path.strip_prefix(VARIABLES) {
             return self.variable(name);
+        }
+        if let Ok(name) = path.strip_prefix(HOSTS) {
+            return Some(Touch { how: How::Host, what: name.to_str()?.to_owned() });
         }
         if let Ok(below) = path.strip_prefix(self.home) {
             let what = Path::new("~").join(below).to_str()?.to_owned();

@@ -1,5 +1,6 @@
-//! A library that programs load before all others, to tell the worker which variables they ask for:
-//! by asking for a path that is none, at which the worker looks.
+//! A library that programs load before all others, to tell the worker which variables they ask for,
+//! and for the addresses of which hosts: by asking for a path that is none, at which the worker
+//! looks.
 //!
 //! A crate of its own, with nothing of the standard library in it. It is compiled with frame
 //! pointers, by which it finds out whose code asks.
@@ -18,6 +19,7 @@ use core::{
 unsafe extern "C" {
     static environ: *const *const c_char;
     fn access(path: *const c_char, mode: c_int) -> c_int;
+    fn dlsym(library: *const c_void, name: *const c_char) -> *const c_void;
     fn dladdr(address: *const c_void, found: *mut Found) -> c_int;
     fn __errno_location() -> *mut c_int;
 }
@@ -34,6 +36,9 @@ struct Found {
 /// As the worker expects it.
 const VARIABLES: &[u8] = b"/rustcbuildx/variable/";
 const BY: u8 = b'\n';
+const HOSTS: &[u8] = b"/rustcbuildx/host/";
+/// The library that comes after this one.
+const NEXT: *const c_void = usize::MAX as *const c_void;
 /// Of a path, with the zero at its end.
 const LONGEST: usize = 4096;
 
@@ -55,6 +60,37 @@ pub unsafe extern "C" fn secure_getenv(name: *const c_char) -> *const c_char {
     value(name)
 }
 
+type GetAddrInfo = unsafe extern "C" fn(
+    *const c_char,
+    *const c_char,
+    *const c_void,
+    *mut *mut c_void,
+) -> c_int;
+
+/// # Safety
+///
+/// As C's `getaddrinfo`.
+#[no_mangle]
+pub unsafe extern "C" fn getaddrinfo(
+    node: *const c_char,
+    service: *const c_char,
+    hints: *const c_void,
+    result: *mut *mut c_void,
+) -> c_int {
+    const FAILED: c_int = -4;
+    if !node.is_null() {
+        let mut path = Text::of(HOSTS);
+        path.push_all(node);
+        path.tell();
+    }
+    let next = dlsym(NEXT, b"getaddrinfo\0".as_ptr().cast());
+    if next.is_null() {
+        return FAILED;
+    }
+    let next: GetAddrInfo = core::mem::transmute(next);
+    next(node, service, hints, result)
+}
+
 /// Where the function that has called this one was called from.
 #[inline(always)]
 fn caller() -> *const c_void {
@@ -73,11 +109,8 @@ fn caller() -> *const c_void {
     address
 }
 
-/// Leaves no sign: whoever asks for a variable may look at the last error.
 unsafe fn tell(name: *const c_char, caller: *const c_void) {
-    let error = *__errno_location();
-    let mut path = Text { bytes: [0; LONGEST], length: 0 };
-    VARIABLES.iter().for_each(|byte| path.push(*byte));
+    let mut path = Text::of(VARIABLES);
     path.push_all(name);
     path.push(BY);
     let nothing = ptr::null();
@@ -90,8 +123,7 @@ unsafe fn tell(name: *const c_char, caller: *const c_void) {
     if dladdr(caller, &mut found) != 0 {
         path.push_all(found.library);
     }
-    access(path.bytes.as_ptr().cast(), 0);
-    *__errno_location() = error;
+    path.tell();
 }
 
 struct Text {
@@ -100,6 +132,20 @@ struct Text {
 }
 
 impl Text {
+    fn of(start: &[u8]) -> Self {
+        let mut text = Self { bytes: [0; LONGEST], length: 0 };
+        start.iter().for_each(|byte| text.push(*byte));
+        text
+    }
+
+    /// Has the worker read it. Leaves no sign: whoever asks for a variable may look at the last
+    /// error.
+    unsafe fn tell(&self) {
+        let error = *__errno_location();
+        access(self.bytes.as_ptr().cast(), 0);
+        *__errno_location() = error;
+    }
+
     fn push(&mut self, byte: u8) {
         // There is a zero behind it.
         if self.length + 1 < LONGEST {

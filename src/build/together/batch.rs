@@ -128,7 +128,7 @@ impl Session<'_> {
         } else {
             BTreeSet::new()
         };
-        if let Some(more) = self.read_beyond(unit, step, &outcome, &dep_info, &embedded) {
+        if let Some(more) = self.read_beyond(prepared, step, &outcome, &dep_info, &embedded) {
             return Ok(Some(End::ReadsMore(more)));
         }
         if has_succeeded {

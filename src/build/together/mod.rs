@@ -24,7 +24,7 @@ use crate::{
     build::{call::Call, outcome::restore_output},
     config::jobs::Jobs,
     engine::client::Event,
-    inputs::{Finder, discovered::Discovered, version_control},
+    inputs::{Finder, discovered::Discovered},
     planning::{
         directives::{self, BuildOutput},
         reach::{MANY, Reach},
@@ -250,9 +250,9 @@ impl<'a> Together<'a> {
             let is_script = self.units[number].is_build_script();
             return Ok((!is_script).then_some(State::Done(key)));
         };
-        let Resolved { prepared: Prepared { unit, .. }, step } = &self.resolved[&number];
-        restore_output(unit, &mut outcome);
-        let more = self.session.read_beyond(unit, step, &outcome, &dep_info, &BTreeSet::new());
+        let Resolved { prepared, step } = &self.resolved[&number];
+        restore_output(&prepared.unit, &mut outcome);
+        let more = self.session.read_beyond(prepared, step, &outcome, &dep_info, &BTreeSet::new());
         // What it looked for in vain when it was made may be there by now.
         if more.is_some_and(|more| self.note_discovered(number, more)) {
             return Ok(Some(State::Unknown));
@@ -262,9 +262,6 @@ impl<'a> Together<'a> {
         }
         // What is made from it may read what it writes to its package, once cargo has it run.
         if !written::are_there(&outcome.written) {
-            return Ok(Some(State::Fallback));
-        }
-        if version_control::is_missed(&self.units[number], &outcome, &self.session.homes) {
             return Ok(Some(State::Fallback));
         }
         let is_understood = self.note_output(number, &key, &outcome.stdout)?;
