@@ -91,5 +91,7 @@ mod tests {
         compile("bytes/mod.rs", &["--crate-name=bytes", "--crate-type=rlib"]);
         let bytes = format!("--extern=bytes={}", out.path().join("libbytes.rmeta").display());
         compile("main.rs", &["--crate-name=worker", &bytes]);
+        let library = ["--crate-name=variables", "--crate-type=cdylib", "-Cpanic=abort"];
+        compile("observe/variables.rs", &library);
     }
 }

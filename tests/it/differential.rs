@@ -5,7 +5,6 @@ use std::process::Command;
 
 use crate::engine::Engine;
 use crate::project::{By, Project};
-use crate::sources::commit;
 use crate::tree::walk;
 
 /// Every kind of target in one package; `[env]`; metadata that is hard to quote; warnings.
@@ -69,49 +68,6 @@ fn explicit_target() {
 fn macro_that_asks_cargo() {
     Project::new("queries").same(&["run", "clippy", "run --release"]);
 }
-
-/// A build script that asks git gets the answer that it gets locally, where git knows its package
-/// and where not.
-#[test]
-fn build_script_that_asks_git() {
-    const HERE: &str = "(build script) ran on this machine, outside of any sandbox: it asks about its git repository";
-    let project = Project::new("queries").allowing(HERE);
-    fs::write(project.root.join("app/build.rs"), ASKS_GIT).unwrap();
-    project.edit("app/src/main.rs", r#"env!("CARGO")"#, r#"env!("REVISION")"#);
-    project.same(&["run"]);
-    commit(&project.root);
-    project.edit("app/build.rs", "fn main", "// Edited.\nfn main");
-    project.same(&["run", "build --release"]);
-    // What the store has of it answers no better.
-    project.plain("clean").succeeds();
-    project.ours("clean").succeeds();
-    project.same(&["run"]);
-    says_so_in_a_file(&project, HERE);
-    let strict = project.env("RUSTCBUILDX_STRICT", "1");
-    strict.ours("clean").succeeds();
-    strict.ours("build").fails().says("asks about its git repository");
-}
-
-/// Cargo hides what a script says, and would write over what others write into its file: the next
-/// compile says it.
-fn says_so_in_a_file(project: &Project, notice: &str) {
-    project.ours("clean").succeeds();
-    let said = project.dir().join("said");
-    let mut cargo = project.cargo(By::Ours, "build");
-    cargo.stderr(fs::File::create(&said).unwrap());
-    assert!(cargo.status().unwrap().success());
-    let said = fs::read_to_string(said).unwrap();
-    assert_eq!(said.matches(notice).count(), 1, "{said}");
-}
-
-const ASKS_GIT: &str = r#"
-fn main() {
-    let git = std::process::Command::new("git").args(["rev-parse", "HEAD"]).output();
-    let revision = git.ok().filter(|git| git.status.success()).map(|git| String::from_utf8(git.stdout).unwrap());
-    println!("cargo:rustc-env=REVISION={}", revision.as_deref().unwrap_or("none").trim());
-    println!("cargo:rerun-if-changed=build.rs");
-}
-"#;
 
 /// Published crates, whose build scripts probe the compiler, and C code.
 #[test]

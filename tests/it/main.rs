@@ -41,3 +41,4 @@ mod sources;
 mod torture;
 mod touches;
 mod untouched;
+mod version_control;

@@ -31,8 +31,6 @@ pub struct Project {
     env: Env,
     umask: u32,
     pub calls: Calls,
-    /// What a line of ours says that plain cargo's has not.
-    notice: Option<String>,
 }
 
 impl Project {
@@ -53,7 +51,7 @@ impl Project {
         let root = dir.path().join("source").join(place);
         copy(&fixtures.join(fixture), &root);
         let (env, calls) = engine.logging_to(&dir.path().join("calls.log"));
-        Self { cwd: root.clone(), root, env, umask: 0o022, calls, dir: Some(dir), notice: None }
+        Self { cwd: root.clone(), root, env, umask: 0o022, calls, dir: Some(dir) }
     }
 
     /// Runs cargo in this folder of the copy.
@@ -78,12 +76,6 @@ impl Project {
     pub fn path(&self) -> String {
         let own = self.env.get(OsStr::new("PATH")).cloned();
         own.or_else(|| std::env::var_os("PATH")).unwrap().into_string().unwrap()
-    }
-
-    /// Lines of ours with this text are no difference.
-    pub fn allowing(mut self, notice: &str) -> Self {
-        self.notice = Some(notice.to_owned());
-        self
     }
 
     /// Has ours log this `level` to [`Self::log`].
@@ -218,7 +210,6 @@ impl Project {
         {
             let (mut gone, mut new) =
                 (comparable(plain_text, &mine), comparable(ours_text, &yours));
-            new.retain(|line| self.notice.as_ref().is_none_or(|notice| !line.contains(notice)));
             cancel_out(&mut gone, &mut new);
             let same = gone.is_empty() && new.is_empty();
             assert!(same, "only plain says {gone:#?}\nonly ours says {new:#?}\n{plain}\n{ours}");

@@ -82,7 +82,7 @@ pub fn commit(dir: &Path) {
     git(dir, "-c user.name=it -c user.email=it@localhost commit --quiet --allow-empty -m it");
 }
 
-fn git(dir: &Path, args: &str) {
+pub fn git(dir: &Path, args: &str) {
     let status = Command::new("git").args(args.split(' ')).current_dir(dir).status().unwrap();
     assert!(status.success(), "git {args}");
 }

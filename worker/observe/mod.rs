@@ -59,10 +59,9 @@ impl<'scope> Observer<'scope> {
         // What a thread is held to is for good, so it is one that starts the process and ends.
         let starting = scope.spawn(move || {
             let trapped: Vec<Trapped> = CALLS.iter().map(|(trapped, _)| *trapped).collect();
-            if is_observed {
-                if let Ok(listener) = Listener::of_this_thread(&trapped) {
-                    let _ = sender.send(listener);
-                }
+            let listener = is_observed.then(|| Listener::of_this_thread(&trapped));
+            if let Some(Ok(listener)) = listener {
+                let _ = sender.send(listener);
             }
             drop(sender);
             command.spawn()

@@ -60,12 +60,8 @@ pub unsafe extern "C" fn secure_getenv(name: *const c_char) -> *const c_char {
     value(name)
 }
 
-type GetAddrInfo = unsafe extern "C" fn(
-    *const c_char,
-    *const c_char,
-    *const c_void,
-    *mut *mut c_void,
-) -> c_int;
+type GetAddrInfo =
+    unsafe extern "C" fn(*const c_char, *const c_char, *const c_void, *mut *mut c_void) -> c_int;
 
 /// # Safety
 ///
@@ -114,12 +110,8 @@ unsafe fn tell(name: *const c_char, caller: *const c_void) {
     path.push_all(name);
     path.push(BY);
     let nothing = ptr::null();
-    let mut found = Found {
-        library: ptr::null(),
-        base: nothing,
-        symbol: ptr::null(),
-        address: nothing,
-    };
+    let mut found =
+        Found { library: ptr::null(), base: nothing, symbol: ptr::null(), address: nothing };
     if dladdr(caller, &mut found) != 0 {
         path.push_all(found.library);
     }
