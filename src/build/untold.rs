@@ -5,7 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
     build::{Session, missing_tools::without_sandbox},
-    inputs::{observed::Observed, writes},
+    inputs::{observed::Observed, sources::are_given, writes},
     report::notice,
     store::archive::Outcome,
     unit::work::Unit,
@@ -14,10 +14,28 @@ use crate::{
 /// Where units have no place in common with others, and mostly look for none.
 const TEMPORARY: &[&str] = &["/tmp", "/var/tmp", "/dev/shm"];
 
+/// What git and cargo look for in a home folder, and what decides little of what they say.
+const OF_TOOLS: &[&str] = &[
+    ".cargo/config",
+    ".cargo/config.toml",
+    ".config/git/attributes",
+    ".config/git/config",
+    ".config/git/ignore",
+    ".gitconfig",
+];
+
+const BLIND: &str = "what units touch beyond what cargo declares cannot be seen: the engine's kernel \
+                     or its security profile allows no seccomp notifications (hint: \
+                     RUSTCBUILDX_OBSERVE=0 if it is to be so)";
+
 impl Session<'_> {
     /// Tells the user of programs that the image lacks, and of files in the home folder.
     pub(super) fn tell_of_lacking(&self, unit: &Unit, outcome: &Outcome) {
-        let Observed { programs, at_home, refused, hosts, .. } = Observed::of(unit, outcome);
+        if unit.is_observed && outcome.observed.is_none() {
+            notice::say(self.env, BLIND, BLIND);
+        }
+        let observed = Observed::of(unit, outcome);
+        let Observed { programs, refused, hosts, .. } = &observed;
         if let Some(host) = hosts.first() {
             let text = format!(
                 "{} tried to reach `{host}`, and no container has a network (hint: {})",
@@ -26,29 +44,41 @@ impl Session<'_> {
             );
             notice::say(self.env, &text, &text);
         }
-        let path = self.env.get("PATH").unwrap_or_default();
-        let is_here = |name: &String| which::which_in(name, Some(path), "/").is_ok();
         let is_shared =
             |path: &&Utf8PathBuf| TEMPORARY.iter().any(|folder| path.starts_with(folder));
         if let Some(path) = refused.iter().find(|path| !is_shared(path)) {
             let text = self.why_refused(unit, path);
             notice::say(self.env, &text, &text);
         }
-        let unit = unit.name();
+        let path = self.env.get("PATH").unwrap_or_default();
+        let is_here = |name: &String| which::which_in(name, Some(path), "/").is_ok();
         for name in programs.iter().filter(|name| is_here(name)) {
             let text = format!(
-                "{unit} looked for the program `{name}`, which this machine has and the image \
-                 `{}` has not (hint: RUSTCBUILDX_BASE_IMAGE=docker-image://NAME for an image that \
-                 has it)",
+                "{} looked for the program `{name}`, which this machine has and the image `{}` has \
+                 not (hint: RUSTCBUILDX_BASE_IMAGE=docker-image://NAME for an image that has it)",
+                unit.name(),
                 self.image.name
             );
-            notice::say(self.env, &text, &text);
+            notice::say(self.env, &format!("lacks {name}"), &text);
         }
         let Some(home) = &self.homes.user else { return };
-        for path in at_home.iter().map(|below| home.join(below)).filter(|path| path.is_file()) {
+        // It may know where that is on this machine, too.
+        let beyond = observed.asked.iter().filter(|path| {
+            path.starts_with(home)
+                && !path.starts_with(self.homes.reach_of(&unit.package))
+                && !path.starts_with(&self.homes.cargo)
+        });
+        let at_home = observed.at_home.iter().map(|below| home.join(below));
+        let is_told = |path: &Utf8PathBuf| {
+            let is_of_tools = OF_TOOLS.iter().any(|end| path.ends_with(end));
+            path.is_file() && !is_of_tools && !are_given(unit, path)
+        };
+        if let Some(path) = at_home.chain(beyond.cloned()).find(is_told) {
             let text = format!(
-                "{unit} looked for `{path}`, which no container has: it is in your home folder \
-                 (hint: RUSTCBUILDX_RUNNER=none builds locally)"
+                "{} looked for `{path}`, which no container has: it is in your home folder (hint: \
+                 {})",
+                unit.name(),
+                without_sandbox(unit)
             );
             notice::say(self.env, &text, &text);
         }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
+use super::touched;
 use crate::{
     config::{env::Env, settings::Config},
     step::{key::Key, spec::Step},
@@ -18,31 +19,45 @@ use crate::{
     util::state_dir::Cache,
 };
 
-/// All that a key digests, and the key.
-#[derive(Serialize)]
+/// How a file was made.
 struct Explanation {
-    key: Key,
+    step: Step,
     is_stored: bool,
-    image: String,
+    /// The step that made it before, where that was another one.
+    before: Option<Step>,
+    observed: Option<String>,
+    /// The names of what it was made from.
+    made_from: Vec<String>,
+}
+
+/// The same for programs: all that a key digests, and the key.
+#[derive(Serialize)]
+struct Record<'a> {
+    key: &'a Key,
+    is_stored: bool,
+    image: &'a str,
     /// The lines of its task: the words of its process, its environment, and where its inputs come
     /// from, which are other units' keys and digests of sources.
     task: Vec<String>,
+    /// What its processes touched, as lines; `null` if nobody could look.
+    observed: Option<Vec<&'a str>>,
 }
 
-/// Prints the explanation of one file as JSON, or the lines in which those of two files differ.
+/// Prints the explanation of one file, or the lines in which those of two files differ; with
+/// `is_json`, for programs.
 ///
 /// Fails on a file that a unit of ours did not make, or that was changed since.
-pub fn run(env: &Env, path: &str, other: Option<&str>) -> Result<ExitCode> {
+pub fn run(env: &Env, path: &str, other: Option<&str>, is_json: bool) -> Result<ExitCode> {
     let config = Config::load(env)?;
     let cache = Cache::open(env.cache_dir()?)?;
     let store = LocalStore::new(&cache, config.store_size);
     let text = |path: &str| -> Result<String> {
         let explanation = explain(&env.current_dir()?.join(path), &cache, &store)?;
-        serde_json::to_string_pretty(&explanation).context("failed to print an explanation")
+        if is_json { explanation.json() } else { Ok(explanation.text(path)) }
     };
     let this = text(path)?;
     match other {
-        None => println!("{this}"),
+        None => println!("{}", this.trim_end()),
         Some(other) => print!("{}", difference(&this, &text(other)?)),
     }
     Ok(ExitCode::SUCCESS)
@@ -54,21 +69,75 @@ fn explain(path: &Utf8Path, cache: &Cache, store: &impl Store) -> Result<Explana
         noted_folders(&path).next().is_some(),
         "failed to explain `{path}`: it is in no target folder"
     );
-    let step = noted_folders(&path).find_map(|root| {
+    let found = noted_folders(&path).find_map(|root| {
         let mut records = ProvenanceRecords::new(cache, root.to_owned());
-        let key = cargos_names(&path)
-            .iter()
-            .find_map(|path| records.of_path(path).map(|provenance| provenance.key.clone()));
-        records.step(&key?).ok()
+        let (name, key) = cargos_names(&path).into_iter().find_map(|path| {
+            let key = records.of_path(&path)?.key.clone();
+            Some((path, key))
+        })?;
+        let step = records.step(&key).ok()?;
+        let before = records.before(&name).and_then(|before| records.step(&before).ok());
+        let name_of = |key: &str| records.step(key).ok().map(|step| step.task.name);
+        let mut made_from: Vec<String> = step.made_from().filter_map(name_of).collect();
+        made_from.sort();
+        made_from.dedup();
+        let (is_stored, observed) = (store.has(&key), records.observed(&key));
+        Some(Explanation { step, is_stored, before, observed, made_from })
     });
-    let Step { key, base: image, task, .. } = step.with_context(|| {
+    found.with_context(|| {
         format!(
             "failed to explain `{path}`: rustcbuildx did not make it, or it was changed since \
              (hint: of a program, name the file with a hash, under `deps`)"
         )
-    })?;
-    let task = task.identity().lines().map(str::to_owned).collect();
-    Ok(Explanation { is_stored: store.has(&key), key, image, task })
+    })
+}
+
+impl Explanation {
+    fn json(&self) -> Result<String> {
+        let Self { step, is_stored, observed, .. } = self;
+        let record = Record {
+            key: &step.key,
+            is_stored: *is_stored,
+            image: &step.base,
+            task: lines_of(step),
+            observed: observed.as_ref().map(|observed| observed.lines().collect()),
+        };
+        serde_json::to_string_pretty(&record).context("failed to print an explanation")
+    }
+
+    fn text(&self, path: &str) -> String {
+        let Self { step: Step { key, base, task, .. }, is_stored, made_from, .. } = self;
+        let stored = if *is_stored { "in the store" } else { "not in the store" };
+        let mut text = format!("{path}\n  {}, key {key}, {stored}\n  image {base}\n", task.name);
+        text += &section("made from", made_from);
+        if let Some(before) = &self.before {
+            let (before, now) = (lines_of(before), lines_of(&self.step));
+            text += &section("built anew, as this changed", &changes(&before, &now));
+        }
+        match &self.observed {
+            Some(observed) => {
+                let package = touched::package_of(task);
+                let parts = touched::parts(observed, task, &package, true);
+                text += &touched::printed(&parts, "  ");
+            }
+            None => text += "  nobody could look at what it touched\n",
+        }
+        text
+    }
+}
+
+fn section(title: &str, lines: &[String]) -> String {
+    let lines: String = lines.iter().map(|line| format!("    {line}\n")).collect();
+    if lines.is_empty() { lines } else { format!("  {title}\n{lines}") }
+}
+
+fn lines_of(step: &Step) -> Vec<String> {
+    step.task.identity().lines().map(str::to_owned).collect()
+}
+
+/// The lines that came or went.
+fn changes(before: &[String], now: &[String]) -> Vec<String> {
+    difference(&before.join("\n"), &now.join("\n")).lines().map(str::to_owned).collect()
 }
 
 /// Under what names a unit may have written a file: cargo links some of `deps` to the folder above.

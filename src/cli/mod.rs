@@ -1,19 +1,21 @@
 //! The tool's own commands, one file each.
 
+mod audit;
 mod env;
 mod explain;
 mod pull;
 mod timings;
+mod touched;
 
 use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::Result;
-use clap::{Arg, Command, error::ErrorKind};
+use clap::{Arg, ArgAction, Command, error::ErrorKind};
 
 use crate::config::{env::Env, help};
 
 /// The words that are commands and never a compiler's name.
-pub const NAMES: &[&str] = &["env", "explain", "pull", "timings", "help"];
+pub const NAMES: &[&str] = &["audit", "env", "explain", "pull", "timings", "help"];
 
 /// Runs `rustcbuildx COMMAND …`; a wrong command line ends with status 2 and says what is right.
 pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
@@ -24,12 +26,16 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     };
     let env = Env::current();
     match matches.subcommand() {
+        Some(("audit", matches)) => {
+            audit::run(&env, matches.get_one::<String>("FOLDER").map(String::as_str))
+        }
         Some(("env", matches)) => {
             env::run(&env, matches.get_many::<String>("VAR").unwrap_or_default())
         }
         Some(("explain", matches)) => {
             let file = |name| matches.get_one::<String>(name).map(String::as_str);
-            explain::run(&env, file("FILE").unwrap_or_default(), file("OTHER"))
+            let is_json = matches.get_flag("json");
+            explain::run(&env, file("FILE").unwrap_or_default(), file("OTHER"), is_json)
         }
         Some(("pull", _)) => pull::run(&env),
         Some(("timings", matches)) => {
@@ -62,6 +68,14 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
+            Command::new("audit")
+                .about(
+                    "Show what the units of a target folder did beyond cargo's word: what they \
+                     read, wrote, started, and tried to reach",
+                )
+                .arg(Arg::new("FOLDER").help("The target folder [default: target]")),
+        )
+        .subcommand(
             Command::new("env")
                 .about("Show the settings in force, as a shell takes them")
                 .arg(Arg::new("VAR").help("Show the values of these only").num_args(0..)),
@@ -77,7 +91,13 @@ fn command() -> Command {
                         .help("A library, program or other output of a unit")
                         .required(true),
                 )
-                .arg(Arg::new("OTHER").help("Another one: only what differs is shown")),
+                .arg(Arg::new("OTHER").help("Another one: only what differs is shown"))
+                .arg(
+                    Arg::new("json")
+                        .long("json")
+                        .action(ArgAction::SetTrue)
+                        .help("For programs: all that its key digests, as JSON"),
+                ),
         )
         .subcommand(Command::new("pull").about(
             "Pull the image in step with the local toolchain, \

@@ -84,8 +84,10 @@ impl Discovered {
         paths.retain(|path| !unit.path_map.is_in_dry_run_target(path));
         let is_given = |path: &Utf8Path| are_given(unit, path);
         let seen = observed.paths(unit, is_given).filter(|path| {
+            let is_made_by_others = is_made(unit, path)
+                && !(observed.read.contains(*path) && path.is_file() && !is_cargos_note(path));
             may_be_given_of(unit, path, homes)
-                && !is_made(unit, path)
+                && !is_made_by_others
                 && !is_of_version_control(path)
                 && path
                     .symlink_metadata()
@@ -216,6 +218,11 @@ fn may_be_given_of(unit: &Unit, path: &Utf8Path, homes: &Homes) -> bool {
     let is_within_reach =
         path.starts_with(homes.reach_of(&unit.package)) || is_made(unit, path) || is_handed_out();
     path.file_name() != Some(".git") && is_within_reach
+}
+
+/// Whether a path of the target folder is cargo's own: locks, fingerprints, what it knows of rustc.
+fn is_cargos_note(path: &Utf8Path) -> bool {
+    path.components().any(|component| component.as_str().starts_with('.'))
 }
 
 fn is_of_version_control(path: &Utf8Path) -> bool {

@@ -56,6 +56,9 @@ pub enum Origin {
 struct Link {
     key: Key,
     stamp: String,
+    /// The key of what was there before, if that was made in another way.
+    #[serde(default)]
+    before: Option<Key>,
     /// A check sum of the bytes, for when only the times changed: cargo sets those of `*.rmeta`
     /// back.
     content: String,
@@ -137,6 +140,11 @@ impl<'a> ProvenanceRecords<'a> {
         self.save(Provenance::of_step(step, outputs))
     }
 
+    /// The key of what a file or folder was before, if that was made in another way.
+    pub fn before(&self, path: &Utf8Path) -> Option<Key> {
+        self.cache.read::<Link>(&link_name(path))?.before
+    }
+
     /// What the processes of a step were seen to touch, as
     /// [`touches`](crate::step::touched::touches) reads it; `None` if nobody could look.
     pub fn observed(&self, key: &str) -> Option<String> {
@@ -153,8 +161,11 @@ impl<'a> ProvenanceRecords<'a> {
         self.cache.write(&self.name("recipes", &provenance.key), &provenance)?;
         for output in &provenance.outputs {
             let (stamp, content) = (stamp(&output.host)?, content(&output.host)?);
-            let link = Link { key: provenance.key.clone(), stamp, content };
-            self.cache.write(&link_name(&output.host), &link)?;
+            let (name, key) = (link_name(&output.host), provenance.key.clone());
+            let before = self.cache.read::<Link>(&name);
+            let before =
+                before.and_then(|link| if link.key == key { link.before } else { Some(link.key) });
+            self.cache.write(&name, &Link { key, before, stamp, content })?;
         }
         self.add(provenance);
         Ok(())

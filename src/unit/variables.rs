@@ -111,6 +111,17 @@ const NEVER: &[&str] = &[
     "_",
 ];
 
+/// Whether a variable is cargo's, or one that every program of Rust asks for.
+pub fn are_of_cargo(name: &str) -> bool {
+    let is_declared = |declared: &Declared| {
+        declared.names.contains(&name)
+            || declared.prefixes.iter().any(|prefix| name.starts_with(prefix))
+    };
+    NEVER.contains(&name)
+        || OF_WORKER.contains(&name)
+        || [&COMPILE, &BUILD_SCRIPT].into_iter().any(is_declared)
+}
+
 fn declared_variables(env: &Env, declared: &Declared) -> BTreeMap<String, String> {
     env.iter()
         .filter(|(name, value)| {

@@ -126,12 +126,13 @@ fn an_output_is_explained() {
     let program = project.target(By::Ours).join("debug/package");
     let program = program.to_str().unwrap();
     let explained: serde_json::Value =
-        serde_json::from_str(&explain(&[program]).succeeds().stdout).unwrap();
+        serde_json::from_str(&explain(&["--json", program]).succeeds().stdout).unwrap();
     assert_eq!(explained["is_stored"], true);
     assert!(
         explained["task"].as_array().unwrap().iter().any(|line| line == "word --crate-name"),
         "{explained:#}"
     );
+    explain(&[program]).succeeds().says("(crate package)").says("src/main.rs");
     assert_eq!(explain(&[program, program]).succeeds().stdout, "");
     explain(&["Cargo.toml"]).fails().says("no target folder");
     std::fs::write(program, "changed").unwrap();

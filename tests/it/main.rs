@@ -42,3 +42,4 @@ mod torture;
 mod touches;
 mod untouched;
 mod version_control;
+mod writes;

@@ -1,0 +1,67 @@
+//! `rustcbuildx audit [FOLDER]`: what the units of a target folder did beyond cargo's word: what
+//! each read outside of its package, looked for in vain, wrote, started and spoke to.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    process::ExitCode,
+};
+
+use anyhow::{Result, ensure};
+use camino::{Utf8Path, Utf8PathBuf};
+use walkdir::WalkDir;
+
+use super::touched::{self, Part};
+use crate::{
+    config::env::Env, step::spec::Step, store::provenance::ProvenanceRecords,
+    util::state_dir::Cache,
+};
+
+/// Prints what units did, by their names. Fails on a folder that has none of ours.
+pub fn run(env: &Env, folder: Option<&str>) -> Result<ExitCode> {
+    let cache = Cache::open(env.cache_dir()?)?;
+    let named = folder.or(env.get("CARGO_TARGET_DIR")).unwrap_or("target");
+    let folder = env.current_dir()?.join(named);
+    let units = units(&folder, &cache)?;
+    ensure!(
+        !units.is_empty(),
+        "failed to find units in `{folder}`: rustcbuildx built none there (hint: rustcbuildx audit \
+         FOLDER, a target folder)"
+    );
+    let (count, mut quiet) = (units.len(), 0);
+    for (name, parts) in units {
+        if parts.is_empty() {
+            quiet += 1;
+            continue;
+        }
+        println!("{name}\n{}", touched::printed(&parts, "  "));
+    }
+    println!("{quiet} of {count} units did nothing beyond their package and the image.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the units of a target folder did, by their names.
+fn units(folder: &Utf8Path, cache: &Cache) -> Result<BTreeMap<String, Vec<Part>>> {
+    let mut records = ProvenanceRecords::new(cache, folder.to_owned());
+    let (mut seen, mut units) = (HashSet::new(), BTreeMap::new());
+    for path in outputs(folder) {
+        let Some(key) = records.of_path(&path).map(|provenance| provenance.key.clone()) else {
+            continue;
+        };
+        if !seen.insert(key.clone()) {
+            continue;
+        }
+        let Ok(Step { task, .. }) = records.step(&key) else { continue };
+        let parts = match records.observed(&key) {
+            Some(observed) => touched::parts(&observed, &task, &touched::package_of(&task), false),
+            None => vec![Part { title: "was not looked at", lines: vec![] }],
+        };
+        units.insert(task.name.clone(), parts);
+    }
+    Ok(units)
+}
+
+/// The files and folders that units may have made.
+fn outputs(folder: &Utf8Path) -> impl Iterator<Item = Utf8PathBuf> {
+    let entries = WalkDir::new(folder).into_iter().filter_map(Result::ok);
+    entries.filter_map(|entry| Utf8PathBuf::from_path_buf(entry.into_path()).ok())
+}
