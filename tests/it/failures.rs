@@ -192,7 +192,7 @@ fn the_way_out_for_a_script_is_named() {
         ),
         (
             "std::net::TcpStream::connect(\"example.org:80\").unwrap();",
-            "failed to reach the network for broken",
+            "failed to reach `example.org` for broken",
         ),
     ] {
         let project = project();
