@@ -35,10 +35,12 @@ pub enum How {
     Connect,
     /// It asked for the address of a host.
     Host,
+    /// It did something that could not be seen, in words.
+    Unseen,
 }
 
 impl How {
-    const ALL: [(Self, &'static str); 11] = [
+    const ALL: [(Self, &'static str); 12] = [
         (Self::Ask, "ask"),
         (Self::Read, "read"),
         (Self::List, "list"),
@@ -50,6 +52,7 @@ impl How {
         (Self::ToolVariable, "tool-variable"),
         (Self::Connect, "connect"),
         (Self::Host, "host"),
+        (Self::Unseen, "unseen"),
     ];
 
     pub fn name(self) -> &'static str {

@@ -36,7 +36,7 @@ pub fn parts(observed: &str, task: &Task, package: &Utf8Path, is_all: bool) -> V
     parts.into_iter().map(|(number, lines)| Part { title: TITLES[number], lines }).collect()
 }
 
-const TITLES: [&str; 8] = [
+const TITLES: [&str; 9] = [
     "read",
     "listed",
     "looked for in vain",
@@ -45,6 +45,7 @@ const TITLES: [&str; 8] = [
     "asked for variables",
     "started programs",
     "tried to reach",
+    "could not be seen in full, as it started",
 ];
 const IN_VAIN: usize = 2;
 
@@ -69,6 +70,7 @@ fn place(how: How, what: &str) -> Option<usize> {
         How::ToolVariable => None,
         How::Run => Some(6),
         How::Connect | How::Host => Some(7),
+        How::Unseen => Some(8),
     }
 }
 

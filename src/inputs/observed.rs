@@ -70,7 +70,7 @@ impl Observed {
                 How::Host => drop(observed.hosts.insert(what)),
                 // That is where a name service is.
                 How::Connect if !what.ends_with(":53") => drop(observed.hosts.insert(what)),
-                How::Variable | How::ToolVariable | How::Write | How::Connect => {}
+                How::Variable | How::ToolVariable | How::Write | How::Connect | How::Unseen => {}
             }
         }
         observed

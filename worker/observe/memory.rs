@@ -4,7 +4,7 @@ use std::{collections::HashMap, fs::File, os::unix::fs::FileExt};
 
 const PAGE: u64 = 4096;
 /// The longest path, in bytes.
-const LONGEST: usize = 4096;
+pub const LONGEST_PATH: usize = 4096;
 
 /// The memory of the threads of one task's processes.
 #[derive(Default)]
@@ -13,12 +13,11 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// The text at an address, which ends with a zero; `None` if it is empty, cannot be read, or is
-    /// longer than any path.
+    /// The text at an address, which ends with a zero, or the start of one that is longer than any
+    /// path; `None` if it cannot be read.
     pub fn text(&mut self, thread: u32, address: u64) -> Option<Vec<u8>> {
-        let text = self.start_of_text(thread, address, LONGEST);
-        // Who gives an empty one gives none, for us.
-        Some(text).filter(|text| !text.is_empty() && text.len() < LONGEST)
+        self.bytes(thread, address, 1)?;
+        Some(self.start_of_text(thread, address, LONGEST_PATH))
     }
 
     /// The text at an address, as far as it can be read, and so much of it at most.
@@ -72,8 +71,8 @@ mod tests {
         let mut memory = Memory::default();
         let mut text = |at: usize| memory.text(thread, long[at..].as_ptr() as u64);
         assert_eq!(text(0).map(|text| text.len()), Some(3 * PAGE as usize / 4));
-        assert!(text(3072).is_none(), "it is empty");
-        assert!(text(3073).is_none(), "it is longer than any path");
+        assert_eq!(text(3072).map(|text| text.len()), Some(0));
+        assert_eq!(text(3073).map(|text| text.len()), Some(LONGEST_PATH));
         assert_eq!(text(3073 + 4000).map(|text| text.len()), Some(1000));
         assert!(memory.text(thread, 16).is_none());
     }

@@ -25,7 +25,7 @@ use std::{
 pub use self::seen::Seen;
 use self::{
     calls::{About, CALLS, Flags, O_CREATE, O_DIRECTORY, O_PATH, O_TRUNCATE, O_WRITE},
-    memory::Memory,
+    memory::{LONGEST_PATH, Memory},
 };
 use crate::{
     sys::{
@@ -95,13 +95,13 @@ const LIBRARY: &str = "libvariables.so";
 /// Notes what comes, until nobody is left who may call, or it is told to end.
 fn look(listener: &Listener, stopped: &OwnedFd, user: u32) -> Seen {
     sys::look_as(user);
-    let mut looking = Looking { seen: Seen::default(), memory: Memory::default() };
+    let mut looking = Looking::default();
     loop {
         match sys::wait_any([listener.as_fd(), stopped.as_fd()], -1) {
             [Ready::Some, _] => {
                 // Whoever called may be gone by now.
                 let Ok(call) = listener.next() else { continue };
-                let _ = looking.note(&call);
+                looking.look_at(&call);
                 listener.go_on(&call);
             }
             [Ready::Ended, _] | [_, Ready::Some | Ready::Ended] => return looking.seen,
@@ -110,12 +110,27 @@ fn look(listener: &Listener, stopped: &OwnedFd, user: u32) -> Seen {
     }
 }
 
+#[derive(Default)]
 struct Looking {
     seen: Seen,
     memory: Memory,
+    /// Whether the task's own program was started: before that, nobody may look into the process.
+    has_started: bool,
 }
 
 impl Looking {
+    fn look_at(&mut self, call: &Call) {
+        if !Listener::knows(call) {
+            self.seen.missed("a program of another architecture");
+            return;
+        }
+        let is_seen = self.note(call).is_some();
+        if !is_seen && self.has_started {
+            self.seen.missed("a process that nobody may look into");
+        }
+        self.has_started |= matches!(calls::about(call.number), Some(About::Run { .. }));
+    }
+
     /// Notes what a call is about; `None` if that cannot be found out.
     fn note(&mut self, call: &Call) -> Option<()> {
         match calls::about(call.number)? {
@@ -146,20 +161,22 @@ impl Looking {
             About::Connect { address, length } => {
                 let length = usize::try_from(call.arguments[length]).ok()?.min(64);
                 let bytes = self.memory.bytes(call.thread, call.arguments[address], length)?;
-                self.seen.connected(&bytes)
+                self.seen.connected(&bytes);
+                Some(())
             }
         }
     }
 
     fn add(&mut self, how: How, call: &Call, path: calls::Path) -> Option<()> {
         let text = self.memory.text(call.thread, call.arguments[path.text])?;
+        if text.is_empty() || text.len() >= LONGEST_PATH {
+            // Nothing can be there.
+            return Some(());
+        }
         let named = PathBuf::from(OsString::from_vec(text));
         if named.is_absolute() {
             self.seen.add(how, named);
             return Some(());
-        }
-        if named.as_os_str().is_empty() {
-            return None;
         }
         let from = match path.folder.map(|folder| call.arguments[folder] as i32) {
             Some(folder) if folder != AT_FDCWD => format!("fd/{folder}"),

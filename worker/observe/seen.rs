@@ -24,6 +24,7 @@ pub struct Seen {
     paths: BTreeSet<(How, PathBuf)>,
     addresses: BTreeSet<String>,
     variables: BTreeSet<String>,
+    missed: BTreeSet<&'static str>,
 }
 
 impl Seen {
@@ -64,12 +65,17 @@ impl Seen {
         plain
     }
 
+    /// Adds that something could not be seen.
+    pub fn missed(&mut self, what: &'static str) {
+        self.missed.insert(what);
+    }
+
     /// Adds a variable that a program is named.
     pub fn named(&mut self, variable: String) {
         self.variables.insert(variable);
     }
 
-    /// Adds the address of a socket, as the kernel takes it; `None` if it is no network's.
+    /// Adds the address of a socket, as the kernel takes it, if it is a network's.
     pub fn connected(&mut self, address: &[u8]) -> Option<()> {
         let family = u16::from_ne_bytes(address.get(..2)?.try_into().ok()?);
         let port = u16::from_be_bytes(address.get(2..4)?.try_into().ok()?);
@@ -107,6 +113,8 @@ impl Seen {
         if task.kind == Kind::Script {
             touches.extend(self.variables.iter().map(variable));
         }
+        let missed = |what: &&str| Touch { how: How::Unseen, what: (*what).to_owned() };
+        touches.extend(self.missed.iter().map(missed));
         let address = |what: &String| Touch { how: How::Connect, what: what.clone() };
         touches.extend(self.addresses.iter().map(address));
         touches

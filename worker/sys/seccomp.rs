@@ -32,6 +32,8 @@ const RECEIVE: c_ulong = 0xc050_2100;
 const SEND: c_ulong = 0xc018_2101;
 const SET_FLAGS: c_ulong = 0x4008_2104;
 
+/// In the number of a call of x86-64 with addresses of 32 bits.
+const OTHER_NUMBERS: u32 = 1 << 30;
 const LOAD: u16 = 0x20;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const JUMP_IF_ANY_BIT: u16 = 0x45;
@@ -114,6 +116,11 @@ impl Listener {
         Ok(listener)
     }
 
+    /// Whether a call has the numbers that this program knows.
+    pub fn knows(call: &Call) -> bool {
+        call.architecture == ARCHITECTURE.0 && call.number as u32 & OTHER_NUMBERS == 0
+    }
+
     /// The next call; fails if the process that made it is gone.
     pub fn next(&self) -> io::Result<Call> {
         let mut call = Call::default();
@@ -141,15 +148,18 @@ impl AsRawFd for Listener {
     }
 }
 
-/// The filter's program. All other calls, and those of another architecture, go on.
+/// The filter's program. All other calls go on. Those of another architecture have other numbers:
+/// all of them are looked at, so that it is known that there were any.
 fn program(trapped: &[Trapped]) -> Vec<Instruction> {
     let statement = |code, value| Instruction { code, if_true: 0, if_false: 0, value };
     let jump = |code, value, if_true, if_false| Instruction { code, if_true, if_false, value };
     let mut program = vec![
         statement(LOAD, OFFSET_OF_ARCHITECTURE),
         jump(JUMP_IF_EQUAL, ARCHITECTURE.0, 1, 0),
-        statement(RETURN, ALLOW),
+        statement(RETURN, NOTIFY),
         statement(LOAD, OFFSET_OF_NUMBER),
+        jump(JUMP_IF_ANY_BIT, OTHER_NUMBERS, 0, 1),
+        statement(RETURN, NOTIFY),
     ];
     for Trapped { number, unless } in trapped {
         match unless {
@@ -202,7 +212,8 @@ mod tests {
         assert_eq!(verdict(&program, ours, 7, 0x100), NOTIFY);
         assert_eq!(verdict(&program, ours, 7, 0x1100), ALLOW);
         assert_eq!(verdict(&program, ours, 3, 0), ALLOW);
-        assert_eq!(verdict(&program, 1, 2, 0), ALLOW);
+        assert_eq!(verdict(&program, 1, 3, 0), NOTIFY);
+        assert_eq!(verdict(&program, ours, 3 | OTHER_NUMBERS, 0), NOTIFY);
     }
 
     #[test]
