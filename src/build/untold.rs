@@ -5,7 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
     build::{Session, missing_tools::without_sandbox},
-    inputs::{observed::Observed, sources::are_given, writes},
+    inputs::{discovered::is_made, observed::Observed, sources::are_given, writes},
     report::notice,
     store::archive::Outcome,
     unit::work::Unit,
@@ -14,15 +14,9 @@ use crate::{
 /// Where units have no place in common with others, and mostly look for none.
 const TEMPORARY: &[&str] = &["/tmp", "/var/tmp", "/dev/shm"];
 
-/// What git and cargo look for in a home folder, and what decides little of what they say.
-const OF_TOOLS: &[&str] = &[
-    ".cargo/config",
-    ".cargo/config.toml",
-    ".config/git/attributes",
-    ".config/git/config",
-    ".config/git/ignore",
-    ".gitconfig",
-];
+/// What git looks for in a home folder, and what decides little of what it says.
+const OF_TOOLS: &[&str] =
+    &[".config/git/attributes", ".config/git/config", ".config/git/ignore", ".gitconfig"];
 
 const BLIND: &str = "what units touch beyond what cargo declares cannot be seen: the engine's kernel \
                      or its security profile allows no seccomp notifications (hint: \
@@ -61,22 +55,24 @@ impl Session<'_> {
             );
             notice::say(self.env, &format!("lacks {name}"), &text);
         }
-        let Some(home) = &self.homes.user else { return };
-        // It may know where that is on this machine, too.
-        let beyond = observed.asked.iter().filter(|path| {
-            path.starts_with(home)
-                && !path.starts_with(self.homes.reach_of(&unit.package))
-                && !path.starts_with(&self.homes.cargo)
+        let at_home = observed.at_home.iter().filter_map(|below| {
+            let is_of_tools = OF_TOOLS.iter().any(|end| below == end);
+            self.homes.user.as_ref().filter(|_| !is_of_tools).map(|home| home.join(below))
         });
-        let at_home = observed.at_home.iter().map(|below| home.join(below));
-        let is_told = |path: &Utf8PathBuf| {
-            let is_of_tools = OF_TOOLS.iter().any(|end| path.ends_with(end));
-            path.is_file() && !is_of_tools && !are_given(unit, path)
+        let reach = self.homes.reach_of(&unit.package);
+        // Sources of others are looked for to be quoted.
+        let is_beyond = |path: &Utf8PathBuf| {
+            !path.starts_with(&reach)
+                && !path.starts_with(&self.homes.cargo)
+                && path.extension() != Some("rs")
+                && !is_made(unit, path)
         };
-        if let Some(path) = at_home.chain(beyond.cloned()).find(is_told) {
+        let beyond = observed.asked.iter().filter(|path| is_beyond(path)).cloned();
+        let is_told = |path: &Utf8PathBuf| path.is_file() && !are_given(unit, path);
+        if let Some(path) = at_home.chain(beyond).find(is_told) {
             let text = format!(
-                "{} looked for `{path}`, which no container has: it is in your home folder (hint: \
-                 {})",
+                "{} looked for `{path}`, which this machine has and no container: it is not in the \
+                 repository or workspace (hint: {})",
                 unit.name(),
                 without_sandbox(unit)
             );

@@ -31,6 +31,9 @@ fn no_files_of_the_host() {
     std::fs::write(&file, "").unwrap();
     assert_eq!(told(&project, &format!("std::fs::exists({file:?}).unwrap()")), "false");
     project.plain("run").succeeds().says("true");
+    // It is no secret.
+    project.ours("clean").succeeds();
+    project.ours("run").succeeds().says("outside of the package`, which this machine has");
 }
 
 /// Even if a macro names it; but the user is told.

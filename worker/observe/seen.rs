@@ -177,9 +177,11 @@ impl<'a> Ours<'a> {
             && is_in(TEMPORARY)
             && self.wrote.contains(path)
             && !path.ancestors().any(|folder| self.given.contains(folder));
+        // Of an image's system, it is no news that it is another one than this machine's.
+        let is_of_image = self.image.has(path) && (is_in(SYSTEM) || path.exists());
         let is_made = path.starts_with(&self.task.out)
             || path.ancestors().any(|folder| self.made.contains(folder));
-        if how != How::Run && (is_of_worker || is_temporary || is_made || self.image.has(path)) {
+        if how != How::Run && (is_of_worker || is_temporary || is_made || is_of_image) {
             return None;
         }
         let how = match how {
@@ -205,6 +207,9 @@ impl<'a> Ours<'a> {
         self.programs.iter().any(|folder| folder.join(name).exists())
     }
 }
+
+/// Where systems have what is theirs.
+const SYSTEM: &[&str] = &["/bin", "/boot", "/etc", "/lib", "/lib64", "/sbin", "/usr", "/var"];
 
 fn name_of(path: &Path) -> Option<String> {
     path.file_name().and_then(OsStr::to_str).map(str::to_owned)
