@@ -46,7 +46,7 @@ use crate::{
         notice,
         timings::{Phase, Timings},
     },
-    rustc::toolchain::Version,
+    rustc::{tool::Tool, toolchain::Version},
     step::{
         dockerfile::Style,
         image::Image,
@@ -393,7 +393,7 @@ impl<'a> Session<'a> {
                 unit.env.insert(name.clone(), value.to_owned());
             }
         }
-        unit.opened = discovered.opened.iter().filter(|path| path.is_dir()).cloned().collect();
+        unit.opened = discovered.opened.iter().cloned().collect();
         unit.keeps_writes = inputs::writes::is_of_member(unit, &self.homes)
             && (unit.is_build_script() || !unit.opened.is_empty());
         unit.paths = discovered.paths.iter().filter(|path| path.exists()).cloned().collect();
@@ -435,15 +435,18 @@ fn is_storable(step: &Step) -> bool {
 }
 
 /// The name under which the discovered inputs of a unit are stored: a library, a program and a test
-/// of one name are three.
+/// of one name are three, and clippy reads more than rustc.
 fn discovered_name(unit: &Unit) -> String {
-    let input = match &unit.work {
-        Work::Compile { args, .. } => args.inputs().next().unwrap_or_default(),
-        Work::BuildScript { .. } => "",
+    let (input, is_clippy) = match &unit.work {
+        Work::Compile { args, tool, .. } => {
+            (args.inputs().next().unwrap_or_default(), *tool == Tool::Clippy)
+        }
+        Work::BuildScript { .. } => ("", false),
     };
     let package = unit.path_map.to_container(unit.package.as_str());
-    let (input, is_test) = (unit.path_map.to_container(input), unit.is_test().to_string());
-    format!("learned/{}", digest([package, unit.name(), input, is_test]))
+    let input = unit.path_map.to_container(input);
+    let [is_test, is_clippy] = [unit.is_test(), is_clippy].map(|is| is.to_string());
+    format!("learned/{}", digest([package, unit.name(), input, is_test, is_clippy]))
 }
 
 fn millis_since(time: SystemTime) -> u128 {

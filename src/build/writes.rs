@@ -22,6 +22,8 @@ impl Session<'_> {
         outcome: &Outcome,
     ) -> BTreeSet<Utf8PathBuf> {
         let refused = Observed::of(unit, outcome).refused;
+        let refused: Vec<Utf8PathBuf> =
+            refused.iter().map(|path| unit.path_map.real_path(path)).collect();
         let mut within_reach = refused
             .iter()
             .filter(|path| writes::is_within_reach(unit, path, &self.homes))

@@ -19,12 +19,12 @@ pub struct Part {
     pub lines: Vec<String>,
 }
 
-/// What was touched by a task, in parts that are not empty: all of it, or what is beyond its package
-/// and what every unit of its kind does.
+/// What was touched by a task, in parts that are not empty: all of it, or what is beyond its
+/// package and what every unit of its kind does.
 pub fn parts(observed: &str, task: &Task, package: &Utf8Path, is_all: bool) -> Vec<Part> {
     let mut parts: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     for Touch { how, what } in touches(observed) {
-        let Some(number) = place(how, &what) else { continue };
+        let Some(number) = title_of(how, &what) else { continue };
         let is_own = number <= IN_VAIN && Utf8Path::new(&what).starts_with(package);
         if is_all || !is_own && !is_usual(how, &what, task.kind) {
             let lines = parts.entry(number).or_default();
@@ -57,7 +57,7 @@ pub fn package_of(task: &Task) -> Utf8PathBuf {
 
 /// Under which title something stands, if at all: what is only asked about, and there, is no more
 /// than a step on the way.
-fn place(how: How, what: &str) -> Option<usize> {
+fn title_of(how: How, what: &str) -> Option<usize> {
     let is_there = || Utf8Path::new(what).exists();
     match how {
         How::Read if is_there() => Some(0),

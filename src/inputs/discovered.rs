@@ -88,6 +88,7 @@ impl Discovered {
                 && !(observed.read.contains(*path) && path.is_file() && !is_cargos_note(path));
             may_be_given_of(unit, path, homes)
                 && !is_made_by_others
+                && !unit.path_map.is_in_dry_run_target(path)
                 && !is_of_version_control(path)
                 && path
                     .symlink_metadata()

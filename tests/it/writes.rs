@@ -34,13 +34,15 @@ fn lands(with_green: bool) {
         assert_eq!(expected, project.snapshot(), "{words}");
         let beside = project.target(By::Ours).join("debug/beside-the-program.txt");
         assert_eq!(fs::read_to_string(beside).unwrap(), "beside");
-        // From the store.
+        // From the store, with another target folder.
         forget(&project);
         fs::remove_dir_all(project.target(By::Ours)).unwrap();
         project.calls.take();
         assert_eq!(plain, ours());
         assert_eq!(expected, project.snapshot(), "{words} again");
-        assert_eq!(project.calls.take(), [""; 0]);
+        // The script's own program was made of the words before.
+        let is_whole = words == "one";
+        assert!(!is_whole || project.calls.take().is_empty());
     }
 }
 
@@ -69,9 +71,10 @@ fn what_may_not_be_written_is_told() {
     project.plain("generate-lockfile").succeeds();
     let ours = project.ours("run").succeeds();
     assert_eq!(ours.stdout, "one noted\n");
-    for (unit, path) in
-        [("downloaded 0.1.0", "app/from-elsewhere.txt"), ("app 0.1.0 (build script)", "outside")]
-    {
+    for (unit, path) in [
+        ("downloaded 0.1.0 (build script)", "from-elsewhere.txt"),
+        ("app 0.1.0 (build script)", "outside"),
+    ] {
         let said = ours.stderr.lines().find(|line| line.contains(unit)).unwrap_or_default();
         assert!(said.contains("was not allowed to") && said.contains(path), "{unit}: {ours}");
     }
