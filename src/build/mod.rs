@@ -31,7 +31,7 @@ use crate::{
     config::{
         env::Env,
         jobs::Jobs,
-        secrets::is_secret,
+        secrets::{has_password, is_secret},
         settings::{Config, SetEnv},
     },
     engine::{Engine, cache::EngineCache, installed::Installed, probe},
@@ -379,14 +379,15 @@ impl<'a> Session<'a> {
     /// Gives the unit the variables of the settings, and its discovered inputs.
     fn add_discovered(&self, Prepared { unit, discovered, .. }: &mut Prepared) -> Result<()> {
         for name in discovered.variables.iter().filter(|name| may_be_given(name, &unit.work)) {
-            unit.env.extend(self.env.get(name).map(|value| (name.clone(), value.to_owned())));
+            let value = self.env.get(name).filter(|value| !has_password(value));
+            unit.env.extend(value.map(|value| (name.clone(), value.to_owned())));
         }
         let package = unit.package_name().to_owned();
         let is_meant =
             |asked: &&SetEnv| asked.package.as_ref().is_none_or(|meant| *meant == package);
         for SetEnv { name, .. } in self.config.set_envs.iter().filter(is_meant) {
             let Some(value) = self.env.get(name) else { continue };
-            if is_secret(name) {
+            if is_secret(name) || has_password(value) {
                 unit.env.remove(name);
                 unit.hidden.insert(name.clone(), Some(self.cache.keyed_digest(value)?));
             } else {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use super::{Built, Session};
 use crate::{
     build::outcome::{dep_info_of, dep_infos},
-    config::secrets::is_secret,
+    config::secrets::{has_password, is_secret},
     inputs::{discovered, observed::Observed},
     report::notice,
     rustc::dep_info,
@@ -28,10 +28,10 @@ impl Session<'_> {
     pub(super) fn tell_of_withheld(&self, unit: &Unit, built: &mut Built) -> Result<()> {
         let mut asked =
             discovered::variables_asked_for(unit, &built.outcome, &dep_info_of(&built.files)?);
-        asked.extend(Observed::of(unit, &built.outcome).secrets);
+        let Observed { secrets, variables, .. } = Observed::of(unit, &built.outcome);
+        asked.extend(secrets.into_iter().chain(variables));
         let is_withheld = |name: &String| {
-            is_secret(name)
-                && self.env.get(name).is_some()
+            self.env.get(name).is_some_and(|value| is_secret(name) || has_password(value))
                 && !unit.env.contains_key(name)
                 && !unit.hidden.contains_key(name)
         };

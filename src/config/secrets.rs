@@ -8,6 +8,15 @@ pub fn is_secret(name: &str) -> bool {
         && (NAMES.contains(&&name[..]) || ENDS.iter().any(|end| name.ends_with(end)))
 }
 
+/// Whether a value has a password in it: before the host of an address, as those of databases have.
+pub fn has_password(value: &str) -> bool {
+    value.match_indices("://").any(|(at, _)| {
+        let rest = &value[at + 3..];
+        let host = &rest[..rest.find(['/', '?', '#', ' ']).unwrap_or(rest.len())];
+        host.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+    })
+}
+
 const NAMES: &[&str] = &[
     "APIKEY",
     "CREDENTIALS",
@@ -53,6 +62,15 @@ const PACKAGE_DATA: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_may_have_passwords() {
+        assert!(has_password("postgres://me:secret@host/db"));
+        assert!(has_password("a b=https://u:p@h"));
+        for value in ["https://host:80/a@b", "ssh://git@host/a", "me:secret@host", "://"] {
+            assert!(!has_password(value), "{value}");
+        }
+    }
 
     #[test]
     fn names_say_what_is_secret() {

@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::env::Env,
+    config::{env::Env, secrets::has_password},
     inputs::{
         observed::Observed,
         sources::{Homes, are_given},
@@ -68,7 +68,7 @@ impl Discovered {
         variables.retain(|name| {
             may_be_given(name, &unit.work)
                 && !unit.env.contains_key(name)
-                && env.get(name).is_some()
+                && env.get(name).is_some_and(|value| !has_password(value))
         });
         let tree = homes.tree_of(&unit.package);
         let mut paths: BTreeSet<Utf8PathBuf> =

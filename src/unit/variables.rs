@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    config::{env::Env, secrets::is_secret},
+    config::{
+        env::Env,
+        secrets::{has_password, is_secret},
+    },
     rustc::dep_info,
     unit::work::Work,
 };
@@ -125,7 +128,8 @@ pub fn are_of_cargo(name: &str) -> bool {
 fn declared_variables(env: &Env, declared: &Declared) -> BTreeMap<String, String> {
     env.iter()
         .filter(|(name, value)| {
-            !NEVER.contains(name) && (!is_secret(name) || is_of_package(name, value, env, declared))
+            let is_secret = is_secret(name) || has_password(value);
+            !NEVER.contains(name) && (!is_secret || is_of_package(name, value, env, declared))
         })
         .filter(|(name, _)| {
             declared.names.contains(name)
@@ -232,6 +236,7 @@ mod tests {
             ("CARGO_PKG_KEY", "not secret"),
             ("DEP_X_KEY", "s"),
             ("EDITOR", "vi"),
+            ("CFLAGS", "-Da=http://me:secret@host"),
             ("CC", "clang"),
             ("RUSTC_WRAPPER", "rustcbuildx"),
         ]);

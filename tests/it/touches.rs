@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     command::start,
+    engine::Engine,
     planned,
     project::{By, Project},
 };
@@ -129,4 +130,31 @@ fn whatever_happens_to_what_units_touch() {
 #[test]
 fn whatever_happens_to_what_units_touch_in_a_plan() {
     whatever_happens(true);
+}
+
+/// What each of the two has seen of a unit is another outcome.
+#[test]
+fn who_does_not_look_is_blind() {
+    let project = Project::new("touches").with_own_cache().env("CARGO_INCREMENTAL", "0");
+    let folder = project.root.join("shared/read");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("file"), "one").unwrap();
+    for (observe, expected) in [("0", "read: nothing\n"), ("1", "read: one\n")] {
+        fs::write(project.root.join("app/trigger"), observe).unwrap();
+        let mut cargo = project.cargo(By::Ours, "run -q");
+        cargo.env("RUSTCBUILDX_OBSERVE", observe);
+        let said = start(cargo, "cargo run").finish().succeeds().stdout;
+        assert!(said.starts_with(expected), "{said}");
+    }
+}
+
+#[test]
+fn podman_lets_the_worker_look() {
+    let project = Project::on(Engine::podman(), "touches").env("CARGO_INCREMENTAL", "0");
+    for way in ways(&project) {
+        fs::create_dir_all(project.root.join("shared").join(&way)).unwrap();
+        fs::write(project.root.join("shared").join(&way).join("file"), "one").unwrap();
+    }
+    let touching = Touching { project: &project, with_green: false, variable: Some("set") };
+    touching.same_after("files are made");
 }

@@ -34,11 +34,14 @@ impl Seen {
             return;
         }
         let path = self.physical(&named);
-        let how = if how == How::Read && path.is_dir() { How::List } else { how };
-        // A program may be gone by the time that all has ended.
-        let how = if how == How::Run && !path.exists() { How::Lack } else { how };
-        self.paths.insert((how, path));
         self.named.insert((how, named));
+        let how = match how {
+            How::Read if path.is_dir() => How::List,
+            // A program may be gone by the time that all has ended.
+            How::Run if !path.exists() => How::Lack,
+            other => other,
+        };
+        self.paths.insert((how, path));
     }
 
     /// A path without `.` and `..`, as the kernel finds it: `..` leads up from where a link leads
