@@ -55,10 +55,8 @@ impl Session<'_> {
             );
             notice::say(self.env, &format!("lacks {name}"), &text);
         }
-        let at_home = observed.at_home.iter().filter_map(|below| {
-            let is_of_tools = OF_TOOLS.iter().any(|end| below == end);
-            self.homes.user.as_ref().filter(|_| !is_of_tools).map(|home| home.join(below))
-        });
+        let home = self.homes.user.as_deref();
+        let at_home = observed.at_home.iter().filter_map(|below| Some(home?.join(below)));
         let reach = self.homes.reach_of(&unit.package);
         // Sources of others are looked for to be quoted.
         let is_beyond = |path: &Utf8PathBuf| {
@@ -68,7 +66,12 @@ impl Session<'_> {
                 && !is_made(unit, path)
         };
         let beyond = observed.asked.iter().filter(|path| is_beyond(path)).cloned();
-        let is_told = |path: &Utf8PathBuf| path.is_file() && !are_given(unit, path);
+        let is_of_tools = |path: &Utf8PathBuf| {
+            let below = home.and_then(|home| path.strip_prefix(home).ok());
+            below.is_some_and(|below| OF_TOOLS.contains(&below.as_str()))
+        };
+        let is_told =
+            |path: &Utf8PathBuf| path.is_file() && !is_of_tools(path) && !are_given(unit, path);
         if let Some(path) = at_home.chain(beyond).find(is_told) {
             let text = format!(
                 "{} looked for `{path}`, which this machine has and no container: it is not in the \

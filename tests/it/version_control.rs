@@ -63,6 +63,9 @@ fn whatever_happens(with_green: bool) {
     assert!(!said.contains("none;") || said.contains("url: none"), "{said}");
     fs::write(root.join("notes"), "").unwrap();
     same_after(&project, "a new file", with_green);
+    if with_green {
+        return;
+    }
     commit(&root);
     same_after(&project, "another commit", with_green);
     project.edit("Cargo.toml", "[workspace]", "# Edited.\n[workspace]");
