@@ -38,7 +38,7 @@ use crate::{
     inputs::{
         self, Finder, Inputs, canonical_program,
         discovered::Discovered,
-        observed::Observed,
+        observed::{Observed, is_named_input},
         sources::{Homes, Reader},
     },
     planning::{barrier::PlanRequest, reach},
@@ -204,7 +204,7 @@ impl<'a> Session<'a> {
         self.note_baked(&mut prepared, &mut built)?;
         self.tell_of_withheld(&prepared.unit, &mut built)?;
         if built.outcome.status == 0 {
-            self.tell_of_lacking(&prepared.unit, &built.outcome);
+            self.tell_of_lacking(&prepared.unit, &built.step, &built.outcome);
         }
         let Prepared { unit, discovered_name, discovered } = prepared;
         // A failure may have looked for what no unit needs.
@@ -268,6 +268,7 @@ impl<'a> Session<'a> {
             ..Discovered::from(unit, outcome, dep_info, self.env, &self.homes)
         };
         more.runs_always &= !discovered.runs_always;
+        more.paths.retain(|path| !is_named_input(unit, &step.task.inputs, path));
         if more.is_empty() {
             return None;
         }

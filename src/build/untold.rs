@@ -5,8 +5,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
     build::{Session, missing_tools::without_sandbox},
-    inputs::{discovered::is_made, observed::Observed, sources::are_given, writes},
+    inputs::{
+        discovered::is_made,
+        observed::{Observed, is_named_input},
+        sources::are_given,
+        writes,
+    },
     report::notice,
+    step::spec::Step,
     store::archive::Outcome,
     unit::work::Unit,
 };
@@ -24,7 +30,7 @@ const BLIND: &str = "what units touch beyond what cargo declares cannot be seen:
 
 impl Session<'_> {
     /// Tells the user of programs that the image lacks, and of files in the home folder.
-    pub(super) fn tell_of_lacking(&self, unit: &Unit, outcome: &Outcome) {
+    pub(super) fn tell_of_lacking(&self, unit: &Unit, step: &Step, outcome: &Outcome) {
         if unit.is_observed && outcome.observed.is_none() {
             notice::say(self.env, BLIND, BLIND);
         }
@@ -70,8 +76,10 @@ impl Session<'_> {
             let below = home.and_then(|home| path.strip_prefix(home).ok());
             below.is_some_and(|below| OF_TOOLS.contains(&below.as_str()))
         };
-        let is_told =
-            |path: &Utf8PathBuf| path.is_file() && !is_of_tools(path) && !are_given(unit, path);
+        let is_given = |path: &Utf8PathBuf| {
+            are_given(unit, path) || is_named_input(unit, &step.task.inputs, path)
+        };
+        let is_told = |path: &Utf8PathBuf| path.is_file() && !is_of_tools(path) && !is_given(path);
         if let Some(path) = at_home.chain(beyond).find(is_told) {
             let text = format!(
                 "{} looked for `{path}`, which this machine has and no container: it is not in the \

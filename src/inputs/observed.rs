@@ -7,7 +7,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
     config::{env::Env, secrets::is_secret},
-    step::touched::{How, Touch, touches},
+    step::{
+        protocol::Input,
+        touched::{How, Touch, touches},
+    },
     store::archive::Outcome,
     unit::{
         variables::{may_be_given_to_code, may_be_given_to_tools},
@@ -110,6 +113,19 @@ impl Observed {
         let asked = self.asked.iter().filter(move |path| !is_around(path));
         asked.chain(&self.listed).filter(move |path| !is_given(path))
     }
+}
+
+/// Whether a path is an input of a unit by its options or variables, and not as one of its sources:
+/// of those, some is left out.
+pub fn is_named_input(unit: &Unit, inputs: &[Input], path: &Utf8Path) -> bool {
+    inputs.iter().any(|input| {
+        let target = unit.path_map.to_host(input.target.as_bytes());
+        let target = String::from_utf8_lossy(&target);
+        let target = Utf8Path::new(&*target);
+        let is_source =
+            [&unit.package].into_iter().chain(&unit.paths).any(|root| target.starts_with(root));
+        path == target || !is_source && path.starts_with(target)
+    })
 }
 
 /// In bytes: what is larger was not written by hand.
