@@ -134,8 +134,8 @@
 //! clock, nor does anything that they import but `config::env`, whose values are handed to them.
 //! `rustc` and `unit` know no container, `step` knows no engine, `store` knows no Dockerfile. Only
 //! `config::env` reads the environment, only `util::process` starts processes, and only `engine`
-//! knows docker from podman. `worker/` is a program of its own, of which `src` includes four
-//! files that both are built from, and knows nothing of `src`. `tests/tidy.rs` holds the code to this,
+//! knows docker from podman. `worker/` is a program of its own, of which `src` includes four files
+//! that both are built from, and knows nothing of `src`. `tests/tidy.rs` holds the code to this,
 //! and to the order of the rooms.
 
 // One call by cargo.
