@@ -24,7 +24,7 @@ use std::{
 };
 
 use anyhow::{Error, Result, anyhow};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 
 use crate::{
     build::outcome::{dep_info_of, with_host_paths},
@@ -211,10 +211,7 @@ impl<'a> Session<'a> {
         if built.outcome.status == 0 && discovered != known {
             self.cache.write(&discovered_name, &discovered)?;
         }
-        built.outcome.written.retain(|written| {
-            let path = Utf8Path::new(&written.at.path);
-            unit.keeps_writes && inputs::writes::is_within_reach(&unit, path, &self.homes)
-        });
+        self.withhold_writes(&unit, &mut built.outcome);
         if built.outcome.status != 0 {
             let refused = Observed::of(&unit, &built.outcome).refused;
             built.complaint = missing_tools::complaint(&unit, &built.outcome, &self.image.name)

@@ -98,7 +98,7 @@ impl Session<'_> {
         let why = if is_own && writes::is_within_reach(unit, path, &self.homes) {
             "macros from elsewhere run in it"
         } else if is_own {
-            "it is out of the workspace, or something that runs by itself"
+            "it is out of the workspace, behind a link, or something that runs by itself"
         } else {
             "only members of the workspace may write there"
         };

@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::Session;
 use crate::{
     inputs::{observed::Observed, writes},
+    report::notice,
     step::{protocol::Source, spec::Step},
     store::archive::Outcome,
     unit::work::Unit,
@@ -32,6 +33,20 @@ impl Session<'_> {
             return BTreeSet::new();
         }
         within_reach.filter_map(|path| writes::folder_to_open(path)).collect()
+    }
+
+    /// Takes out of an outcome what is not to be written on this machine, and tells the user.
+    pub(super) fn withhold_writes(&self, unit: &Unit, outcome: &mut Outcome) {
+        let all = std::mem::take(&mut outcome.written);
+        let (written, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(|written| {
+            let path = Utf8Path::new(&written.at.path);
+            unit.keeps_writes && writes::is_within_reach(unit, path, &self.homes)
+        });
+        outcome.written = written;
+        if let Some(refused) = refused.first() {
+            let text = self.why_refused(unit, Utf8Path::new(&refused.at.path));
+            notice::say(self.env, &text, &text);
+        }
     }
 
     /// A script of a member may write, and a compile of one if all the macros that run in it are

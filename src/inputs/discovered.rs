@@ -232,8 +232,12 @@ fn is_of_version_control(path: &Utf8Path) -> bool {
 
 /// Whether a path is in the target folder of a unit's build.
 pub fn is_made(unit: &Unit, path: &Utf8Path) -> bool {
-    target_dir::target_folder(unit)
-        .is_some_and(|target| path.starts_with(unit.path_map.real_path(&target)))
+    target_of(unit).is_some_and(|target| path.starts_with(target))
+}
+
+/// The target folder of a unit's build, of the real one where this is a dry run.
+pub fn target_of(unit: &Unit) -> Option<Utf8PathBuf> {
+    target_dir::target_folder(unit).map(|target| unit.path_map.real_path(&target))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    inputs::{discovered::is_made, sources::Homes},
+    inputs::{discovered::target_of, sources::Homes},
     unit::work::Unit,
 };
 
@@ -32,10 +32,18 @@ const RUN_BY_THEMSELVES: &[&str] = &[
     "rust-toolchain.toml",
 ];
 
-/// Whether a unit of this kind may write to a path, if it belongs to a member.
+/// Whether a unit may write to a path, if it belongs to a member. A link on the way there may lead
+/// anywhere, and an earlier build of the same unit may have made it.
 pub fn is_within_reach(unit: &Unit, path: &Utf8Path, homes: &Homes) -> bool {
     let runs_by_itself = path.components().any(|part| RUN_BY_THEMSELVES.contains(&part.as_str()));
-    !runs_by_itself && (path.starts_with(homes.tree_of(&unit.package)) || is_made(unit, path))
+    let roots = [homes.tree_of(&unit.package)].into_iter().chain(target_of(unit));
+    !runs_by_itself
+        && roots.into_iter().any(|root| path.starts_with(&root) && !has_link(&root, path))
+}
+
+/// Whether a folder between a root and a path in it is a link.
+fn has_link(root: &Utf8Path, path: &Utf8Path) -> bool {
+    path.ancestors().skip(1).take_while(|folder| *folder != root).any(Utf8Path::is_symlink)
 }
 
 /// Whether a unit's package is the user's own, and not one that cargo downloaded.
@@ -77,6 +85,15 @@ mod tests {
         case("w/member/.cargo/config.toml", false);
         case("w/rust-toolchain.toml", false);
         assert!(is_of_member(&unit, &homes));
+        // Links lead out, also those that lead to where it may write; a target folder may be one.
+        std::os::unix::fs::symlink(root.join("elsewhere"), root.join("w/out")).unwrap();
+        std::os::unix::fs::symlink("assets", root.join("w/styles")).unwrap();
+        case("w/out/a", false);
+        case("w/styles/a", false);
+        case("w/out", true);
+        std::fs::rename(root.join("w/target"), root.join("target")).unwrap();
+        std::os::unix::fs::symlink("../target", root.join("w/target")).unwrap();
+        case("w/target/debug/assets/a.css", true);
         let folder = |path: &str| folder_to_open(&root.join(path));
         assert_eq!(folder("w/member/gen/new/a.rs"), Some(root.join("w/member")));
         assert_eq!(folder("w/member/a.rs"), Some(root.join("w/member")));

@@ -52,14 +52,15 @@ fn put_one(
 ) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     let there = fs::symlink_metadata(path).ok();
-    if let (FileState::Folder, Some(_)) | (FileState::Nothing, None) = (what, &there) {
-        return Ok(());
-    }
     if let (FileState::Nothing, Some(data)) = (what, &there) {
         // Of a folder, only what it saw of it is gone.
         return if data.is_dir() { fs::remove_dir(path).or(Ok(())) } else { fs::remove_file(path) };
     }
     if *what == FileState::Folder {
+        // A link may lead to a folder somewhere else.
+        if there.is_some() {
+            fs::remove_file(path)?;
+        }
         return fs::create_dir_all(path);
     }
     fs::create_dir_all(folder)?;
@@ -108,5 +109,8 @@ mod tests {
         put(&all).unwrap();
         assert_eq!(fs::read_to_string(root.join("gen/a.sh")).unwrap(), "a");
         assert_eq!(fs::read_dir(root).unwrap().count(), 2);
+        let folder = [written("link", FileState::Folder, "")];
+        put(&folder).unwrap();
+        assert!(are_there(&folder) && root.join("gen/a.sh").exists());
     }
 }

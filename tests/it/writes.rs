@@ -98,3 +98,27 @@ fn macros_from_elsewhere_write_where_the_user_says_so() {
     assert_eq!(project.ours("run").succeeds().stdout, "one noted\n");
     assert!(project.root.join("app/notes.txt").exists());
 }
+
+/// A script makes a link in one build, and a folder with a file in its place in the next.
+#[test]
+fn what_is_written_follows_no_link() {
+    let project = Project::new("writes").with_own_cache();
+    let outside = project.dir().join("outside");
+    fs::create_dir(&outside).unwrap();
+    let script = format!(
+        "if fs::symlink_metadata(\"way\").is_ok() {{
+            fs::remove_file(\"way\").unwrap();
+            fs::create_dir(\"way\").unwrap();
+            fs::write(\"way/file\", \"\").unwrap();
+        }} else {{
+            symlink({outside:?}, \"way\").unwrap();
+        }}"
+    );
+    project.edit("app/build.rs", "// HERE", &script);
+    project.plain("generate-lockfile").succeeds();
+    project.ours("run").succeeds();
+    assert!(project.root.join("app/way").is_symlink());
+    fs::write(project.root.join("app/words.txt"), "two").unwrap();
+    project.ours("run").succeeds().says("way/file` and was not allowed to");
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+}
