@@ -64,14 +64,8 @@ impl Session<'_> {
             _ => None,
         });
         macros.all(|key| {
-            let Ok(made) = records.step(key) else { return false };
-            let package =
-                made.task.env.iter().find_map(|set| set.strip_prefix("CARGO_MANIFEST_DIR="));
-            package.is_some_and(|package| {
-                let package = unit.path_map.to_host(package.as_bytes());
-                let package = String::from_utf8_lossy(&package).into_owned();
-                !self.homes.is_from_elsewhere(Utf8Path::new(&package))
-            })
+            let made = records.observation(key);
+            made.is_some_and(|made| !self.homes.is_from_elsewhere(&made.package))
         })
     }
 }

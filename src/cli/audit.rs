@@ -1,10 +1,7 @@
 //! `rustcbuildx audit [FOLDER]`: what the units of a target folder did beyond cargo's word: what
 //! each read outside of its package, looked for in vain, wrote, started and spoke to.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    process::ExitCode,
-};
+use std::{collections::HashSet, process::ExitCode};
 
 use anyhow::{Result, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -21,7 +18,7 @@ pub fn run(env: &Env, folder: Option<&str>) -> Result<ExitCode> {
     let cache = Cache::open(env.cache_dir()?)?;
     let named = folder.or(env.get("CARGO_TARGET_DIR")).unwrap_or("target");
     let folder = env.current_dir()?.join(named);
-    let units = units(&folder, &cache)?;
+    let units = units(&folder, &cache);
     ensure!(
         !units.is_empty(),
         "failed to find units in `{folder}`: rustcbuildx built none there (hint: rustcbuildx audit \
@@ -40,9 +37,9 @@ pub fn run(env: &Env, folder: Option<&str>) -> Result<ExitCode> {
 }
 
 /// What the units of a target folder did, by their names.
-fn units(folder: &Utf8Path, cache: &Cache) -> Result<BTreeMap<String, Vec<Part>>> {
+fn units(folder: &Utf8Path, cache: &Cache) -> Vec<(String, Vec<Part>)> {
     let mut records = ProvenanceRecords::new(cache, folder.to_owned());
-    let (mut seen, mut units) = (HashSet::new(), BTreeMap::new());
+    let (mut seen, mut units) = (HashSet::new(), Vec::new());
     for path in outputs(folder) {
         let Some(key) = records.of_path(&path).map(|provenance| provenance.key.clone()) else {
             continue;
@@ -51,13 +48,12 @@ fn units(folder: &Utf8Path, cache: &Cache) -> Result<BTreeMap<String, Vec<Part>>
             continue;
         }
         let Ok(Step { task, .. }) = records.step(&key) else { continue };
-        let parts = match records.observed(&key) {
-            Some(observed) => touched::parts(&observed, &task, &touched::package_of(&task), false),
-            None => vec![Part { title: "was not looked at", lines: vec![] }],
-        };
-        units.insert(task.name.clone(), parts);
+        let Some(observation) = records.observation(&key) else { continue };
+        // A library and its tests have one name.
+        units.push((task.name, touched::parts(&observation, task.kind, false)));
     }
-    Ok(units)
+    units.sort_by(|(a, _), (b, _)| a.cmp(b));
+    units
 }
 
 /// The files and folders that units may have made.

@@ -13,7 +13,7 @@ use crate::{
     step::{key::Key, spec::Step},
     store::{
         local::{LocalStore, Store},
-        provenance::ProvenanceRecords,
+        provenance::{Observation, ProvenanceRecords},
     },
     unit::target_dir::noted_folders,
     util::state_dir::Cache,
@@ -25,7 +25,7 @@ struct Explanation {
     is_stored: bool,
     /// The step that made it before, where that was another one.
     before: Option<Step>,
-    observed: Option<String>,
+    observation: Observation,
     /// The names of what it was made from.
     made_from: Vec<String>,
 }
@@ -81,8 +81,8 @@ fn explain(path: &Utf8Path, cache: &Cache, store: &impl Store) -> Result<Explana
         let mut made_from: Vec<String> = step.made_from().filter_map(name_of).collect();
         made_from.sort();
         made_from.dedup();
-        let (is_stored, observed) = (store.has(&key), records.observed(&key));
-        Some(Explanation { step, is_stored, before, observed, made_from })
+        let (is_stored, observation) = (store.has(&key), records.observation(&key)?);
+        Some(Explanation { step, is_stored, before, observation, made_from })
     });
     found.with_context(|| {
         format!(
@@ -94,13 +94,13 @@ fn explain(path: &Utf8Path, cache: &Cache, store: &impl Store) -> Result<Explana
 
 impl Explanation {
     fn json(&self) -> Result<String> {
-        let Self { step, is_stored, observed, .. } = self;
+        let Self { step, is_stored, observation, .. } = self;
         let record = Record {
             key: &step.key,
             is_stored: *is_stored,
             image: &step.base,
             task: lines_of(step),
-            observed: observed.as_ref().map(|observed| observed.lines().collect()),
+            observed: observation.touched.as_ref().map(|touched| touched.lines().collect()),
         };
         serde_json::to_string_pretty(&record).context("failed to print an explanation")
     }
@@ -114,15 +114,8 @@ impl Explanation {
             let (before, now) = (lines_of(before), lines_of(&self.step));
             text += &section("built anew, as this changed", &changes(&before, &now));
         }
-        match &self.observed {
-            Some(observed) => {
-                let package = touched::package_of(task);
-                let parts = touched::parts(observed, task, &package, true);
-                text += &touched::printed(&parts, "  ");
-            }
-            None => text += "  nobody could look at what it touched\n",
-        }
-        text
+        let parts = touched::parts(&self.observation, task.kind, true);
+        text + &touched::printed(&parts, "  ")
     }
 }
 

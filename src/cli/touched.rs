@@ -3,13 +3,14 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use crate::{
     step::{
-        protocol::{Kind, Task},
+        protocol::Kind,
         touched::{How, Touch, touches},
     },
+    store::provenance::Observation,
     unit::variables,
 };
 
@@ -19,58 +20,57 @@ pub struct Part {
     pub lines: Vec<String>,
 }
 
-/// What was touched by a task, in parts that are not empty: all of it, or what is beyond its
+/// What was seen of a kind of task, in parts that are not empty: all of it, or what is beyond its
 /// package and what every unit of its kind does.
-pub fn parts(observed: &str, task: &Task, package: &Utf8Path, is_all: bool) -> Vec<Part> {
-    let mut parts: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-    for Touch { how, what } in touches(observed) {
-        let Some(number) = title_of(how, &what) else { continue };
-        let is_own = number <= IN_VAIN && Utf8Path::new(&what).starts_with(package);
-        if is_all || !is_own && !is_usual(how, &what, task.kind) {
-            let lines = parts.entry(number).or_default();
+pub fn parts(observation: &Observation, kind: Kind, is_all: bool) -> Vec<Part> {
+    let Observation { package, touched } = observation;
+    let Some(touched) = touched else {
+        return vec![Part { title: "was not looked at", lines: vec![] }];
+    };
+    let mut parts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for Touch { how, what } in touches(touched) {
+        let Some(title) = title_of(how, &what) else { continue };
+        let is_own =
+            [READ, LISTED, IN_VAIN].contains(&title) && Utf8Path::new(&what).starts_with(package);
+        if is_all || !is_own && !is_usual(how, &what, kind) {
+            let lines = parts.entry(title).or_default();
             if !lines.contains(&what) {
                 lines.push(what);
             }
         }
     }
-    parts.into_iter().map(|(number, lines)| Part { title: TITLES[number], lines }).collect()
+    let part = |title: &&'static str| Some(Part { title, lines: parts.remove(title)? });
+    TITLES.iter().filter_map(part).collect()
 }
 
-const TITLES: [&str; 9] = [
-    "read",
-    "listed",
-    "looked for in vain",
-    "wrote",
-    "was not allowed to write",
-    "asked for variables",
-    "started programs",
-    "tried to reach",
-    "could not be seen in full, as it started",
-];
-const IN_VAIN: usize = 2;
-
-/// The folder of a task's package, as its environment names it.
-pub fn package_of(task: &Task) -> Utf8PathBuf {
-    let package = task.env.iter().find_map(|set| set.strip_prefix("CARGO_MANIFEST_DIR="));
-    package.unwrap_or_default().into()
-}
+const READ: &str = "read";
+const LISTED: &str = "listed";
+const IN_VAIN: &str = "looked for in vain";
+const WROTE: &str = "wrote";
+const REFUSED: &str = "was not allowed to write";
+const ASKED: &str = "asked for variables";
+const STARTED: &str = "started programs";
+const REACHED: &str = "tried to reach";
+const UNSEEN: &str = "could not be seen in full, as it started";
+/// In the order in which people read them.
+const TITLES: &[&str] = &[READ, LISTED, IN_VAIN, WROTE, REFUSED, ASKED, STARTED, REACHED, UNSEEN];
 
 /// Under which title something stands, if at all: what is only asked about, and there, is no more
 /// than a step on the way.
-fn title_of(how: How, what: &str) -> Option<usize> {
+fn title_of(how: How, what: &str) -> Option<&'static str> {
     let is_there = || Utf8Path::new(what).exists();
     match how {
-        How::Read if is_there() => Some(0),
-        How::List if is_there() => Some(1),
+        How::Read if is_there() => Some(READ),
+        How::List if is_there() => Some(LISTED),
         How::Read | How::Ask | How::List => (!is_there()).then_some(IN_VAIN),
         How::Lack => Some(IN_VAIN),
-        How::Write => Some(3),
-        How::Refuse => Some(4),
-        How::Variable => Some(5),
+        How::Write => Some(WROTE),
+        How::Refuse => Some(REFUSED),
+        How::Variable => Some(ASKED),
         How::ToolVariable => None,
-        How::Run => Some(6),
-        How::Connect | How::Host => Some(7),
-        How::Unseen => Some(8),
+        How::Run => Some(STARTED),
+        How::Connect | How::Host => Some(REACHED),
+        How::Unseen => Some(UNSEEN),
     }
 }
 
@@ -116,8 +116,8 @@ mod tests {
              {root}/own/e\nlack tool\ntool-variable PATH\nvariable A\nvariable \
              OUT_DIR\nrun /usr/bin/cc\n"
         );
-        let task = crate::step::spec::tests::step("u1", "s1", root.to_owned()).task;
-        let texts = |is_all| printed(&parts(&observed, &task, &root.join("own"), is_all), "");
+        let observation = Observation { package: root.join("own"), touched: Some(observed) };
+        let texts = |is_all| printed(&parts(&observation, Kind::Compile, is_all), "");
         let expected = format!(
             "read\n  {root}/b\nlooked for in vain\n  {root}/c\n  tool\nwrote\n  {root}/own/e\nasked \
              for variables\n  A\n"

@@ -52,6 +52,15 @@ pub enum Origin {
     Copy { context: Utf8PathBuf },
 }
 
+/// What the processes of a step were seen to do, with paths as the host has them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Observation {
+    /// The folder of the step's package.
+    pub package: Utf8PathBuf,
+    /// As [`touches`](crate::step::touched::touches) reads it; `None` if nobody could look.
+    pub touched: Option<String>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Link {
     key: Key,
@@ -127,16 +136,15 @@ impl<'a> ProvenanceRecords<'a> {
     }
 
     /// Stores a step, that these outputs, which are installed now, came from it, and what its
-    /// processes were `observed` to touch, as the host names it.
+    /// processes were seen to do.
     pub fn save_step(
         &mut self,
         step: &Step,
         outputs: Vec<Output>,
-        observed: Option<&[u8]>,
+        observation: &Observation,
     ) -> Result<()> {
         self.cache.write(&self.name("steps", &step.key), step)?;
-        let observed = observed.map(String::from_utf8_lossy);
-        self.cache.write(&self.name("observed", &step.key), &observed)?;
+        self.cache.write(&self.name("observed", &step.key), observation)?;
         self.save(Provenance::of_step(step, outputs))
     }
 
@@ -145,10 +153,9 @@ impl<'a> ProvenanceRecords<'a> {
         self.cache.read::<Link>(&link_name(path))?.before
     }
 
-    /// What the processes of a step were seen to touch, as
-    /// [`touches`](crate::step::touched::touches) reads it; `None` if nobody could look.
-    pub fn observed(&self, key: &str) -> Option<String> {
-        self.cache.read::<Option<String>>(&self.name("observed", key)).flatten()
+    /// What the processes of a step were seen to do.
+    pub fn observation(&self, key: &str) -> Option<Observation> {
+        self.cache.read(&self.name("observed", key))
     }
 
     /// Adds a provenance for this process only.

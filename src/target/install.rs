@@ -1,14 +1,18 @@
 //! The last step of a call: moves a unit's files to their place under the target folder, prints
 //! what the process printed, and returns its status.
 
-use std::{io::Write, process::ExitCode};
+use std::{borrow::Cow, io::Write, process::ExitCode};
 
 use anyhow::{Context, Result};
 use camino::Utf8Path;
 
 use crate::{
     step::spec::{self, Step},
-    store::{archive::Outcome, provenance::ProvenanceRecords, staging::Unpacked},
+    store::{
+        archive::Outcome,
+        provenance::{Observation, ProvenanceRecords},
+        staging::Unpacked,
+    },
     target::{shim, written},
     unit::work::{Unit, Work},
     util::process,
@@ -43,7 +47,10 @@ pub fn install(
         }
         if status == 0 {
             let outputs = spec::outputs(unit, &names);
-            records.save_step(step, outputs, outcome.observed.as_deref())?;
+            let touched = outcome.observed.as_deref().map(String::from_utf8_lossy);
+            let package = unit.package.clone();
+            let observation = Observation { package, touched: touched.map(Cow::into_owned) };
+            records.save_step(step, outputs, &observation)?;
         }
     }
     replay(outcome)?;

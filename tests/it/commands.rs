@@ -138,3 +138,27 @@ fn an_output_is_explained() {
     std::fs::write(program, "changed").unwrap();
     explain(&[program]).fails().says("hint: ");
 }
+
+fn audit(project: &Project) -> String {
+    let mut command = project.command(WRAPPER, By::Ours);
+    command.args(["audit", project.target(By::Ours).to_str().unwrap()]);
+    start(command, "rustcbuildx audit").finish().succeeds().stdout
+}
+
+/// A package's own files are no news, wherever containers show it.
+#[test]
+fn an_audit_tells_what_is_beyond_a_package() {
+    let project =
+        Project::new("registry").env("RUSTCBUILDX_SET_ENVS", "IT_AUDIT").env("IT_AUDIT", "1");
+    project.ours("build").succeeds();
+    let said = audit(&project);
+    assert!(said.contains("units did nothing beyond"), "{said}");
+    assert!(!said.contains("/anyhow-1") && !said.contains("/avx512"), "{said}");
+    // A macro has cargo tell it where that is.
+    let project = Project::new("queries");
+    project.ours("test --no-run").succeeds();
+    let said = audit(&project);
+    let file = project.root.join("queries/one.txt");
+    assert!(said.contains(&format!("\n    {}\n", file.display())), "{said}");
+    assert!(said.contains("/bin/cargo"), "{said}");
+}

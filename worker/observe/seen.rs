@@ -137,6 +137,8 @@ struct Ours<'a> {
     wrote: HashSet<&'a Path>,
     /// The folders of its `PATH`.
     programs: Vec<PathBuf>,
+    /// The folders in which programs look for their libraries when they start.
+    libraries: Vec<PathBuf>,
 }
 
 impl<'a> Ours<'a> {
@@ -146,7 +148,12 @@ impl<'a> Ours<'a> {
         let places = |inputs: Vec<&'a Input>| {
             inputs.into_iter().map(|input| Path::new(input.target.as_str())).collect()
         };
-        let path = task.env.iter().rev().find_map(|variable| variable.strip_prefix("PATH="));
+        let folders = |name: &str| -> Vec<PathBuf> {
+            let mut set = task.env.iter().rev().filter_map(|set| set.split_once('='));
+            let folders = set.find(|(known, _)| *known == name).map_or("", |(_, value)| value);
+            // An empty one is the folder that a process is in.
+            std::env::split_paths(folders).filter(|folder| folder.is_absolute()).collect()
+        };
         Self {
             task,
             image,
@@ -154,7 +161,8 @@ impl<'a> Ours<'a> {
             made: places(made),
             given: places(given),
             wrote: seen.of(How::Write).collect(),
-            programs: std::env::split_paths(path.unwrap_or_default()).collect(),
+            programs: folders("PATH"),
+            libraries: folders("LD_LIBRARY_PATH"),
         }
     }
 
@@ -182,9 +190,13 @@ impl<'a> Ours<'a> {
             && !path.ancestors().any(|folder| self.given.contains(folder));
         // Of an image's system, it is no news that it is another one than this machine's.
         let is_of_image = self.image.has(path) && (is_in(SYSTEM) || path.exists());
+        // There is one for each kind of processor that it tries.
+        let is_library =
+            self.libraries.iter().any(|folder| path.starts_with(folder)) && !path.exists();
         let is_made = path.starts_with(&self.task.out)
             || path.ancestors().any(|folder| self.made.contains(folder));
-        if how != How::Run && (is_of_worker || is_temporary || is_made || is_of_image) {
+        if how != How::Run && (is_of_worker || is_temporary || is_made || is_library || is_of_image)
+        {
             return None;
         }
         let how = match how {
