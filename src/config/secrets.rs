@@ -1,4 +1,6 @@
-//! Names of variables that say their value is a secret.
+//! Names of variables that say their value is a secret, and values that have one in them.
+
+use std::ops::Range;
 
 /// Whether a variable's name says so: of what the user's environment has, such a variable is given
 /// to nobody who was not meant.
@@ -8,12 +10,20 @@ pub fn is_secret(name: &str) -> bool {
         && (NAMES.contains(&&name[..]) || ENDS.iter().any(|end| name.ends_with(end)))
 }
 
-/// Whether a value has a password in it: before the host of an address, as those of databases have.
+/// Whether a value has a password in it, as the addresses of databases have.
 pub fn has_password(value: &str) -> bool {
-    value.match_indices("://").any(|(at, _)| {
-        let rest = &value[at + 3..];
-        let host = &rest[..rest.find(['/', '?', '#', ' ']).unwrap_or(rest.len())];
-        host.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+    users_of_addresses(value).any(|user| value[user].contains(':'))
+}
+
+/// Where it stands in a text who asks, before the hosts of addresses: a name, and a password or
+/// token. That it ends with `@` is a part of it.
+pub fn users_of_addresses(text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
+    text.match_indices("://").filter_map(|(at, sign)| {
+        let from = at + sign.len();
+        let rest = &text[from..];
+        let end = rest.find(|c: char| "/?#\"".contains(c) || c.is_whitespace());
+        let host = &rest[..end.unwrap_or(rest.len())];
+        host.rfind('@').map(|at| from..from + at + 1)
     })
 }
 

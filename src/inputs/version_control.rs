@@ -8,7 +8,7 @@ use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::{inputs::sources::Homes, util::path::normalised};
+use crate::{config::secrets, inputs::sources::Homes, util::path::normalised};
 
 /// The folders in which a repository's data is, of which one may be another repository's.
 pub struct VersionControl {
@@ -82,26 +82,27 @@ pub fn is_config(path: &Utf8Path) -> bool {
 }
 
 /// The text of a configuration without what may be a secret: a header, and what stands before the
-/// host in an address.
+/// host in an address. A setting goes on behind a line that ends with a backslash.
 pub fn without_secrets(config: &str) -> String {
     let mut text = String::with_capacity(config.len());
+    let (mut is_secret, mut goes_on) = (false, false);
     for line in config.split_inclusive('\n') {
         let name = line.split('=').next().unwrap_or_default().trim().to_lowercase();
-        if SECRET_NAMES.iter().any(|secret| name.ends_with(secret)) {
+        is_secret = if goes_on {
+            is_secret
+        } else {
+            SECRET_NAMES.iter().any(|secret| name.ends_with(secret))
+        };
+        goes_on = line.trim_end_matches(['\n', '\r']).ends_with('\\');
+        if is_secret {
             continue;
         }
-        let credentials = line.find("://").and_then(|at| {
-            let rest = &line[at + 3..];
-            let host = rest.find(['/', '"', ' ', '\n']).unwrap_or(rest.len());
-            rest[..host].rfind('@').map(|end| (at + 3, at + 3 + end + 1))
-        });
-        match credentials {
-            Some((from, to)) => {
-                text.push_str(&line[..from]);
-                text.push_str(&line[to..]);
-            }
-            None => text.push_str(line),
+        let mut rest = 0;
+        for user in secrets::users_of_addresses(line) {
+            text.push_str(&line[rest..user.start]);
+            rest = user.end;
         }
+        text.push_str(&line[rest..]);
     }
     text
 }
@@ -173,10 +174,11 @@ mod tests {
     #[test]
     fn a_configuration_comes_without_secrets() {
         let config = "[remote \"origin\"]\n\turl = https://me:token@host/a.git\n[http \
-                      \"https://host/\"]\n\textraheader = AUTHORIZATION: basic x\n[core]\n\tbare = \
-                      false\n\turl = git@host:a\n";
+                      \"https://host/\"]\n\textraheader = AUTHORIZATION: \\\n\tbasic x\n[core]\n\tbare = \
+                      false\n\turl = git@host:a\n[url \"https://me:token@a/\"]\n\tinsteadOf = \
+                      ssh://git@b/\n";
         let expected = "[remote \"origin\"]\n\turl = https://host/a.git\n[http \
-                        \"https://host/\"]\n[core]\n\tbare = false\n\turl = git@host:a\n";
+                        \"https://host/\"]\n[core]\n\tbare = false\n\turl = git@host:a\n[url \"https://a/\"]\n\tinsteadOf = ssh://b/\n";
         assert_eq!(without_secrets(config), expected);
     }
 }
