@@ -21,7 +21,12 @@ use crate::{
 };
 
 /// What to tell the user of a failed unit that missed something which this machine has.
-pub fn complaint(unit: &Unit, outcome: &Outcome, image: &str) -> Option<String> {
+pub fn complaint(
+    unit: &Unit,
+    outcome: &Outcome,
+    observed: &Observed,
+    image: &str,
+) -> Option<String> {
     let output = [&outcome.stdout[..], &outcome.stderr[..]].concat();
     let output = String::from_utf8_lossy(&output);
     let name = unit.name();
@@ -45,8 +50,8 @@ pub fn complaint(unit: &Unit, outcome: &Outcome, image: &str) -> Option<String> 
         ));
     }
     let is_script = unit.is_build_script();
-    let Observed { hosts, programs, .. } = Observed::of(unit, outcome);
-    let looked_for = programs.into_iter().filter(|_| is_script).map(Missing::Program);
+    let Observed { hosts, programs, .. } = observed;
+    let looked_for = programs.iter().filter(|_| is_script).cloned().map(Missing::Program);
     let named_in_source = |panic: &Panic| program_in_source(unit, panic);
     let unnamed = panics(&output)
         .iter()

@@ -202,9 +202,10 @@ impl<'a> Session<'a> {
             built = first;
         }
         self.note_baked(&mut prepared, &mut built)?;
-        self.tell_of_withheld(&prepared.unit, &mut built)?;
+        let observed = Observed::of(&prepared.unit, &built.outcome);
+        self.tell_of_withheld(&prepared.unit, &observed, &mut built)?;
         if built.outcome.status == 0 {
-            self.tell_of_lacking(&prepared.unit, &built.step, &built.outcome);
+            self.tell_of_lacking(&prepared.unit, &observed, &built);
         }
         let Prepared { unit, discovered_name, discovered } = prepared;
         // A failure may have looked for what no unit needs.
@@ -213,9 +214,10 @@ impl<'a> Session<'a> {
         }
         self.withhold_writes(&unit, &mut built.outcome);
         if built.outcome.status != 0 {
-            let refused = Observed::of(&unit, &built.outcome).refused;
-            built.complaint = missing_tools::complaint(&unit, &built.outcome, &self.image.name)
-                .or_else(|| refused.first().map(|path| self.why_refused(&unit, path)));
+            let refused = observed.refused.first();
+            built.complaint =
+                missing_tools::complaint(&unit, &built.outcome, &observed, &self.image.name)
+                    .or_else(|| refused.map(|path| self.why_refused(&unit, path)));
         }
         log::info!(
             "{} ended with {} after {} ms",
@@ -257,12 +259,13 @@ impl<'a> Session<'a> {
             // What it wrote for others to read may name any path.
             own_sentinels.extend(all_sentinels());
         }
-        let mut opened = self.folders_to_open(unit, step, outcome);
+        let observed = Observed::of(unit, outcome);
+        let mut opened = self.folders_to_open(unit, step, &observed);
         opened.retain(|folder| !unit.opened.contains(folder));
         let mut more = Discovered {
             own_sentinels,
             opened,
-            ..Discovered::from(unit, outcome, dep_info, self.env, &self.homes)
+            ..Discovered::from(unit, outcome, &observed, dep_info, self.env, &self.homes)
         };
         more.runs_always &= !discovered.runs_always;
         more.paths.retain(|path| !is_named_input(unit, &step.task.inputs, path));

@@ -4,7 +4,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    build::{Session, missing_tools::without_sandbox},
+    build::{Built, Session, missing_tools::without_sandbox},
     inputs::{
         discovered::is_made,
         observed::{Observed, is_named_input},
@@ -12,8 +12,6 @@ use crate::{
         writes,
     },
     report::notice,
-    step::spec::Step,
-    store::archive::Outcome,
     unit::work::Unit,
 };
 
@@ -30,12 +28,12 @@ const BLIND: &str = "what units touch beyond what cargo declares cannot be seen:
 
 impl Session<'_> {
     /// Tells the user of programs that the image lacks, and of files in the home folder.
-    pub(super) fn tell_of_lacking(&self, unit: &Unit, step: &Step, outcome: &Outcome) {
+    pub(super) fn tell_of_lacking(&self, unit: &Unit, observed: &Observed, built: &Built) {
+        let Built { step, outcome, .. } = built;
         if unit.is_observed && outcome.observed.is_none() {
             notice::say(self.env, BLIND, BLIND);
         }
-        let observed = Observed::of(unit, outcome);
-        let Observed { programs, refused, hosts, .. } = &observed;
+        let Observed { programs, refused, hosts, .. } = observed;
         if let Some(host) = hosts.first() {
             let text = format!(
                 "{} tried to reach `{host}`, and no container has a network (hint: {})",

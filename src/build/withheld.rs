@@ -25,11 +25,15 @@ const SETTING: &str = "RUSTCBUILDX_SET_ENVS";
 
 impl Session<'_> {
     /// Tells the user, and has cargo build the unit again if the setting becomes another one.
-    pub(super) fn tell_of_withheld(&self, unit: &Unit, built: &mut Built) -> Result<()> {
+    pub(super) fn tell_of_withheld(
+        &self,
+        unit: &Unit,
+        observed: &Observed,
+        built: &mut Built,
+    ) -> Result<()> {
         let mut asked =
             discovered::variables_asked_for(unit, &built.outcome, &dep_info_of(&built.files)?);
-        let Observed { secrets, variables, .. } = Observed::of(unit, &built.outcome);
-        asked.extend(secrets.into_iter().chain(variables));
+        asked.extend(observed.secrets.iter().chain(&observed.variables).cloned());
         let is_withheld = |name: &String| {
             self.env.get(name).is_some_and(|value| is_secret(name) || has_password(value))
                 && !unit.env.contains_key(name)

@@ -20,11 +20,10 @@ impl Session<'_> {
         &self,
         unit: &Unit,
         step: &Step,
-        outcome: &Outcome,
+        observed: &Observed,
     ) -> BTreeSet<Utf8PathBuf> {
-        let refused = Observed::of(unit, outcome).refused;
         let refused: Vec<Utf8PathBuf> =
-            refused.iter().map(|path| unit.path_map.real_path(path)).collect();
+            observed.refused.iter().map(|path| unit.path_map.real_path(path)).collect();
         let mut within_reach = refused
             .iter()
             .filter(|path| writes::is_within_reach(unit, path, &self.homes))

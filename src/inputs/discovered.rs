@@ -54,10 +54,16 @@ impl Discovered {
     /// What the outcome of a unit tells that the unit did not have, although the host has it.
     ///
     /// `dep_info` is the text of its `*.d` files.
-    pub fn from(unit: &Unit, outcome: &Outcome, dep_info: &str, env: &Env, homes: &Homes) -> Self {
+    pub fn from(
+        unit: &Unit,
+        outcome: &Outcome,
+        observed: &Observed,
+        dep_info: &str,
+        env: &Env,
+        homes: &Homes,
+    ) -> Self {
         let (stdout, stderr) =
             (String::from_utf8_lossy(&outcome.stdout), String::from_utf8_lossy(&outcome.stderr));
-        let observed = Observed::of(unit, outcome);
         let mut variables = variables_asked_for(unit, outcome, dep_info);
         variables.extend(observed.variables.iter().cloned());
         variables.extend(observed.named_in_files(unit, env));
@@ -269,7 +275,7 @@ mod tests {
         let outcome = Outcome { status, stdout: said.clone(), stderr: said, ..Outcome::default() };
         let homes = Homes { user: None, cargo: "/none".into() };
         let env = Env::with(&[("A", "1"), ("B", "2"), ("PATH", "/")]);
-        Discovered::from(&unit, &outcome, "# env-dep:A\n", &env, &homes)
+        Discovered::from(&unit, &outcome, &Observed::default(), "# env-dep:A\n", &env, &homes)
     }
 
     #[test]

@@ -186,9 +186,7 @@ impl Looking {
         self.seen.add(how, from.join(named));
         Some(())
     }
-}
 
-impl Looking {
     /// Notes the variables that a program is named in its words.
     fn add_words(&mut self, call: &Call, list: u64) -> Option<()> {
         for number in 0..MANY_WORDS {

@@ -185,6 +185,7 @@ impl<'a> Together<'a> {
             prepared.discovered.clone_from(discovered);
             self.session.add_discovered(&mut prepared)?;
         }
+        // It writes to folders of others, so the worker runs it alone.
         if !prepared.unit.opened.is_empty() {
             return Ok(State::Fallback);
         }
