@@ -17,6 +17,8 @@ REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 HOUR = 3600
 # Projects that are in a folder beside this repository, and not published.
 WORKLOADS = {"service"}
+TOOLS = REPOSITORY / "target/tools"
+SCCACHE = "0.12.0"
 
 
 def say(text):
@@ -53,6 +55,19 @@ def engine_environment(engine, full):
     script = f'exports=$(hack/engine env {" ".join(words)}) && eval "$exports" && env -0'
     output = subprocess.run(["bash", "-c", script], cwd=REPOSITORY, env=plain_environment(), check=True, stdout=subprocess.PIPE)
     return dict(pair.split("=", 1) for pair in output.stdout.decode().split("\0") if pair)
+
+
+# Other programs
+
+
+def sccache():
+    """sccache, installed for these scripts."""
+    program = TOOLS / "bin/sccache"
+    if not program.exists():
+        say(f"installing sccache {SCCACHE}")
+        command = ["cargo", "install", "--locked", "--quiet", "--root", str(TOOLS), "--no-default-features", "sccache", "--version", SCCACHE]
+        subprocess.run(command, env=plain_environment(), check=True, cwd="/")
+    return str(program)
 
 
 # Files

@@ -24,7 +24,9 @@
 //!    discovered in earlier builds.
 //! 2. These make a [step](step::spec): inputs, a command, and a [key](step::key), the digest of all
 //!    that decides the outcome.
-//! 3. If the store has an outcome for the key ([`store`]), no engine is asked.
+//! 3. If the store has an outcome for the key ([`store`]), no engine is asked. If it has none, but
+//!    one that was made from the same, as far as its processes looked, that is taken
+//!    ([`store::traces`], [`inputs::states`]).
 //! 4. Otherwise the step becomes a [task](step::protocol) of a batch, and [`engine`] has docker or
 //!    podman build a Dockerfile ([`step::plan`]) in which the worker runs the batch. The outcome
 //!    comes back as a compressed archive ([`store::archive`]), and is stored as it came, if it is a
@@ -85,6 +87,9 @@
 //!   build folder.
 //! - **The key of a step is the key of its outcome** ([`step::key`]). It digests the step and the
 //!   sources and, through their keys, all steps below. So the same key means the same outcome.
+//! - **What nobody looked at makes nothing anew** ([`store::traces`]). A step that differs from an
+//!   earlier one only in files that no process of that touched goes by the key of the earlier one,
+//!   and so does all that is made from it. Where not everything could be seen, it does not.
 //! - **Sources are copied before they are sent** ([`inputs::sources`], [`snapshot`]), and a copy is
 //!   named by the digest of its own bytes. Whatever is edited meanwhile, a key never stands for
 //!   other bytes than those that were used. To look a unit up, nothing is copied, and only files
@@ -124,7 +129,7 @@
 //! | [`step`] | a unit as a step of a container: paths, task, key, Dockerfile |
 //! | [`mod@unit`] | what a unit is: its work, variables, path map, target folder |
 //! | [`rustc`] | rustc's own words: arguments, outputs, dep-info |
-//! | [`config`] | the environment, settings, secrets, help |
+//! | [`config`] | the environment, settings and the files that have them, secrets, help |
 //! | [`snapshot`] | folders at one moment: scan, digest, copy |
 //! | [`util`] | cache folder, processes, digests, quoting, the log |
 //!

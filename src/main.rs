@@ -27,7 +27,7 @@ fn run() -> anyhow::Result<ExitCode> {
     }
     let own = env::current_exe()?;
     if let Some(shim) = Shim::open(&own)? {
-        return build_script::start(shim, &own, env::arguments());
+        return build_script::start(shim, &env::called_as()?, env::arguments());
     }
     match Role::of(env::arguments()) {
         Role::Compiler(words) => compile::run(words),

@@ -60,6 +60,7 @@ fn image() -> Image {
         version: "rustc 1.0.0\nhost: x86_64-unknown-linux-gnu".into(),
         sysroot: "/usr/local/rustup/toolchains/1".into(),
         path: "/usr/local/bin:/usr/bin:/bin".into(),
+        variables: vec![],
         libc: "glibc 2.36".into(),
     }
 }

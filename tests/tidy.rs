@@ -37,6 +37,7 @@ const IMPURE_FILES: &[&str] = &["rustc/toolchain", "unit/target_dir"];
 const HANDED_IN: &[&str] = &["config/env"];
 /// Files elsewhere that touch none of it either.
 const PURE_FILES: &[&str] = &[
+    "util/path",
     "config/secrets",
     "planning/directives",
     "planning/schedule",
@@ -238,8 +239,10 @@ fn the_worker_stands_alone() {
     let crates: Vec<&str> = crates.iter().map(String::as_str).collect();
     for source in Source::of_worker() {
         source.names_none_of(&crates);
+        // Two of its crates share a file, which is sent with both.
+        let code = source.code.replace("#[path = \"../bytes/ring.rs\"]", "");
         for word in ["#[path", "include!", "include_str!", "include_bytes!"] {
-            assert!(!source.code.contains(word), "{} has `{word}`", source.shown());
+            assert!(!code.contains(word), "{} has `{word}`", source.shown());
         }
     }
 }

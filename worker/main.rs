@@ -8,11 +8,12 @@
 //! - `batch`: all tasks, from what the client gave to what it gets; `batch/task`: one of them.
 //! - `schedule`: which of them runs next; `tokens`: how many processes run at once.
 //! - `view`: what is where, `files`: how it gets there; `rules`: what of that a task may touch.
-//! - `process`: one task's process; `observe`: what it touches.
+//! - `process`: one task's process; `observe`: what it touches; `preload`, a library that programs
+//!   load: what it asks for.
 //! - `outcome`: what it left, `written`: in folders that are not its own.
 //! - `store`: what the engine stores of that, and what of it is damaged.
 //! - `export`: what the client gets.
-//! - `bytes`: compression, check sums and search.
+//! - `bytes`: compression, check sums and search; other processes' memory, and what they tell.
 //! - `report`: errors, and what the client is told beside outcomes; `sys`: the kernel.
 
 mod batch;

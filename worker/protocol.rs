@@ -7,7 +7,7 @@
 use super::lines::{Fields, field};
 
 /// In every batch and every key.
-pub const VERSION: &str = "4";
+pub const VERSION: &str = "5";
 
 /// The folder of everything in a container that belongs to the worker.
 pub const WORKER: &str = "/rustcbuildx";
@@ -19,6 +19,11 @@ pub const VARIABLES: &str = "/rustcbuildx/variable/";
 pub const BY: char = '\n';
 /// By asking for a path below this, a process tells which host it asks the name service for.
 pub const HOSTS: &str = "/rustcbuildx/host/";
+/// By asking for a path below this, a process tells that it asks for the time: behind [`BY`] is the
+/// program or library whose code asked.
+pub const CLOCK: &str = "/rustcbuildx/clock/";
+/// By opening this, a process gets the memory in which it tells what it asks for.
+pub const SHARED: &str = "/rustcbuildx/shared";
 
 /// In an outcome: the folder of the files that the task wrote.
 pub const FILES: &str = "files";
@@ -32,13 +37,13 @@ pub const STATUS: &str = "status";
 pub const BUILD_ID: &str = "nonce";
 /// In an outcome: exists if the files stayed in the engine.
 pub const DEFERRED: &str = "left";
-/// In an outcome: what its processes were seen to touch, as [`touches`] reads it. Does not exist if
-/// nobody could look.
+/// In an outcome: what its processes were seen to touch, as
+/// [`touches`](super::touched::touches) reads it. Does not exist if nobody could look.
 pub const OBSERVED: &str = "observed";
 /// In an outcome: a folder with what it wrote outside of its output folder, if anything: the
 /// [`INDEX`], and the files by their numbers.
 pub const WRITTEN: &str = "written";
-/// In [`WRITTEN`]: the list that [`written`] reads.
+/// In [`WRITTEN`]: the list that [`written`](super::touched::written) reads.
 pub const INDEX: &str = "index";
 /// In an outcome: exists if what its process printed is for nobody but who asks for the outcome. It
 /// had secrets, or is to run again as another program.
@@ -127,8 +132,10 @@ pub struct Task {
     pub inputs: Vec<Input>,
     /// Folders that it may write to, as far as nobody else has something there. It then runs alone.
     pub opened: Vec<String>,
-    /// Whether it is a part of its outcome what it writes there, and to inputs that it may write
-    /// to. Otherwise that is lost.
+    /// Folders that its words lead through and up again: they are to be there.
+    pub passed: Vec<String>,
+    /// Whether it is a part of its outcome what it writes to opened folders, and to inputs that it
+    /// may write to. Otherwise that is lost.
     pub is_kept: bool,
     /// Whether it is looked at what it touches.
     pub is_observed: bool,
@@ -297,6 +304,7 @@ impl Task {
             field(text, "path", &input.path);
         }
         self.opened.iter().for_each(|folder| field(text, "opened", folder));
+        self.passed.iter().for_each(|folder| field(text, "passed", folder));
         if self.is_kept {
             field(text, "kept", "");
         }
@@ -337,7 +345,8 @@ impl Task {
             };
             inputs.push(Input { target, from, path: fields.value("path")?, is_writable });
         }
-        let (opened, is_kept) = (fields.list("opened"), fields.next_if("kept").is_some());
+        let (opened, passed) = (fields.list("opened"), fields.list("passed"));
+        let is_kept = fields.next_if("kept").is_some();
         let is_observed = fields.next_if("observed").is_some();
         let state = fields.pairs("state", "target")?.pop();
         Ok(Self {
@@ -353,6 +362,7 @@ impl Task {
             links,
             inputs,
             opened,
+            passed,
             is_kept,
             is_observed,
             state,
@@ -388,6 +398,7 @@ mod tests {
                 input("/t", Source::Outcome("u0".to_owned()), false),
             ],
             opened: vec![odd.to_owned()],
+            passed: vec!["/w/p".to_owned()],
             is_kept: true,
             is_observed: true,
             state: Some(("i1".to_owned(), "/w/target/incremental".to_owned())),

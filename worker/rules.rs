@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, io,
     ops::Bound,
     path::{Path, PathBuf},
 };
@@ -52,12 +52,14 @@ impl Rules {
         state: Option<&Path>,
         has_common_temporary: bool,
     ) -> Result<Ruleset> {
-        let build = || -> std::io::Result<Ruleset> {
+        let build = || -> io::Result<Ruleset> {
             let rules = Ruleset::new(self.abi)?;
             self.readable.iter().try_for_each(|place| rules.allow(place, READ))?;
             self.devices.iter().try_for_each(|place| rules.allow(place, WRITE))?;
             for (path, rights) in readable(view, task) {
-                rules.allow(&OpenPath::open(&path)?, rights)?;
+                if let Some(place) = open_there(&path)? {
+                    rules.allow(&place, rights)?;
+                }
             }
             let own = [slot.private()].into_iter().chain(state.map(Path::to_owned));
             for path in writable(task).map(Path::to_owned).chain(own) {
@@ -73,6 +75,15 @@ impl Rules {
             Ok(rules)
         };
         build().explain(|| format!("failed to say what {} may read", task.name))
+    }
+}
+
+/// Opens what is at a path; `None` for a link that leads to nothing, as one may that leads out of a
+/// package: there is nothing to allow.
+fn open_there(path: &Path) -> io::Result<Option<OpenPath>> {
+    match OpenPath::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => Ok(None),
+        opened => opened.map(Some),
     }
 }
 
@@ -212,6 +223,15 @@ mod tests {
         assert_eq!(found(&["a/b/c", "e"]), ["a/d"]);
         // What is not there yet may come.
         assert_eq!(found(&["a/x"]), ["a/b", "a/d", "e"]);
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_not_missing() {
+        let scratch = Scratch::new("a_link_that_leads_nowhere_is_not_missing");
+        std::os::unix::fs::symlink("nothing", scratch.path("link")).unwrap();
+        assert!(open_there(&scratch.path("link")).unwrap().is_none());
+        assert!(open_there(&scratch.path("nothing")).is_err());
+        assert!(open_there(&scratch.path("")).unwrap().is_some());
     }
 
     #[test]

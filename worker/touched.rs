@@ -6,6 +6,8 @@ use super::lines::{Fields, field, unescaped};
 /// What a task's processes touched, but for what is the image's or the worker's own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Touch {
+    /// The name of the program that did it, where one is known.
+    pub by: String,
     pub how: How,
     /// A path, a name or an address. A path that begins with `~` is in the home folder.
     pub what: String,
@@ -23,6 +25,8 @@ pub enum How {
     Write,
     /// It tried to, where it may not.
     Refuse,
+    /// It made a link that leads to a path, by which it may read all that is there.
+    Link,
     /// It started a program.
     Run,
     /// It looked for a program by a name that no folder of its `PATH` has.
@@ -35,23 +39,27 @@ pub enum How {
     Connect,
     /// It asked for the address of a host.
     Host,
+    /// It asked for the time, by its own code or the image's `date`: the program or library.
+    Clock,
     /// It did something that could not be seen, in words.
     Unseen,
 }
 
 impl How {
-    const ALL: [(Self, &'static str); 12] = [
+    const ALL: [(Self, &'static str); 14] = [
         (Self::Ask, "ask"),
         (Self::Read, "read"),
         (Self::List, "list"),
         (Self::Write, "write"),
         (Self::Refuse, "refuse"),
+        (Self::Link, "link"),
         (Self::Run, "run"),
         (Self::Lack, "lack"),
         (Self::Variable, "variable"),
         (Self::ToolVariable, "tool-variable"),
         (Self::Connect, "connect"),
         (Self::Host, "host"),
+        (Self::Clock, "clock"),
         (Self::Unseen, "unseen"),
     ];
 
@@ -60,19 +68,33 @@ impl How {
     }
 }
 
+/// Before what a program touched: its name.
+const BY: &str = "by";
+
 /// What was touched, a line each.
 pub fn touches(text: &str) -> impl Iterator<Item = Touch> + '_ {
-    text.lines().filter_map(|line| {
+    let mut by = String::new();
+    text.lines().filter_map(move |line| {
         let (name, what) = line.split_once(' ')?;
+        if name == BY {
+            by = unescaped(what);
+            return None;
+        }
         let (how, _) = How::ALL.iter().find(|(_, known)| *known == name)?;
-        Some(Touch { how: *how, what: unescaped(what) })
+        Some(Touch { by: by.clone(), how: *how, what: unescaped(what) })
     })
 }
 
 /// What [`touches`] reads.
 pub fn encode_touches<'a>(touches: impl Iterator<Item = &'a Touch>) -> String {
-    let mut text = String::new();
-    touches.for_each(|touch| field(&mut text, touch.how.name(), &touch.what));
+    let (mut text, mut last) = (String::new(), "");
+    for Touch { by, how, what } in touches {
+        if by != last {
+            field(&mut text, BY, by);
+            last = by;
+        }
+        field(&mut text, how.name(), what);
+    }
     text
 }
 
@@ -157,11 +179,13 @@ mod tests {
 
     #[test]
     fn what_was_touched_comes_back() {
-        let touch = |how, what: &str| Touch { how, what: what.to_owned() };
-        let all: Vec<Touch> =
-            How::ALL.iter().map(|(how, name)| touch(*how, &format!("/a b\n{name}"))).collect();
+        let touch = |by: &str, how, what: String| Touch { by: by.to_owned(), how, what };
+        let all = ["", "c c", "rustc"].iter().flat_map(|by| {
+            How::ALL.iter().map(move |(how, name)| touch(by, *how, format!("/a b\n{name}")))
+        });
+        let all: Vec<Touch> = all.collect();
         let text = encode_touches(all.iter());
         assert_eq!(touches(&text).collect::<Vec<_>>(), all);
-        assert_eq!(text.lines().count(), all.len());
+        assert_eq!(text.lines().count(), all.len() + 2);
     }
 }

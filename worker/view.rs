@@ -119,7 +119,8 @@ impl<'a> View<'a> {
             self.put(input)?;
             there.push(this);
         }
-        for folder in [&task.folder, &task.out].into_iter().chain(&task.opened) {
+        let folders = [&task.folder, &task.out].into_iter().chain(&task.opened);
+        for folder in folders.chain(&task.passed) {
             files::make_folder(Path::new(folder))?;
         }
         Ok(())
@@ -465,6 +466,7 @@ pub mod tests {
             links: vec![],
             inputs,
             opened: vec![],
+            passed: vec![],
             is_kept: false,
             is_observed: true,
             state: None,

@@ -34,7 +34,8 @@ impl Found {
             return false;
         }
         let (common, baked) = (self.step.common.take(), std::mem::take(&mut self.step.baked));
-        self.step = Step { common, baked, ..session.step(&self.unit, &self.inputs, state) };
+        let step = session.recognised(session.step(&self.unit, &self.inputs, state));
+        self.step = Step { common, baked, ..step };
         true
     }
 }
@@ -54,7 +55,7 @@ impl Session<'_> {
         if !own.is_empty() {
             if unit.makes_build_script() {
                 let inputs = finder.inputs(&mut unit)?;
-                let step = self.step(&unit, &inputs, None);
+                let step = self.recognised(self.step(&unit, &inputs, None));
                 if !canonical_program::is_saved(&self.cache, &step.key) {
                     return Ok(Found { unit, inputs, step });
                 }
@@ -63,7 +64,8 @@ impl Session<'_> {
             unit.path_map = unit.path_map.with_own(&own);
         }
         let inputs = finder.inputs(&mut unit)?;
-        let mut step = Step { common, ..self.step(&unit, &inputs, None) };
+        let step = self.recognised(self.step(&unit, &inputs, None));
+        let mut step = Step { common, ..step };
         step.baked.add(&unit, &prepared.discovered.baked);
         if prepared.discovered.runs_always {
             // Nothing that an earlier command made is for this one.

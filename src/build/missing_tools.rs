@@ -12,12 +12,15 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::{
     inputs::{
         observed::Observed,
-        sources::{are_given, why_withheld},
+        sources::{Given, why_withheld},
     },
     rustc::dep_info,
     store::archive::Outcome,
     unit::work::Unit,
-    util::path::normalised,
+    util::{
+        path::normalised,
+        process::{self, Cmd},
+    },
 };
 
 /// What to tell the user of a failed unit that missed something which this machine has.
@@ -41,7 +44,8 @@ pub fn complaint(
              locally)"
         ));
     }
-    if let Some(file) = files.iter().find(|file| file.exists() && !are_given(unit, file)) {
+    let given = Given::of(unit);
+    if let Some(file) = files.iter().find(|file| file.exists() && !given.has(file)) {
         return Some(format!(
             "failed to give `{file}` to {name}: it is not in the tree that the package `{}` \
              belongs to \
@@ -63,10 +67,11 @@ pub fn complaint(
     {
         let instead =
             if is_script { format!("; {}", without_sandbox(unit)) } else { String::new() };
+        let package = missing.package().unwrap_or_else(|| "PACKAGE".to_owned());
         return Some(format!(
             "failed to find {missing} for {name} in the image `{image}`; this machine has it \
-             (hint: RUSTCBUILDX_BASE_IMAGE=docker-image://NAME for an image that has it, \
-             too{instead})"
+             (hint: `image.apt = [\"{package}\"]` in `.config/rustcbuildx.toml`, or \
+             RUSTCBUILDX_IMAGE_APT={package}, adds it{instead})"
         ));
     }
     let host = hosts.first().map(|host| format!("`{host}`"));
@@ -104,6 +109,11 @@ enum Missing {
 impl Missing {
     /// Whether this machine has it in one of the usual places: then the image is at fault.
     fn is_here(&self) -> bool {
+        self.path().is_some()
+    }
+
+    /// Where this machine has it.
+    fn path(&self) -> Option<Utf8PathBuf> {
         let in_folders = |names: &[String]| {
             let folders =
                 ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share"];
@@ -111,15 +121,31 @@ impl Missing {
             let triples = triples
                 .map(|entry| entry.into_path())
                 .filter(|path| path.as_str().contains("-linux-"));
-            let mut folders =
-                folders.iter().map(|folder| Utf8Path::new(folder).to_owned()).chain(triples);
-            folders.any(|folder| names.iter().any(|name| folder.join(name).exists()))
+            let folders = folders.iter().map(|folder| Utf8Path::new(folder).to_owned());
+            let paths = folders
+                .chain(triples)
+                .flat_map(|folder| names.iter().map(move |name| folder.join(name)));
+            paths.into_iter().find(|path| path.exists())
         };
         match self {
-            Self::Program(name) => which::which(name).is_ok(),
+            Self::Program(name) => Utf8PathBuf::from_path_buf(which::which(name).ok()?).ok(),
             Self::Library(name) => in_folders(&[format!("lib{name}.so"), format!("lib{name}.a")]),
             Self::Package(name) => in_folders(&[format!("pkgconfig/{name}.pc")]),
         }
+    }
+
+    /// The package of this machine's distribution that it is from, if that is one of Debian's kind.
+    fn package(&self) -> Option<String> {
+        let path = self.path()?;
+        // What a distribution installed by another name of the folder, or as an alternative.
+        let names = [Some(path.clone()), path.canonicalize_utf8().ok()];
+        names.into_iter().flatten().find_map(|path| {
+            let cmd = Cmd::new("dpkg-query", ["--search", path.as_str()]);
+            let finished = process::run(&cmd).ok().filter(|finished| finished.status.success())?;
+            let text = std::io::read_to_string(finished.stdout).ok()?;
+            let package = text.split([':', ',']).next()?.trim();
+            (!package.is_empty() && !package.contains(' ')).then(|| package.to_owned())
+        })
     }
 }
 

@@ -12,6 +12,7 @@ mod outcome;
 mod perform;
 mod run;
 pub mod together;
+mod traces;
 mod untold;
 mod withheld;
 mod writes;
@@ -49,7 +50,7 @@ use crate::{
     rustc::{tool::Tool, toolchain::Version},
     step::{
         dockerfile::Style,
-        image::Image,
+        image::{self, Image},
         key,
         spec::Step,
         task::{self, IncrementalState},
@@ -214,10 +215,9 @@ impl<'a> Session<'a> {
         }
         self.withhold_writes(&unit, &mut built.outcome);
         if built.outcome.status != 0 {
-            let refused = observed.refused.first();
             built.complaint =
                 missing_tools::complaint(&unit, &built.outcome, &observed, &self.image.name)
-                    .or_else(|| refused.map(|path| self.why_refused(&unit, path)));
+                    .or_else(|| self.why_refused(&unit, observed.refused.iter()));
         }
         log::info!(
             "{} ended with {} after {} ms",
@@ -428,12 +428,15 @@ fn plan_request(unit: &Unit, is_incremental: bool, env: &Env, cache: &Cache) -> 
     PlanRequest { target, output, is_worth_a_plan, may_be_alone }
 }
 
-/// Whether a step contains all that its outcome depends on. It does not if its image has no digest,
-/// because that may change under its name, or if it goes on from the incremental state of an
-/// earlier compile.
+/// Whether a step's image is the same for good; otherwise, that may change under its name.
+fn is_of_one_image(step: &Step) -> bool {
+    image::is_for_good(&step.base)
+}
+
+/// Whether a step contains all that its outcome depends on: it is of one image, and does not go on
+/// from the incremental state of an earlier compile.
 fn is_storable(step: &Step) -> bool {
-    step.base.contains("@sha256:")
-        && step.task.state.as_ref().is_none_or(|(name, _)| name.is_empty())
+    is_of_one_image(step) && step.task.state.as_ref().is_none_or(|(name, _)| name.is_empty())
 }
 
 /// The name under which the discovered inputs of a unit are stored: a library, a program and a test

@@ -289,6 +289,10 @@ mod tests {
             Ok(None)
         }
 
+        fn make(&self, _: &str, _: bool, _: &Utf8Path) -> Result<String> {
+            bail!("it makes no images")
+        }
+
         fn build(
             &self,
             plan: &Plan,
@@ -338,6 +342,7 @@ mod tests {
             version: text(),
             sysroot: text(),
             path: text(),
+            variables: vec![],
             libc: text(),
         };
         let session = Session {

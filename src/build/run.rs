@@ -111,6 +111,9 @@ impl Session<'_> {
             &received.files.root,
             &possibly_embedded(&unit, &received.outcome),
         )?;
+        if is_success(unit.is_build_script(), &received.outcome) {
+            self.note_trace(&step, received.outcome.observed.as_deref());
+        }
         let received = with_host_paths(&unit, received)?;
         log::info!("{} was made by {}", unit.name(), self.engine.name());
         if !embedded.is_empty() && unit.makes_build_script() && received.outcome.status == 0 {

@@ -1,14 +1,13 @@
 //! What a unit looked for and nobody gives it, although this machine has it, and what it was not
 //! allowed to write: its outcome may be another one than plain cargo's, and the user is told.
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 
 use crate::{
     build::{Built, Session, missing_tools::without_sandbox},
     inputs::{
-        discovered::is_made,
         observed::{Observed, is_named_input},
-        sources::are_given,
+        sources::Given,
         writes,
     },
     report::notice,
@@ -44,8 +43,7 @@ impl Session<'_> {
         }
         let is_shared =
             |path: &&Utf8PathBuf| TEMPORARY.iter().any(|folder| path.starts_with(folder));
-        if let Some(path) = refused.iter().find(|path| !is_shared(path)) {
-            let text = self.why_refused(unit, path);
+        if let Some(text) = self.why_refused(unit, refused.iter().filter(|path| !is_shared(path))) {
             notice::say(self.env, &text, &text);
         }
         let path = self.env.get("PATH").unwrap_or_default();
@@ -62,21 +60,21 @@ impl Session<'_> {
         let home = self.homes.user.as_deref();
         let at_home = observed.at_home.iter().filter_map(|below| Some(home?.join(below)));
         let reach = self.homes.reach_of(&unit.package);
+        let given = Given::of(unit);
         // Sources of others are looked for to be quoted.
         let is_beyond = |path: &Utf8PathBuf| {
             !path.starts_with(&reach)
                 && !path.starts_with(&self.homes.cargo)
                 && path.extension() != Some("rs")
-                && !is_made(unit, path)
+                && !given.is_made(path)
         };
         let beyond = observed.asked.iter().filter(|path| is_beyond(path)).cloned();
         let is_of_tools = |path: &Utf8PathBuf| {
             let below = home.and_then(|home| path.strip_prefix(home).ok());
             below.is_some_and(|below| OF_TOOLS.contains(&below.as_str()))
         };
-        let is_given = |path: &Utf8PathBuf| {
-            are_given(unit, path) || is_named_input(unit, &step.task.inputs, path)
-        };
+        let is_given =
+            |path: &Utf8PathBuf| given.has(path) || is_named_input(unit, &step.task.inputs, path);
         let is_told = |path: &Utf8PathBuf| path.is_file() && !is_of_tools(path) && !is_given(path);
         if let Some(path) = at_home.chain(beyond).find(is_told) {
             let text = format!(
@@ -89,8 +87,17 @@ impl Session<'_> {
         }
     }
 
-    /// What to tell the user of a path that a unit was not allowed to write to.
-    pub(super) fn why_refused(&self, unit: &Unit, path: &Utf8Path) -> String {
+    /// What to tell the user of paths that a unit was not allowed to write to, if there are any.
+    pub(super) fn why_refused<'p>(
+        &self,
+        unit: &Unit,
+        mut paths: impl Iterator<Item = &'p Utf8PathBuf>,
+    ) -> Option<String> {
+        let path = paths.next()?;
+        let more = match paths.count() {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
         let (name, package) = (unit.name(), unit.package_name());
         let is_own = writes::is_of_member(unit, &self.homes);
         let why = if is_own && writes::is_within_reach(unit, path, &self.homes) {
@@ -105,6 +112,8 @@ impl Session<'_> {
         } else {
             format!("RUSTCBUILDX_ALLOW_WRITES={package} allows it within the workspace")
         };
-        format!("{name} tried to write `{path}` and was not allowed to: {why} (hint: {hint})")
+        Some(format!(
+            "{name} tried to write `{path}`{more} and was not allowed to: {why} (hint: {hint})"
+        ))
     }
 }

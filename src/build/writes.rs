@@ -42,8 +42,9 @@ impl Session<'_> {
             unit.keeps_writes && writes::is_within_reach(unit, path, &self.homes)
         });
         outcome.written = written;
-        if let Some(refused) = refused.first() {
-            let text = self.why_refused(unit, Utf8Path::new(&refused.at.path));
+        let refused: Vec<Utf8PathBuf> =
+            refused.into_iter().map(|written| written.at.path.into()).collect();
+        if let Some(text) = self.why_refused(unit, refused.iter()) {
             notice::say(self.env, &text, &text);
         }
     }

@@ -1,10 +1,14 @@
 //! `rustcbuildx audit [FOLDER]`: what the units of a target folder did beyond cargo's word: what
 //! each read outside of its package, looked for in vain, wrote, started and spoke to.
 
-use std::{collections::HashSet, process::ExitCode};
+use std::{
+    collections::{BTreeMap, HashSet},
+    process::ExitCode,
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
 use walkdir::WalkDir;
 
 use super::touched::{self, Part};
@@ -13,8 +17,16 @@ use crate::{
     util::state_dir::Cache,
 };
 
-/// Prints what units did, by their names. Fails on a folder that has none of ours.
-pub fn run(env: &Env, folder: Option<&str>) -> Result<ExitCode> {
+/// What a unit did, for programs.
+#[derive(Serialize)]
+struct Record {
+    unit: String,
+    did: BTreeMap<&'static str, Vec<String>>,
+}
+
+/// Prints what units did, by their names; with `is_json`, for programs. Fails on a folder that has
+/// none of ours.
+pub fn run(env: &Env, folder: Option<&str>, is_json: bool) -> Result<ExitCode> {
     let cache = Cache::open(env.cache_dir()?)?;
     let named = folder.or(env.get("CARGO_TARGET_DIR")).unwrap_or("target");
     let folder = env.current_dir()?.join(named);
@@ -24,6 +36,13 @@ pub fn run(env: &Env, folder: Option<&str>) -> Result<ExitCode> {
         "failed to find units in `{folder}`: rustcbuildx built none there (hint: rustcbuildx audit \
          FOLDER, a target folder)"
     );
+    if is_json {
+        let did = |parts: Vec<Part>| parts.into_iter().map(|part| (part.title, part.lines));
+        let record = |(unit, parts)| Record { unit, did: did(parts).collect() };
+        let records: Vec<Record> = units.into_iter().map(record).collect();
+        println!("{}", serde_json::to_string_pretty(&records).context("failed to print")?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let (count, mut quiet) = (units.len(), 0);
     for (name, parts) in units {
         if parts.is_empty() {

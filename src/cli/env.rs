@@ -3,43 +3,75 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use serde_json::{Map, Value, json};
 
 use crate::{
     config::{
-        env::{Env, VARS},
+        env::Env,
+        schema::schema,
         settings::{Config, Origin, setting},
+        table::{VARS, Var, var},
     },
     report::misspelt,
     util::quote,
 };
 
-/// Prints every setting with its origin and meaning, or the values of those asked for, one a line.
+/// Prints every setting with its origin and meaning, or the values of those asked for, one a line;
+/// as JSON, one object of all that are asked for.
 ///
 /// Fails on a name that is no setting, or a value that means nothing.
-pub fn run<'a>(env: &Env, names: impl Iterator<Item = &'a String>) -> Result<ExitCode> {
-    let names: Vec<&String> = names.collect();
-    for name in &names {
-        let Some(var) = VARS.iter().find(|var| var.name == **name) else {
+pub fn run<'a>(
+    env: &Env,
+    names: impl Iterator<Item = &'a String>,
+    is_json: bool,
+) -> Result<ExitCode> {
+    let mut asked_for = vec![];
+    for name in names {
+        let Some(var) = var(name) else {
             bail!("failed to show `{name}`: no such setting (hint: `rustcbuildx env` lists them)");
         };
-        println!("{}", setting(env, var).0.unwrap_or_default());
+        asked_for.push(var);
     }
-    if names.is_empty() {
-        VARS.iter().for_each(|var| {
-            let (value, origin) = setting(env, var);
-            let origin = match origin {
-                Origin::Default => "default",
-                Origin::Environment => "environment",
-            };
-            println!(
-                "{}={}  # {origin}: {}",
-                var.name,
-                quote::word(value.unwrap_or_default()),
-                var.doc
-            );
-        });
+    let all: Vec<&Var> =
+        if asked_for.is_empty() { VARS.iter().collect() } else { asked_for.clone() };
+    if is_json {
+        let settings: Map<String, Value> =
+            all.iter().map(|var| (var.name.to_owned(), described(env, var))).collect();
+        println!("{:#}", Value::Object(settings));
+    } else if asked_for.is_empty() {
+        all.iter().for_each(|var| println!("{}", line(env, var)));
+    } else {
+        all.iter().for_each(|var| println!("{}", setting(env, var).0.unwrap_or_default()));
     }
     misspelt::complain(env);
     Config::load(env)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what editors know files of settings by.
+pub fn print_schema() -> Result<ExitCode> {
+    println!("{:#}", schema());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A setting as a shell takes it, with what it is for.
+fn line(env: &Env, var: &Var) -> String {
+    let (value, origin) = setting(env, var);
+    let origin = match origin {
+        Origin::Default => "default".to_owned(),
+        Origin::File(located) => located.for_people(),
+        Origin::Environment => "environment".to_owned(),
+    };
+    let value = quote::word(value.unwrap_or_default());
+    format!("{}={value}  # {origin}: {}", var.name, var.doc)
+}
+
+fn described(env: &Env, var: &Var) -> Value {
+    let (value, origin) = setting(env, var);
+    let (origin, at) = match origin {
+        Origin::Default => ("default", &[][..]),
+        Origin::File(located) => ("file", &located.at[..]),
+        Origin::Environment => ("environment", &[][..]),
+    };
+    json!({ "value": value, "origin": origin, "at": at, "doc": var.doc })
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
-use super::touched;
+use super::{changes, touched};
 use crate::{
     config::{env::Env, settings::Config},
     step::{key::Key, spec::Step},
@@ -23,8 +23,8 @@ use crate::{
 struct Explanation {
     step: Step,
     is_stored: bool,
-    /// The step that made it before, where that was another one.
-    before: Option<Step>,
+    /// What changed since it was made before, where that was in another way.
+    changes: Vec<String>,
     observation: Observation,
     /// The names of what it was made from.
     made_from: Vec<String>,
@@ -77,12 +77,16 @@ fn explain(path: &Utf8Path, cache: &Cache, store: &impl Store) -> Result<Explana
         })?;
         let step = records.step(&key).ok()?;
         let before = records.before(&name).and_then(|before| records.step(&before).ok());
+        let observation = records.observation(&key)?;
         let name_of = |key: &str| records.step(key).ok().map(|step| step.task.name);
         let mut made_from: Vec<String> = step.made_from().filter_map(name_of).collect();
         made_from.sort();
         made_from.dedup();
-        let (is_stored, observation) = (store.has(&key), records.observation(&key)?);
-        Some(Explanation { step, is_stored, before, observation, made_from })
+        let changes = before
+            .map(|before| changes::between(&before, &step, &observation, cache, name_of))
+            .unwrap_or_default();
+        let is_stored = store.has(&key);
+        Some(Explanation { step, is_stored, changes, observation, made_from })
     });
     found.with_context(|| {
         format!(
@@ -110,10 +114,7 @@ impl Explanation {
         let stored = if *is_stored { "in the store" } else { "not in the store" };
         let mut text = format!("{path}\n  {}, key {key}, {stored}\n  image {base}\n", task.name);
         text += &section("made from", made_from);
-        if let Some(before) = &self.before {
-            let (before, now) = (lines_of(before), lines_of(&self.step));
-            text += &section("built anew, as this changed", &changes(&before, &now));
-        }
+        text += &section("built anew, as this changed", &self.changes);
         let parts = touched::parts(&self.observation, task.kind, true);
         text + &touched::printed(&parts, "  ")
     }
@@ -126,11 +127,6 @@ fn section(title: &str, lines: &[String]) -> String {
 
 fn lines_of(step: &Step) -> Vec<String> {
     step.task.identity().lines().map(str::to_owned).collect()
-}
-
-/// The lines that came or went.
-fn changes(before: &[String], now: &[String]) -> Vec<String> {
-    difference(&before.join("\n"), &now.join("\n")).lines().map(str::to_owned).collect()
 }
 
 /// Under what names a unit may have written a file: cargo links some of `deps` to the folder above.

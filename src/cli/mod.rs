@@ -1,6 +1,7 @@
 //! The tool's own commands, one file each.
 
 mod audit;
+mod changes;
 mod env;
 mod explain;
 mod pull;
@@ -12,7 +13,7 @@ use std::{ffi::OsString, process::ExitCode};
 use anyhow::Result;
 use clap::{Arg, ArgAction, Command, error::ErrorKind};
 
-use crate::config::{env::Env, help};
+use crate::config::{env::Env, help, location::Location, resolved::with_files};
 
 /// The words that are commands and never a compiler's name.
 pub const NAMES: &[&str] = &["audit", "env", "explain", "pull", "timings", "help"];
@@ -25,12 +26,19 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
         Err(error) => return Ok(refuse(&error)),
     };
     let env = Env::current();
+    let location = Location::here(&env);
+    let env = with_files(env, location.as_ref())?;
     match matches.subcommand() {
         Some(("audit", matches)) => {
-            audit::run(&env, matches.get_one::<String>("FOLDER").map(String::as_str))
+            let folder = matches.get_one::<String>("FOLDER").map(String::as_str);
+            audit::run(&env, folder, matches.get_flag("json"))
         }
         Some(("env", matches)) => {
-            env::run(&env, matches.get_many::<String>("VAR").unwrap_or_default())
+            let names = matches.get_many::<String>("VAR").unwrap_or_default();
+            match matches.get_flag("schema") {
+                true => env::print_schema(),
+                false => env::run(&env, names, matches.get_flag("json")),
+            }
         }
         Some(("explain", matches)) => {
             let file = |name| matches.get_one::<String>(name).map(String::as_str);
@@ -57,6 +65,10 @@ fn refuse(error: &clap::Error) -> ExitCode {
     }
 }
 
+fn json(help: &'static str) -> Arg {
+    Arg::new("json").long("json").action(ArgAction::SetTrue).help(help)
+}
+
 fn command() -> Command {
     Command::new("rustcbuildx")
         .version(env!("CARGO_PKG_VERSION"))
@@ -73,12 +85,21 @@ fn command() -> Command {
                     "Show what the units of a target folder did beyond cargo's word: what they \
                      read, wrote, started, and tried to reach",
                 )
-                .arg(Arg::new("FOLDER").help("The target folder [default: target]")),
+                .arg(Arg::new("FOLDER").help("The target folder [default: target]"))
+                .arg(json("For programs: the same as JSON")),
         )
         .subcommand(
             Command::new("env")
                 .about("Show the settings in force, as a shell takes them")
-                .arg(Arg::new("VAR").help("Show the values of these only").num_args(0..)),
+                .arg(Arg::new("VAR").help("Show the values of these only").num_args(0..))
+                .arg(json("For programs: values and where they come from, as JSON"))
+                .arg(
+                    Arg::new("schema")
+                        .long("schema")
+                        .help("For editors: a JSON schema of files of settings")
+                        .action(ArgAction::SetTrue)
+                        .conflicts_with_all(["VAR", "json"]),
+                ),
         )
         .subcommand(
             Command::new("explain")
@@ -92,12 +113,7 @@ fn command() -> Command {
                         .required(true),
                 )
                 .arg(Arg::new("OTHER").help("Another one: only what differs is shown"))
-                .arg(
-                    Arg::new("json")
-                        .long("json")
-                        .action(ArgAction::SetTrue)
-                        .help("For programs: all that its key digests, as JSON"),
-                ),
+                .arg(json("For programs: all that its key digests, as JSON")),
         )
         .subcommand(Command::new("pull").about(
             "Pull the image in step with the local toolchain, \
@@ -115,7 +131,7 @@ fn command() -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::env::VARS;
+    use crate::config::table::VARS;
 
     #[test]
     fn the_command_line_is_sound() {

@@ -31,7 +31,7 @@ pub fn run(env: &Env) -> Result<ExitCode> {
     eprintln!("rustcbuildx: pulling {name} with {} for {}", engine.name(), local.short());
     engine.pull(&name)?;
     let _lock = cache.lock("images.lock")?;
-    let image = probe::find_out(&name, &engine, &cache)?;
+    let image = probe::find_out(&name, &config.on_top, &engine, &cache)?;
     probe::check(&image, &local)?;
     println!("{}", image.pinned);
     Ok(ExitCode::SUCCESS)

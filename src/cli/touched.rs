@@ -1,7 +1,10 @@
 //! What a unit was seen to touch, for people: what it reads beyond its package and the image, what
 //! it looked for in vain, wrote, started, and spoke to.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 use camino::Utf8Path;
 
@@ -27,20 +30,31 @@ pub fn parts(observation: &Observation, kind: Kind, is_all: bool) -> Vec<Part> {
     let Some(touched) = touched else {
         return vec![Part { title: "was not looked at", lines: vec![] }];
     };
-    let mut parts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for Touch { how, what } in touches(touched) {
+    let mut parts: BTreeMap<&str, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for Touch { by, how, what } in touches(touched) {
         let Some(title) = title_of(how, &what) else { continue };
         let is_own =
             [READ, LISTED, IN_VAIN].contains(&title) && Utf8Path::new(&what).starts_with(package);
         if is_all || !is_own && !is_usual(how, &what, kind) {
-            let lines = parts.entry(title).or_default();
-            if !lines.contains(&what) {
-                lines.push(what);
-            }
+            let programs = parts.entry(title).or_default().entry(what).or_default();
+            programs.extend(Some(by).filter(|by| !is_units_own(by)));
         }
     }
-    let part = |title: &&'static str| Some(Part { title, lines: parts.remove(title)? });
+    let part = |title: &&'static str| {
+        let touched = parts.remove(title)?.into_iter();
+        let lines = touched.map(|(what, programs)| match programs.is_empty() {
+            true => what,
+            false => format!("{what}  ({})", Vec::from_iter(programs).join(", ")),
+        });
+        Some(Part { title, lines: lines.collect() })
+    };
     TITLES.iter().filter_map(part).collect()
+}
+
+/// Whether a program is a unit's own, which needs no mention, or not known.
+fn is_units_own(program: &str) -> bool {
+    let is_script = program.starts_with("build-script-") || program.starts_with("build_script_");
+    is_script || ["", "clippy-driver", "rustc", "worker"].contains(&program)
 }
 
 const READ: &str = "read";
@@ -51,9 +65,11 @@ const REFUSED: &str = "was not allowed to write";
 const ASKED: &str = "asked for variables";
 const STARTED: &str = "started programs";
 const REACHED: &str = "tried to reach";
+const CLOCK: &str = "asked for the time";
 const UNSEEN: &str = "could not be seen in full, as it started";
 /// In the order in which people read them.
-const TITLES: &[&str] = &[READ, LISTED, IN_VAIN, WROTE, REFUSED, ASKED, STARTED, REACHED, UNSEEN];
+const TITLES: &[&str] =
+    &[READ, LISTED, IN_VAIN, WROTE, REFUSED, ASKED, STARTED, REACHED, CLOCK, UNSEEN];
 
 /// Under which title something stands, if at all: what is only asked about, and there, is no more
 /// than a step on the way.
@@ -67,9 +83,10 @@ fn title_of(how: How, what: &str) -> Option<&'static str> {
         How::Write => Some(WROTE),
         How::Refuse => Some(REFUSED),
         How::Variable => Some(ASKED),
-        How::ToolVariable => None,
+        How::ToolVariable | How::Link => None,
         How::Run => Some(STARTED),
         How::Connect | How::Host => Some(REACHED),
+        How::Clock => Some(CLOCK),
         How::Unseen => Some(UNSEEN),
     }
 }
@@ -112,17 +129,18 @@ mod tests {
             std::fs::write(root.join(file), "").unwrap();
         }
         let observed = format!(
-            "read {root}/own/a\nread {root}/b\nask {root}/b\nask {root}/c\nask {root}/own/d\nwrite \
-             {root}/own/e\nlack tool\ntool-variable PATH\nvariable A\nvariable \
+            "read {root}/own/a\nby cc\nread {root}/b\nask {root}/b\nask {root}/c\nask {root}/own/d\nwrite \
+             {root}/own/e\nlack tool\nby rustc\ntool-variable PATH\nvariable A\nvariable \
              OUT_DIR\nrun /usr/bin/cc\n"
         );
         let observation = Observation { package: root.join("own"), touched: Some(observed) };
         let texts = |is_all| printed(&parts(&observation, Kind::Compile, is_all), "");
         let expected = format!(
-            "read\n  {root}/b\nlooked for in vain\n  {root}/c\n  tool\nwrote\n  {root}/own/e\nasked \
+            "read\n  {root}/b  (cc)\nlooked for in vain\n  {root}/c  (cc)\n  tool  (cc)\nwrote\n  \
+             {root}/own/e  (cc)\nasked \
              for variables\n  A\n"
         );
         assert_eq!(texts(false), expected);
-        assert!(texts(true).starts_with(&format!("read\n  {root}/own/a\n  {root}/b\n")));
+        assert!(texts(true).starts_with(&format!("read\n  {root}/b  (cc)\n  {root}/own/a\n")));
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::util::process::Environment;
+use crate::{config::located::Located, util::process::Environment};
 
 /// By this variable, `cargo green` tells the wrapper where units of its build wait: see
 /// [`crate::planning::barrier`].
@@ -24,125 +24,16 @@ pub const NOTICES: &str = "RUSTCBUILDX_NOTICES";
 /// record units: see [`crate::planning::recorder`].
 pub const RECORDER: &str = "RUSTCBUILDX_RECORDING";
 
-/// A variable that sets something here.
-pub struct Var {
-    pub name: &'static str,
-    pub default: Option<&'static str>,
-    pub doc: &'static str,
-}
-
-/// Every setting: `rustcbuildx env`, `--help` and the table in docs/settings.md come from here.
-pub const VARS: &[Var] = &[
-    Var {
-        name: "RUSTCBUILDX",
-        default: Some("1"),
-        doc: "0 switches the wrapper off: plain local rustc",
-    },
-    Var {
-        name: "RUSTCBUILDX_RUNNER",
-        default: None,
-        doc: "docker, podman, or none for plain local rustc; unset: the first engine that works",
-    },
-    Var {
-        name: "RUSTCBUILDX_BASE_IMAGE",
-        default: None,
-        doc: "image to compile in, as docker-image://NAME; unset: \
-              docker.io/library/rust:VERSION-slim of the local rustc",
-    },
-    Var {
-        name: "RUSTCBUILDX_SYNTAX",
-        default: None,
-        doc: "Dockerfile frontend image, as docker-image://NAME; unset: the one built into the \
-              engine",
-    },
-    Var {
-        name: "RUSTCBUILDX_CANONICAL_PATHS",
-        default: Some("dependencies"),
-        doc: "whose units see the same paths on every machine, so that all can share them: \
-              dependencies, all or none",
-    },
-    Var {
-        name: "RUSTCBUILDX_INCREMENTAL",
-        default: Some("1"),
-        doc: "whether rustc's incremental state, where cargo asks for it, is kept in the engine; \
-              0 compiles all anew",
-    },
-    Var {
-        name: "RUSTCBUILDX_SET_ENVS",
-        default: None,
-        doc: "further variables to give to units: NAME or PACKAGE:NAME, separated by commas",
-    },
-    Var {
-        name: "RUSTCBUILDX_LOCAL_SCRIPTS",
-        default: None,
-        doc: "packages, separated by commas, whose build scripts run on this machine, outside of \
-              any sandbox",
-    },
-    Var {
-        name: "RUSTCBUILDX_ALLOW_WRITES",
-        default: None,
-        doc: "packages of the workspace, separated by commas, in whose compiles macros from \
-              elsewhere may write to files of the workspace, as macros of its own may",
-    },
-    Var {
-        name: "RUSTCBUILDX_OBSERVE",
-        default: Some("1"),
-        doc: "whether it is looked at what units touch beyond what cargo declares, to give it to \
-              them; 0 is faster, and blind",
-    },
-    Var {
-        name: "RUSTCBUILDX_STRICT",
-        default: Some("0"),
-        doc: "1 makes it an error where a unit would be compiled locally, because no container \
-              can do it faithfully",
-    },
-    Var {
-        name: "RUSTCBUILDX_STORE_SIZE",
-        default: Some("20GB"),
-        doc: "the most that the cache folder takes of this machine's disk, stored outcomes and \
-              copies of sources, such as 500MB or 50GB; 0 keeps no outcomes",
-    },
-    Var {
-        name: "RUSTCBUILDX_ENGINE_STORE_SIZE",
-        default: Some("20GB"),
-        doc: "the most that outcomes and sources take of the engine's disk; what was used least \
-              recently goes first",
-    },
-    Var {
-        name: "RUSTCBUILDX_LEAVE",
-        default: Some("0"),
-        doc: "1 leaves libraries and build scripts of dependencies in the engine where only \
-              compilers and containers need them; cargo's build folder is then in the cache folder",
-    },
-    Var {
-        name: "RUSTCBUILDX_TIMINGS",
-        default: None,
-        doc: "file to append to what each unit's time went to, as a Chrome trace; `rustcbuildx \
-              timings FILE` makes a page of it",
-    },
-    Var {
-        name: "RUSTCBUILDX_LOG",
-        default: None,
-        doc: "log filter, as for env_logger: error, warn, info, debug, trace",
-    },
-    Var {
-        name: "RUSTCBUILDX_LOG_STYLE",
-        default: Some("never"),
-        doc: "colours of the log: auto, always or never",
-    },
-    Var {
-        name: "RUSTCBUILDX_LOG_PATH",
-        default: None,
-        doc: "file to append the log to; unset: standard error",
-    },
-];
-
 /// A copy of the environment, taken once.
 ///
 /// Variables that are not UTF-8 are left out: no Dockerfile can hold them.
 pub struct Env {
     vars: BTreeMap<String, String>,
     parent: Option<BTreeMap<String, String>>,
+    /// The settings of files, by the names of their variables.
+    files: BTreeMap<String, Located>,
+    /// All files that decide these, there or not.
+    settings_files: Vec<Utf8PathBuf>,
 }
 
 impl Env {
@@ -151,13 +42,40 @@ impl Env {
         let vars = env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Self { vars, parent: parent_environment() }
+        Self { vars, parent: parent_environment(), files: BTreeMap::new(), settings_files: vec![] }
     }
 
     /// An environment with just these variables, none of them set by a caller.
     pub fn with(vars: &[(&str, &str)]) -> Self {
         let vars = vars.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        Self { vars, parent: None }
+        Self { vars, parent: None, files: BTreeMap::new(), settings_files: vec![] }
+    }
+
+    /// The same with settings of files, which hold where no variable sets another value.
+    pub fn with_files(
+        self,
+        files: BTreeMap<String, Located>,
+        settings_files: Vec<Utf8PathBuf>,
+    ) -> Self {
+        Self { files, settings_files, ..self }
+    }
+
+    /// The files that decide the settings of files, there or not.
+    pub fn settings_files(&self) -> &[Utf8PathBuf] {
+        &self.settings_files
+    }
+
+    /// The same with these variables, whatever they were before.
+    pub fn with_variables(mut self, variables: &[(&str, &str)]) -> Self {
+        let owned = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
+        let variables = variables.iter().map(owned);
+        self.vars.extend(variables);
+        self
+    }
+
+    /// What files have for the setting of this variable.
+    pub fn in_files(&self, name: &str) -> Option<&Located> {
+        self.files.get(name)
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -201,6 +119,14 @@ impl Env {
             None => self.home()?.join(".cache"),
         };
         Ok(base.join("rustcbuildx"))
+    }
+
+    /// The folder of the user's configuration: `$XDG_CONFIG_HOME` or `~/.config`.
+    pub fn config_dir(&self) -> Result<Utf8PathBuf> {
+        match self.get("XDG_CONFIG_HOME").filter(|path| path.starts_with('/')) {
+            Some(path) => Ok(Utf8PathBuf::from(path)),
+            None => Ok(self.home()?.join(".config")),
+        }
     }
 
     /// Cargo's home folder: `$CARGO_HOME` or `~/.cargo`.
@@ -252,6 +178,18 @@ pub fn current_exe() -> Result<Utf8PathBuf> {
     let exe = env::current_exe().context("failed to find this program's file")?;
     Utf8PathBuf::from_path_buf(exe)
         .map_err(|exe| anyhow::anyhow!("failed to use `{}`: its name is not UTF-8", exe.display()))
+}
+
+/// This program's file by the name that its caller has for it, which is that of cargo's notes: the
+/// system resolves links in its own.
+pub fn called_as() -> Result<Utf8PathBuf> {
+    let own = current_exe()?;
+    let called =
+        env::args_os().next().and_then(|name| Utf8PathBuf::from_path_buf(name.into()).ok());
+    let is_own = |called: &Utf8PathBuf| {
+        called.is_absolute() && called.canonicalize_utf8().is_ok_and(|path| path == own)
+    };
+    Ok(called.filter(is_own).unwrap_or(own))
 }
 
 /// The environment that another process was started with; `None` if the system does not tell.

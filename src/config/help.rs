@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use clap::Command;
 
-use crate::config::env::VARS;
+use crate::config::table::VARS;
 
 /// Wider lines are hard to read, narrower ones hold no text beside a name.
 const WIDTHS: std::ops::RangeInclusive<usize> = 72..=100;
@@ -24,7 +24,10 @@ pub fn settings(width: usize) -> String {
             var.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
         (var.name, format!("{}{default}", var.doc))
     });
-    format!("Settings, all of the environment:\n{}", table(&rows.collect::<Vec<_>>(), width))
+    format!(
+        "Settings, as variables; files have them, too (docs/settings.md):\n{}",
+        table(&rows.collect::<Vec<_>>(), width)
+    )
 }
 
 /// The help of `cargo green`.

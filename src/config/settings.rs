@@ -1,11 +1,14 @@
 //! The settings in force, each with where it came from.
 
 use anyhow::{Context, Result, bail};
+use camino::Utf8Path;
 
 use crate::{
     config::{
-        env::{Env, VARS, Var},
+        env::Env,
+        located::Located,
         secrets::is_secret,
+        table::{Var, is_path, var},
     },
     util::logging::Log,
 };
@@ -32,8 +35,9 @@ pub enum CanonicalPaths {
 
 /// Where a setting's value came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum Origin<'a> {
     Default,
+    File(&'a Located),
     Environment,
 }
 
@@ -43,6 +47,8 @@ pub struct Config {
     pub runner: RunnerChoice,
     /// An image's name without a scheme, if one is set.
     pub base_image: Option<String>,
+    /// What the base image lacks.
+    pub on_top: OnTop,
     /// A frontend image's name without a scheme, if one is set.
     pub syntax: Option<String>,
     pub canonical_paths: CanonicalPaths,
@@ -68,6 +74,51 @@ pub struct Config {
     pub log: Log,
 }
 
+/// What is put on top of the base image.
+#[derive(Clone, Debug, Default)]
+pub struct OnTop {
+    /// Packages of the distributions that have these managers.
+    pub apt: Vec<String>,
+    pub apk: Vec<String>,
+    pub dnf: Vec<String>,
+    pub env: Vec<(String, String)>,
+    /// Further instructions of a Dockerfile.
+    pub dockerfile: Option<String>,
+    /// Whether the steps that make it have the network of the engine's machine.
+    pub has_host_network: bool,
+    /// The settings that say so, as their user wrote them.
+    pub settings: Vec<String>,
+}
+
+impl OnTop {
+    pub fn is_empty(&self) -> bool {
+        self.settings.is_empty()
+    }
+
+    fn load(env: &Env) -> Result<Self> {
+        let names = ["APT", "APK", "DNF", "ENV", "DOCKERFILE"];
+        let names = names.map(|name| format!("RUSTCBUILDX_IMAGE_{name}"));
+        let is_set = |name: &&String| value(env, name).is_some_and(|value| !value.is_empty());
+        let network = "RUSTCBUILDX_IMAGE_NETWORK";
+        Ok(Self {
+            apt: packages(env, &names[0])?,
+            apk: packages(env, &names[1])?,
+            dnf: packages(env, &names[2])?,
+            env: pairs(env, &names[3])?,
+            dockerfile: text_or_file(env, &names[4])?,
+            has_host_network: match value(env, network).unwrap_or_default() {
+                "default" => false,
+                "host" => true,
+                _ => bail!(
+                    "failed to read {}: no such network (hint: default or host)",
+                    written(env, network)
+                ),
+            },
+            settings: names.iter().filter(is_set).map(|name| written(env, name)).collect(),
+        })
+    }
+}
+
 /// A variable to give to the units of a package, or of all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetEnv {
@@ -82,6 +133,7 @@ impl Config {
             enabled: switch(env, "RUSTCBUILDX")?,
             runner: runner(env)?,
             base_image: image(env, "RUSTCBUILDX_BASE_IMAGE")?,
+            on_top: OnTop::load(env)?,
             syntax: image(env, "RUSTCBUILDX_SYNTAX")?,
             canonical_paths: canonical_paths(env)?,
             incremental: switch(env, "RUSTCBUILDX_INCREMENTAL")?,
@@ -119,26 +171,64 @@ impl Config {
 }
 
 /// A setting's value as text and where it came from; an empty variable counts as unset.
-pub fn setting<'a>(env: &'a Env, var: &Var) -> (Option<&'a str>, Origin) {
-    match env.get(var.name).filter(|value| !value.is_empty()) {
-        Some(value) => (Some(value), Origin::Environment),
-        None => (var.default, Origin::Default),
+pub fn setting<'a>(env: &'a Env, var: &Var) -> (Option<&'a str>, Origin<'a>) {
+    let set = env.get(var.name).filter(|value| !value.is_empty());
+    match (set, env.in_files(var.name)) {
+        (Some(value), _) => (Some(value), Origin::Environment),
+        (None, Some(located)) => (Some(&located.value), Origin::File(located)),
+        (None, None) => (var.default, Origin::Default),
+    }
+}
+
+/// What a workspace's files take from the sandbox, for a notice: who builds it may not have written
+/// them.
+pub fn taken_from_sandbox(env: &Env, config: &Config) -> Option<String> {
+    let own = env.config_dir().ok();
+    let is_own = |file: &Utf8Path| {
+        file.starts_with("/etc") || own.as_ref().is_some_and(|own| file.starts_with(own))
+    };
+    let takes = [
+        ("RUSTCBUILDX", !config.enabled),
+        ("RUSTCBUILDX_RUNNER", config.runner == RunnerChoice::None),
+        ("RUSTCBUILDX_LOCAL_SCRIPTS", !config.local_scripts.is_empty()),
+    ];
+    let of_workspace = |name: &str| match setting(env, var(name)?).1 {
+        Origin::File(located) => {
+            located.at.iter().any(|at| !is_own(&at.file)).then(|| written(env, name))
+        }
+        _ => None,
+    };
+    let taken: Vec<String> = takes
+        .iter()
+        .filter(|(_, takes)| *takes)
+        .filter_map(|(name, _)| of_workspace(name))
+        .collect();
+    let are = |taken: &[String]| {
+        format!("less is in the sandbox than could be, as the workspace says: {}", taken.join(", "))
+    };
+    (!taken.is_empty()).then(|| are(&taken))
+}
+
+/// A setting as its user wrote it, for an error about it.
+fn written(env: &Env, name: &str) -> String {
+    let var = var(name).expect("every setting is in the table");
+    match setting(env, var) {
+        (Some(value), Origin::File(located)) => {
+            format!("`{}` in {}: `{value}`", var.key(), located.for_people())
+        }
+        (value, _) => format!("{name}=`{}`", value.unwrap_or_default()),
     }
 }
 
 fn value<'a>(env: &'a Env, name: &str) -> Option<&'a str> {
-    let var = VARS.iter().find(|var| var.name == name).expect("every setting is in the table");
-    setting(env, var).0
+    setting(env, var(name).expect("every setting is in the table")).0
 }
 
 fn switch(env: &Env, name: &str) -> Result<bool> {
     match value(env, name) {
         Some("1" | "true" | "on" | "yes") => Ok(true),
         Some("0" | "false" | "off" | "no") => Ok(false),
-        other => bail!(
-            "failed to read {name}=`{}`: not a switch (hint: 0 or 1)",
-            other.unwrap_or_default()
-        ),
+        _ => bail!("failed to read {}: not a switch (hint: 0 or 1)", written(env, name)),
     }
 }
 
@@ -148,12 +238,10 @@ fn runner(env: &Env) -> Result<RunnerChoice> {
         Some("docker") => Ok(RunnerChoice::Docker),
         Some("podman") => Ok(RunnerChoice::Podman),
         Some("none") => Ok(RunnerChoice::None),
-        Some(other) => {
-            bail!(
-                "failed to read RUSTCBUILDX_RUNNER=`{other}`: no such runner (hint: docker, \
-                 podman or none)"
-            )
-        }
+        Some(_) => bail!(
+            "failed to read {}: no such runner (hint: docker, podman or none)",
+            written(env, "RUSTCBUILDX_RUNNER")
+        ),
     }
 }
 
@@ -162,9 +250,9 @@ fn canonical_paths(env: &Env) -> Result<CanonicalPaths> {
         "dependencies" => Ok(CanonicalPaths::Dependencies),
         "all" => Ok(CanonicalPaths::All),
         "none" => Ok(CanonicalPaths::None),
-        other => bail!(
-            "failed to read RUSTCBUILDX_CANONICAL_PATHS=`{other}`: no such choice (hint: \
-             dependencies, all or none)"
+        _ => bail!(
+            "failed to read {}: no such choice (hint: dependencies, all or none)",
+            written(env, "RUSTCBUILDX_CANONICAL_PATHS")
         ),
     }
 }
@@ -176,15 +264,15 @@ fn image(env: &Env, name: &str) -> Result<Option<String>> {
         Some(("docker-image", image)) => image,
         Some((scheme, _)) => {
             bail!(
-                "failed to read {name}=`{value}`: scheme `{scheme}` is not known (hint: \
-                 docker-image://NAME)"
+                "failed to read {}: scheme `{scheme}` is not known (hint: docker-image://NAME)",
+                written(env, name)
             )
         }
     };
     if image.is_empty() || image.contains(|c: char| c.is_whitespace() || c == '$' || c == '\\') {
         bail!(
-            "failed to read {name}=`{value}`: not an image's name (hint: \
-             docker-image://NAME[:TAG][@DIGEST])"
+            "failed to read {}: not an image's name (hint: docker-image://NAME[:TAG][@DIGEST])",
+            written(env, name)
         );
     }
     Ok(Some(image.to_owned()))
@@ -203,7 +291,7 @@ fn size(env: &Env, name: &str) -> Result<u64> {
                 3..6 => format!("{number}MB or {number}GB"),
                 _ => format!("{number}B"),
             };
-            bail!("failed to read {name}=`{value}`: it has no unit (hint: is {meant} meant?)")
+            bail!("failed to read {}: it has no unit (hint: is {meant} meant?)", written(env, name))
         }
         "" => Some(1),
         "K" => Some(1_000),
@@ -218,12 +306,58 @@ fn size(env: &Env, name: &str) -> Result<u64> {
         .zip(factor)
         .and_then(|(number, factor)| number.checked_mul(factor));
     bytes.with_context(|| {
-        format!("failed to read {name}=`{value}`: not a size (hint: a number and KB, MB, GB or TB)")
+        let written = written(env, name);
+        format!("failed to read {written}: not a size (hint: a number and KB, MB, GB or TB)")
     })
 }
 
-fn list<'a>(env: &'a Env, name: &str) -> impl Iterator<Item = &'a str> {
+/// The items of a list.
+pub fn list<'a>(env: &'a Env, name: &str) -> impl Iterator<Item = &'a str> {
     value(env, name).unwrap_or_default().split([',', ' ']).filter(|item| !item.is_empty())
+}
+
+/// Names of packages, which a shell reads.
+fn packages(env: &Env, name: &str) -> Result<Vec<String>> {
+    let is_name = |item: &str| {
+        item.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && item.chars().all(|c| c.is_ascii_alphanumeric() || "+-._:=~^".contains(c))
+    };
+    match list(env, name).find(|item| !is_name(item)) {
+        Some(other) => {
+            bail!("failed to read {}: `{other}` is no package's name", written(env, name))
+        }
+        None => Ok(list(env, name).map(str::to_owned).collect()),
+    }
+}
+
+/// Variables with values.
+fn pairs(env: &Env, name: &str) -> Result<Vec<(String, String)>> {
+    let pair = |word: String| {
+        let (name, value) = word.split_once('=')?;
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let is_sound = !name.is_empty() && name.chars().all(is_name) && !value.contains('\n');
+        is_sound.then(|| (name.to_owned(), value.to_owned()))
+    };
+    let words = shlex::split(value(env, name).unwrap_or_default());
+    words.and_then(|words| words.into_iter().map(pair).collect()).with_context(|| {
+        let written = written(env, name);
+        format!("failed to read {written}: not variables of one line (hint: NAME=value)")
+    })
+}
+
+fn text_or_file(env: &Env, name: &str) -> Result<Option<String>> {
+    match value(env, name) {
+        // Each process would look for it in a folder of its own.
+        Some(path) if is_path(path) && !path.is_empty() && !path.starts_with('/') => bail!(
+            "failed to read {}: not the whole path of a file (hint: \"$PWD/{path}\")",
+            written(env, name)
+        ),
+        Some(path) if is_path(path) && !path.is_empty() => {
+            let text = std::fs::read_to_string(path);
+            text.map(Some).with_context(|| format!("failed to read {}", written(env, name)))
+        }
+        text => Ok(text.filter(|text| !text.is_empty()).map(str::to_owned)),
+    }
 }
 
 fn set_envs(env: &Env) -> Result<Vec<SetEnv>> {
@@ -238,8 +372,8 @@ fn set_envs(env: &Env) -> Result<Vec<SetEnv>> {
             || is_secret(&name) && name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         {
             bail!(
-                "failed to read RUSTCBUILDX_SET_ENVS: `{item}` names no variable (hint: NAME or \
-                 PACKAGE:NAME)"
+                "failed to read {}: `{item}` names no variable (hint: NAME or PACKAGE:NAME)",
+                written(env, "RUSTCBUILDX_SET_ENVS")
             );
         }
         set_envs.push(SetEnv { package, name });
@@ -299,6 +433,12 @@ mod tests {
         refused("RUSTCBUILDX_STORE_SIZE", "99999999TB", "not a size");
         refused("RUSTCBUILDX_SET_ENVS", "A,p:", "`p:` names no variable");
         refused("RUSTCBUILDX_SET_ENVS", "$(x)_TOKEN", "names no variable");
+        refused("RUSTCBUILDX_IMAGE_APT", "a,b;c", "`b;c` is no package's name");
+        refused("RUSTCBUILDX_IMAGE_ENV", "A", "not variables of one line (hint: NAME=value)");
+        refused("RUSTCBUILDX_IMAGE_ENV", "A='b", "not variables of one line");
+        refused("RUSTCBUILDX_IMAGE_DOCKERFILE", "tools", "(hint: \"$PWD/tools\")");
+        refused("RUSTCBUILDX_IMAGE_DOCKERFILE", "/no/such/file", "failed to read RUSTC");
+        refused("RUSTCBUILDX_IMAGE_NETWORK", "bridge", "no such network");
         refused("RUSTCBUILDX_BASE_IMAGE", "https://x", "scheme `https`");
         refused("RUSTCBUILDX_BASE_IMAGE", "docker-image://a b", "not an image's name");
     }

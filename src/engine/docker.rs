@@ -68,6 +68,13 @@ pub fn build_options() -> Vec<String> {
     ["--progress=rawjson", "--provenance=false", "--output=-"].map(str::to_owned).to_vec()
 }
 
+/// For a build whose result is an image of the engine's.
+pub fn make_options(has_host_network: bool) -> Vec<String> {
+    let allowed = has_host_network.then_some("--allow=network.host");
+    let options = ["--progress=plain", "--provenance=false", "--load"];
+    options.into_iter().chain(allowed).map(str::to_owned).collect()
+}
+
 /// Reads the progress of a build: BuildKit's `SolveStatus` as JSON, one a line.
 #[derive(Default)]
 pub struct Watch {

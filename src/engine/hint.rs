@@ -2,12 +2,19 @@
 //!
 //! Source of the texts: docker and its buildx plugin, BuildKit, podman, and Go's `net`.
 
+use crate::step::image::MADE;
+
 /// For an error of the engine called `engine`, which was to do something with an `image`, if that
 /// is known.
 pub fn hint(said: &str, image: Option<&str>, engine: &str) -> String {
     let has = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
     let image =
         image.or_else(|| image_in(said)).map(|image| image.trim_start_matches("docker-image://"));
+    if said.contains(MADE) && (has(OF_REGISTRY) || has(&["not found", "No such image"])) {
+        return "(hint: the engine has lost the image that was made for the settings: `rustcbuildx \
+                pull` makes it again)"
+            .to_owned();
+    }
     if has(OF_REGISTRY) && has(OUT_OF_REACH) {
         let (name, by_hand) = match image {
             Some(image) => (format!("the image `{image}`"), format!("{engine} pull {image}")),

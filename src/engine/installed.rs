@@ -1,8 +1,9 @@
 //! Docker or podman, as this machine has it.
 
-use std::io;
+use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
+use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -14,10 +15,10 @@ use crate::{
     engine::{
         Engine, Receive,
         client::{Client, Event, Kind, text},
-        docker, podman,
+        docker, on_top, podman,
         tunnel::Tunnel,
     },
-    step::plan::Plan,
+    step::{image::MADE, plan::Plan},
     util::{
         digest::digest,
         process::{self, Cmd},
@@ -50,6 +51,18 @@ const ADDRESS: &[&str] = &[
     "DOCKER_CONFIG",
     "DOCKER_CONTEXT",
     "DOCKER_HOST",
+];
+
+/// Variables that say how to reach a network. Source: the predefined arguments of a Dockerfile.
+const PROXIES: [&str; 8] = [
+    "ALL_PROXY",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "all_proxy",
+    "https_proxy",
+    "http_proxy",
+    "no_proxy",
 ];
 
 impl Installed {
@@ -136,6 +149,14 @@ impl Installed {
             args.push(format!("--build-context={name}={path}"));
         }
         args.push("-".to_owned());
+        let mut env = env;
+        if let (Kind::Docker, Some(temp)) = (self.client.kind, &plan.temp)
+            && !plan.secrets.contains("TMPDIR")
+        {
+            // Its Dockerfile lies there, and stays where it is ended by more than two signals, as
+            // the system sends them for each thread of a process that ends.
+            env.push(("TMPDIR".to_owned(), temp.to_string()));
+        }
         Cmd { env, stdin: plan.dockerfile.clone(), ..Cmd::new(&self.client.build[0], args) }
     }
 
@@ -174,6 +195,39 @@ impl Engine for Installed {
             Kind::Docker => docker::digest(&self.client, image),
             Kind::Podman => podman::digest(&self.client, image),
         }
+    }
+
+    fn make(&self, dockerfile: &str, has_host_network: bool, temp: &Utf8Path) -> Result<String> {
+        let id = temp.join("id");
+        let mut args = self.client.build[1..].to_vec();
+        // An image without a name may be removed at any time. That of the folder is nobody else's.
+        let now = temp.file_name().unwrap_or_default().trim_start_matches('.').to_lowercase();
+        let now = format!("{MADE}:making-{now}");
+        args.extend([format!("--iidfile={id}"), format!("--tag={now}")]);
+        args.extend(match self.client.kind {
+            Kind::Docker => docker::make_options(has_host_network),
+            Kind::Podman => vec!["--layers".to_owned()],
+        });
+        args.extend(has_host_network.then(|| "--network=host".to_owned()));
+        // The engine takes those that are set from the command's environment.
+        args.extend(PROXIES.iter().map(|name| format!("--build-arg={name}")));
+        args.push("-".to_owned());
+        let stdin = dockerfile.to_owned();
+        let cmd = Cmd { stdin, ..Cmd::new(&self.client.build[0], args) };
+        log::debug!("{cmd}");
+        let mut finished = process::run(&cmd)?;
+        if !finished.status.success() {
+            let log = format!("{}{}", text(&mut finished)?, finished.stderr);
+            bail!("{}", on_top::reasons(&log).join("\n"));
+        }
+        let id = fs::read_to_string(&id).with_context(|| format!("failed to read `{id}`"))?;
+        let id = id.trim().trim_start_matches("sha256:");
+        let name = format!("{MADE}:{id}");
+        let tagged = self.client.ask(["tag", &now, &name])?;
+        self.client.check(&tagged, "name an image")?;
+        let untagged = self.client.ask(["image", "rm", &now])?;
+        self.client.check(&untagged, "take an image's first name away")?;
+        Ok(name)
     }
 
     fn build(

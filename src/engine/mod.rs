@@ -5,6 +5,7 @@ pub mod client;
 mod docker;
 mod hint;
 pub mod installed;
+mod on_top;
 mod podman;
 pub mod probe;
 pub mod result;
@@ -14,6 +15,7 @@ pub mod worker;
 use std::io::Read;
 
 use anyhow::Result;
+use camino::Utf8Path;
 
 use crate::{engine::client::Event, step::plan::Plan, util::state_dir::Cache};
 
@@ -40,6 +42,10 @@ pub trait Engine: Send + Sync {
     /// The digest of an image in its registry, or of the image that the engine has. `None` if the
     /// image was built there and has no digest.
     fn digest(&self, image: &str) -> Result<Option<String>>;
+
+    /// Makes an image by a Dockerfile, whose steps may have the machine's network, and returns the
+    /// name that it has for good. `temp` is a folder for files.
+    fn make(&self, dockerfile: &str, has_host_network: bool, temp: &Utf8Path) -> Result<String>;
 
     /// Builds a plan, whose secrets are among the variables `env` or those of this process.
     /// `purpose` says what for, in an error. Whatever comes of the call, `receive` has ended when

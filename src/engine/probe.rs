@@ -3,10 +3,11 @@
 use std::io::Read;
 
 use anyhow::{Context, Result, bail};
+use camino::Utf8Path;
 
 use crate::{
-    config::settings::Config,
-    engine::{Engine, result::each_file},
+    config::settings::{Config, OnTop},
+    engine::{Engine, on_top, result::each_file},
     rustc::toolchain::Version,
     step::{
         dockerfile::{Dockerfile, Instruction, Run, Stage, Style},
@@ -27,14 +28,14 @@ pub fn resolve(
     cache: &Cache,
 ) -> Result<Image> {
     let name = name(config, local);
-    let record = record_name(&name, engine);
+    let record = record_name(&name, &config.on_top, engine);
     let image = match cache.read(&record) {
         Some(image) => image,
         None => {
             let _lock = cache.lock("images.lock")?;
             match cache.read(&record) {
                 Some(image) => image,
-                None => find_out(&name, engine, cache)?,
+                None => find_out(&name, &config.on_top, engine, cache)?,
             }
         }
     };
@@ -42,14 +43,29 @@ pub fn resolve(
     Ok(image)
 }
 
-/// Asks the engine, whatever is remembered, and remembers the answer.
-pub fn find_out(name: &str, engine: &dyn Engine, cache: &Cache) -> Result<Image> {
-    let pinned = match engine.digest(name)? {
+/// Asks the engine, whatever is remembered, and remembers the answer. An image that is to have
+/// something on top is made.
+pub fn find_out(name: &str, on_top: &OnTop, engine: &dyn Engine, cache: &Cache) -> Result<Image> {
+    let mut pinned = match engine.digest(name)? {
         Some(digest) => format!("{}@{digest}", without_tag(name)),
         None => name.to_owned(),
     };
-    let image = probe(name, &pinned, engine)?;
-    cache.write(&record_name(name, engine), &image)?;
+    if !on_top.is_empty() {
+        let settings = on_top.settings.join(", ");
+        eprintln!("rustcbuildx: making an image of `{name}` with {settings}, once");
+        let temp = cache.temp_dir()?;
+        let temp = Utf8Path::from_path(temp.path()).context("the cache's name is not UTF-8")?;
+        let made = engine.make(&on_top::dockerfile(&pinned, on_top), on_top.has_host_network, temp);
+        pinned = made.with_context(|| {
+            format!(
+                "failed to make an image of `{name}` with {settings} (hint: is the setting right? \
+                 If there was no network, `image.network = \"host\"` gives the engine's machine's)"
+            )
+        })?;
+    }
+    let variables = on_top.env.clone();
+    let image = Image { variables, ..probe(name, &pinned, engine)? };
+    cache.write(&record_name(name, on_top, engine), &image)?;
     warn_of_newer_libc(&image);
     Ok(image)
 }
@@ -81,8 +97,9 @@ pub fn name(config: &Config, local: &Version) -> String {
     }
 }
 
-fn record_name(name: &str, engine: &dyn Engine) -> String {
-    format!("images/{}", digest([engine.name(), engine.address(), name]))
+fn record_name(name: &str, on_top: &OnTop, engine: &dyn Engine) -> String {
+    let on_top = on_top::dockerfile("", on_top);
+    format!("images/{}", digest([engine.name(), engine.address(), name, &on_top]))
 }
 
 /// An image's name without `:tag` and `@digest`; a registry's port stays.
@@ -132,7 +149,15 @@ fn probe(name: &str, pinned: &str, engine: &dyn Engine) -> Result<Image> {
              official rust images have)"
         );
     }
-    Ok(Image { name: name.to_owned(), pinned: pinned.to_owned(), version, sysroot, path, libc })
+    Ok(Image {
+        name: name.to_owned(),
+        pinned: pinned.to_owned(),
+        version,
+        sysroot,
+        path,
+        variables: vec![],
+        libc,
+    })
 }
 
 /// A program linked against a newer C library than the host's does not start there.

@@ -15,21 +15,26 @@ const SOURCES: &[(&str, &str)] = sources![
     "batch/mod.rs",
     "batch/task.rs",
     "bytes/lz4.rs",
+    "bytes/memory.rs",
     "bytes/mod.rs",
+    "bytes/ring.rs",
     "bytes/search.rs",
     "bytes/sum.rs",
+    "bytes/texts.rs",
     "export.rs",
     "files.rs",
     "lines.rs",
     "main.rs",
     "observe/calls.rs",
-    "observe/memory.rs",
     "observe/mod.rs",
     "observe/seen.rs",
-    "observe/variables.rs",
     "observe/words.rs",
     "outcome.rs",
     "pack.rs",
+    "preload/files.rs",
+    "preload/kernel.rs",
+    "preload/lib.rs",
+    "preload/real_path.rs",
     "process.rs",
     "protocol.rs",
     "report.rs",
@@ -40,6 +45,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "sys/landlock.rs",
     "sys/mod.rs",
     "sys/seccomp.rs",
+    "sys/shared.rs",
     "tokens.rs",
     "touched.rs",
     "view.rs",
@@ -91,7 +97,7 @@ mod tests {
         compile("bytes/mod.rs", &["--crate-name=bytes", "--crate-type=rlib"]);
         let bytes = format!("--extern=bytes={}", out.path().join("libbytes.rmeta").display());
         compile("main.rs", &["--crate-name=worker", &bytes]);
-        let library = ["--crate-name=variables", "--crate-type=cdylib", "-Cpanic=abort"];
-        compile("observe/variables.rs", &library);
+        let library = ["--crate-name=preload", "--crate-type=cdylib", "-Cpanic=abort"];
+        compile("preload/lib.rs", &library);
     }
 }

@@ -27,6 +27,9 @@ use crate::{
     config::{
         env::{self, BARRIER, Env, NOTICES},
         help,
+        location::Location,
+        overrides,
+        resolved::with_files,
         settings::Config,
     },
     green::planner::Planner,
@@ -56,22 +59,37 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
         print!("{answer}");
         return Ok(ExitCode::SUCCESS);
     }
-    let env = Env::current();
+    let mut words: Option<Vec<String>> =
+        args.iter().map(|arg| arg.to_str().map(str::to_owned)).collect();
+    let mut overrides = vec![];
+    if let Some(words) = &mut words {
+        overrides = overrides::split_off(words, cargos_own(words).len())?;
+        args = words.iter().map(OsString::from).collect();
+    }
+    let overrides: Vec<(&str, &str)> =
+        overrides.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let env = Env::current().with_variables(&overrides);
+    let location = env.current_dir().ok();
+    let location =
+        location.map(|folder| Location::of_command(&folder, words.as_deref().unwrap_or_default()));
+    let env = with_files(env, location.as_ref())?;
     let config = Config::load(&env)?;
+    if config.is_local() && !is_planner {
+        notice::say_less_safe_first(&env, &config);
+    }
     let cargo = env.get("CARGO").unwrap_or("cargo").to_owned();
     if config.is_local() {
-        match process::exec(cargo.as_ref(), args)? {}
+        match process::exec_with(cargo.as_ref(), args, &overrides)? {}
     }
     logging::start(&config.log)?;
     let wrapper = wrapper()?;
-    let words: Option<Vec<String>> =
-        args.iter().map(|arg| arg.to_str().map(str::to_owned)).collect();
     // Where no outcome is kept, a plan is of no use.
     let plannable = words.as_ref().filter(|_| config.store_size > 0);
     let dry_run = plannable.and_then(|words| DryRun::of(words));
     let build_folder = words.as_ref().and_then(|words| build_folder(words, &env, &config));
     let mut variables = vec![("RUSTC_WRAPPER", wrapper.as_str())];
     variables.extend(build_folder.as_ref().map(|folder| (BUILD_DIR, folder.as_str())));
+    variables.extend(&overrides);
     let (Some(words), Some(dry_run)) = (&words, &dry_run) else {
         misspelt::complain_for(&env, None);
         match process::exec_with(cargo.as_ref(), args, &variables)? {}
@@ -93,10 +111,11 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
     misspelt::complain_for(&env, Some(&name));
     let planner = [PLANNER.into()].into_iter().chain(args.iter().cloned());
     let build = (NOTICES, name.as_str());
+    let with_build: Vec<_> = overrides.iter().copied().chain([build]).collect();
     process::start_dependent(
         env::current_exe()?.as_ref(),
         planner,
-        &[build],
+        &with_build,
         OwnedFd::from(barrier),
     )?;
     variables.extend([(BARRIER, name.as_str()), build]);

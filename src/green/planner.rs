@@ -25,6 +25,8 @@ use crate::{
     config::{
         env::{Env, NOTICES},
         jobs::Jobs,
+        location::Location,
+        resolved::with_files,
         settings::Config,
     },
     engine::client::Event,
@@ -58,8 +60,8 @@ pub struct Planner<'a> {
 
 /// Serves `rustcbuildx --plan-in-background PROCESS`.
 pub fn run_in_background(process: &str) -> Result<ExitCode> {
-    let env = Env::current();
     let process = process.parse().ok().and_then(Process::of).context(NOT_FOR_PEOPLE)?;
+    let env = with_files(Env::current(), Location::of_process(&process).as_ref())?;
     end_with(process.clone());
     let caller = Caller::of(process).context(NOT_FOR_PEOPLE)?;
     if env.get(NOTICES) != Some(caller.barrier().as_str()) {

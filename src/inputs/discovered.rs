@@ -13,13 +13,12 @@ use crate::{
     config::{env::Env, secrets::has_password},
     inputs::{
         observed::Observed,
-        sources::{Homes, are_given},
+        sources::{Given, Homes},
         version_control::VersionControl,
     },
     rustc::dep_info,
     store::archive::Outcome,
     unit::{
-        target_dir,
         variables::may_be_given,
         work::{Unit, Work},
     },
@@ -76,23 +75,23 @@ impl Discovered {
                 && !unit.env.contains_key(name)
                 && env.get(name).is_some_and(|value| !has_password(value))
         });
+        let given = Given::of(unit);
         let tree = homes.tree_of(&unit.package);
+        let reach = homes.reach_of(&unit.package);
+        let may_be_given_to_it = |path: &Utf8Path| may_be_given_of(unit, path, &reach, &given);
         let mut paths: BTreeSet<Utf8PathBuf> =
             paths.drain(..).map(|path| normalised(&unit.cwd.join(path))).collect();
         // What it makes itself is not in place yet.
         let is_missing =
-            |path: &Utf8PathBuf| !is_made(unit, path) && path.symlink_metadata().is_err();
+            |path: &Utf8PathBuf| !given.is_made(path) && path.symlink_metadata().is_err();
         let runs_always = unit.is_build_script() && paths.iter().any(is_missing);
-        paths.retain(|path| {
-            may_be_given_of(unit, path, homes) && !are_given(unit, path) && path.exists()
-        });
+        paths.retain(|path| may_be_given_to_it(path) && !given.has(path) && path.exists());
         // In a plan, there is nothing in what others make.
         paths.retain(|path| !unit.path_map.is_in_dry_run_target(path));
-        let is_given = |path: &Utf8Path| are_given(unit, path);
-        let seen = observed.paths(unit, is_given).filter(|path| {
-            let is_made_by_others = is_made(unit, path)
+        let seen = observed.paths(unit, |path| given.has(path)).filter(|path| {
+            let is_made_by_others = given.is_made(path)
                 && !(observed.read.contains(*path) && path.is_file() && !is_cargos_note(path));
-            may_be_given_of(unit, path, homes)
+            may_be_given_to_it(path)
                 && !is_made_by_others
                 && !unit.path_map.is_in_dry_run_target(path)
                 && !is_of_version_control(path)
@@ -112,17 +111,17 @@ impl Discovered {
             let asked = observed.asked.iter().chain(&observed.listed).map(Utf8PathBuf::as_path);
             let asked = asked.filter(|path| version_control.has(path));
             if asked.clone().next().is_some() {
-                paths.extend(version_control.paths(asked).filter(|path| !are_given(unit, path)));
+                paths.extend(version_control.paths(asked).filter(|path| !given.has(path)));
             }
         }
         if matches!(unit.work, Work::Compile { .. }) {
-            paths.extend(quoted_sources(unit, &stderr, &tree, homes));
+            paths.extend(quoted_sources(unit, &given, &stderr, &tree, homes));
         }
         let misses_a_file = || {
             misses_a_file(&stdout, &stderr)
                 || dep_info::complaints_of_macros(&stderr).iter().any(|text| speaks_of_files(text))
         };
-        if outcome.status != 0 && paths.is_empty() && !are_given(unit, &tree) && misses_a_file() {
+        if outcome.status != 0 && paths.is_empty() && !given.has(&tree) && misses_a_file() {
             paths.insert(tree);
         }
         let variables = variables.into_iter().collect();
@@ -137,7 +136,8 @@ impl Discovered {
     /// package and nothing that is made.
     pub fn wider(mut self, unit: &Unit, homes: &Homes) -> Self {
         let tree = homes.tree_of(&unit.package);
-        let may_be_whole = |dir: &Utf8Path| dir.starts_with(&tree) && !is_made(unit, dir);
+        let given = Given::of(unit);
+        let may_be_whole = |dir: &Utf8Path| dir.starts_with(&tree) && !given.is_made(dir);
         let folder = |path: Utf8PathBuf| match path.parent() {
             Some(dir) if path.is_file() && may_be_whole(dir) => dir.to_owned(),
             _ => path,
@@ -175,6 +175,7 @@ pub fn variables_asked_for(unit: &Unit, outcome: &Outcome, dep_info: &str) -> Ve
 /// had them.
 fn quoted_sources(
     unit: &Unit,
+    given: &Given,
     stderr: &str,
     tree: &Utf8Path,
     homes: &Homes,
@@ -185,7 +186,7 @@ fn quoted_sources(
         dep_info::pointed_at(stderr).into_iter().map(|name| normalised(&unit.cwd.join(name)));
     let is_source =
         |path: &Utf8PathBuf| roots.iter().any(|root| path.starts_with(root)) && path.is_file();
-    named.filter(|path| !are_given(unit, path)).filter(is_source).collect()
+    named.filter(|path| !given.has(path)).filter(is_source).collect()
 }
 
 /// Whether a failure may come from a file that is not there.
@@ -220,10 +221,9 @@ fn speaks_of_files(complaint: &str) -> bool {
 
 /// Whether a path that a unit names is within its reach: its package's, or what this very build
 /// makes, which cargo may hand out somewhere else. Version control as a whole is not.
-fn may_be_given_of(unit: &Unit, path: &Utf8Path, homes: &Homes) -> bool {
-    let is_handed_out = || unit.programs().any(|program| program == path);
-    let is_within_reach =
-        path.starts_with(homes.reach_of(&unit.package)) || is_made(unit, path) || is_handed_out();
+fn may_be_given_of(unit: &Unit, path: &Utf8Path, reach: &Utf8Path, given: &Given) -> bool {
+    let is_handed_out = || unit.programs().any(|program| normalised(program) == path);
+    let is_within_reach = path.starts_with(reach) || given.is_made(path) || is_handed_out();
     path.file_name() != Some(".git") && is_within_reach
 }
 
@@ -234,16 +234,6 @@ fn is_cargos_note(path: &Utf8Path) -> bool {
 
 fn is_of_version_control(path: &Utf8Path) -> bool {
     path.components().any(|component| component.as_str() == ".git")
-}
-
-/// Whether a path is in the target folder of a unit's build.
-pub fn is_made(unit: &Unit, path: &Utf8Path) -> bool {
-    target_of(unit).is_some_and(|target| path.starts_with(target))
-}
-
-/// The target folder of a unit's build, of the real one where this is a dry run.
-pub fn target_of(unit: &Unit) -> Option<Utf8PathBuf> {
-    target_dir::target_folder(unit).map(|target| unit.path_map.real_path(&target))
 }
 
 #[cfg(test)]
@@ -273,7 +263,7 @@ mod tests {
         let unit = Unit::new(work, cwd, package);
         let said = said.as_bytes().to_vec();
         let outcome = Outcome { status, stdout: said.clone(), stderr: said, ..Outcome::default() };
-        let homes = Homes { user: None, cargo: "/none".into() };
+        let homes = Homes { user: None, cargo: "/none".into(), settings: vec![] };
         let env = Env::with(&[("A", "1"), ("B", "2"), ("PATH", "/")]);
         Discovered::from(&unit, &outcome, &Observed::default(), "# env-dep:A\n", &env, &homes)
     }

@@ -8,16 +8,17 @@ pub mod discovered;
 mod named;
 pub mod observed;
 pub mod sources;
+pub mod states;
 pub mod version_control;
 pub mod writes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    inputs::sources::{Reader, Sources, are_given},
+    inputs::sources::{Given, Reader, Sources},
     rustc::{
         args::{Flag, RustcArgs},
         tool::Tool,
@@ -48,6 +49,8 @@ pub struct Inputs {
     pub baked: BTreeSet<Utf8PathBuf>,
     /// Files and folders to add once it is known what else lies below them.
     roots: Vec<Utf8PathBuf>,
+    /// Where there is an input.
+    places: HashSet<Utf8PathBuf>,
 }
 
 /// Where to look for inputs.
@@ -171,8 +174,10 @@ impl Finder<'_> {
     }
 
     fn crates(&mut self, unit: &Unit, args: &RustcArgs, below: &[Provenance], inputs: &mut Inputs) {
-        let named: Vec<Utf8PathBuf> =
-            args.externs().filter_map(|(_, path)| Some(unit.cwd.join(path?))).collect();
+        let named: Vec<Utf8PathBuf> = args
+            .externs()
+            .filter_map(|(_, path)| Some(normalised(&unit.cwd.join(path?))))
+            .collect();
         for provenance in below {
             // A crate of unknown making may have been compiled with this unit's former output
             // beside it.
@@ -264,8 +269,9 @@ impl Finder<'_> {
     /// The files of the unit's own package, and those outside of it that the unit reads.
     fn package(&mut self, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
         let is_writable = unit.is_build_script();
-        let mut holes = vec![unit.path_map.real_path(unit.out_dir())];
-        let target = |input: &Input| unit.path_map.real_path(Utf8Path::new(&input.target));
+        let mut holes = vec![normalised(&unit.path_map.real_path(unit.out_dir()))];
+        let target =
+            |input: &Input| normalised(&unit.path_map.real_path(Utf8Path::new(&input.target)));
         // Of these, not all is given.
         let (configs, paths): (Vec<_>, Vec<_>) =
             unit.paths.iter().cloned().partition(|path| version_control::is_config(path));
@@ -313,7 +319,10 @@ impl Inputs {
         holes: &[Utf8PathBuf],
         is_writable: bool,
     ) -> Result<()> {
-        self.inputs.extend(sources.inputs(holes, is_writable)?);
+        for input in sources.inputs(holes, is_writable)? {
+            self.places.insert(normalised(Utf8Path::new(&input.target)));
+            self.inputs.push(input);
+        }
         let parts = sources.parts.iter();
         self.contexts.extend(parts.map(|part| {
             let context = Context { folder: part.context.clone(), is_heavy: part.is_heavy };
@@ -324,7 +333,7 @@ impl Inputs {
 
     /// Adds an output where the host has it, unless something is there already.
     fn add(&mut self, provenance: &Provenance, output: &Output, is_writable: bool) {
-        if self.inputs.iter().any(|input| input.target == output.host) {
+        if !self.places.insert(normalised(&output.host)) {
             return;
         }
         let key = provenance.key.clone();
@@ -365,9 +374,10 @@ fn is_wanted(output: &Output, provenance: &Provenance, links: bool, named: &[Utf
     let has = |extension| {
         provenance.outputs.iter().any(|output| output.host.extension() == Some(extension))
     };
+    let is_named = || named.contains(&normalised(&output.host));
     match output.host.extension() {
-        Some("rmeta") => !links || !has("rlib") || named.contains(&output.host),
-        Some("rlib") => links || !has("rmeta") || named.contains(&output.host),
+        Some("rmeta") => !links || !has("rlib") || is_named(),
+        Some("rlib") => links || !has("rmeta") || is_named(),
         Some("so" | "dylib" | "dll") => true,
         _ => false,
     }
@@ -377,9 +387,12 @@ fn is_wanted(output: &Output, provenance: &Provenance, links: bool, named: &[Utf
 fn input_outside(unit: &Unit) -> Option<Utf8PathBuf> {
     let Work::Compile { args, .. } = &unit.work else { return None };
     let input = normalised(&unit.cwd.join(args.inputs().next()?));
-    let is_generated = unit.env.get("OUT_DIR").is_some_and(|out_dir| input.starts_with(out_dir));
+    let is_generated = unit
+        .env
+        .get("OUT_DIR")
+        .is_some_and(|out_dir| input.starts_with(normalised(Utf8Path::new(out_dir))));
     let dir = input.parent()?.to_owned();
-    (!are_given(unit, &input) && !is_generated && dir.is_dir()).then_some(dir)
+    (!Given::of(unit).has(&input) && !is_generated && dir.is_dir()).then_some(dir)
 }
 
 /// The paths that lie below none of the others, each once.

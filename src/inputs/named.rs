@@ -5,7 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Finder, Inputs};
 use crate::{
-    inputs::sources::are_given,
+    inputs::sources::Given,
     rustc::args::{Flag, RustcArgs},
     unit::{baked_paths::absolute_paths, work::Unit},
     util::path::normalised,
@@ -24,7 +24,7 @@ impl Finder<'_> {
         for (kind, dir) in
             args.library_paths().filter(|(kind, _)| !matches!(*kind, "dependency" | "crate"))
         {
-            let dir = unit.cwd.join(dir);
+            let dir = normalised(&unit.cwd.join(dir));
             let is_known = self.named_path(&dir, inputs)?.is_some();
             if !is_known && dir.is_dir() && !is_of_system(&dir) {
                 log::debug!("the {kind} folder `{dir}` is sent as it is");
@@ -53,7 +53,7 @@ impl Finder<'_> {
     pub(super) fn named_by_variables(&mut self, unit: &Unit, inputs: &mut Inputs) -> Result<()> {
         for (_, value) in unit.env.iter().filter(|(name, _)| name.starts_with("DEP_")) {
             for path in absolute_paths(value) {
-                self.named_path(path, inputs)?;
+                self.named_path(&normalised(path), inputs)?;
             }
         }
         Ok(())
@@ -95,7 +95,8 @@ impl Finder<'_> {
             .flat_map(|dir| names.map(|name| dir.join(name)))
             .find(|path| path.is_file());
         let manifest = Some(unit.cwd.join("Cargo.toml")).filter(|path| path.is_file());
-        for path in found.into_iter().chain(manifest).filter(|path| !are_given(unit, path)) {
+        let given = Given::of(unit);
+        for path in found.into_iter().chain(manifest).filter(|path| !given.has(path)) {
             let provenance = self.copy_file(&path)?;
             inputs.add(&provenance, &provenance.outputs[0], false);
         }

@@ -16,6 +16,7 @@ use crate::{
         variables::{may_be_given_to_code, may_be_given_to_tools},
         work::Unit,
     },
+    util::path::normalised,
 };
 
 /// What a unit asked for.
@@ -48,20 +49,21 @@ impl Observed {
     pub fn of(unit: &Unit, outcome: &Outcome) -> Self {
         let text = String::from_utf8_lossy(outcome.observed.as_deref().unwrap_or_default());
         let mut observed = Self::default();
-        for Touch { how, what } in touches(&text) {
+        for Touch { how, what, .. } in touches(&text) {
+            let path = || normalised(Utf8Path::new(&what));
             match how {
-                How::Ask | How::Read | How::List if what.starts_with('~') => {
+                How::Ask | How::Read | How::List | How::Link if what.starts_with('~') => {
                     let below = Utf8Path::new(&what).strip_prefix("~");
                     observed.at_home.extend(below.map(Utf8Path::to_owned));
                 }
-                How::Ask => drop(observed.asked.insert(what.into())),
+                How::Ask | How::Link => drop(observed.asked.insert(path())),
                 How::Read => {
-                    observed.asked.insert(what.clone().into());
-                    observed.read.insert(what.into());
+                    observed.asked.insert(path());
+                    observed.read.insert(path());
                 }
                 How::Run => observed.has_interpreters |= is_interpreter(&what),
-                How::List => drop(observed.listed.insert(what.into())),
-                How::Refuse => drop(observed.refused.insert(what.into())),
+                How::List => drop(observed.listed.insert(path())),
+                How::Refuse => drop(observed.refused.insert(path())),
                 How::Lack => drop(observed.programs.insert(what)),
                 How::Variable if may_be_given_to_code(&what, &unit.work) => {
                     observed.variables.insert(what);
@@ -73,7 +75,12 @@ impl Observed {
                 How::Host => drop(observed.hosts.insert(what)),
                 // That is where a name service is.
                 How::Connect if !what.ends_with(":53") => drop(observed.hosts.insert(what)),
-                How::Variable | How::ToolVariable | How::Write | How::Connect | How::Unseen => {}
+                How::Variable
+                | How::ToolVariable
+                | How::Write
+                | How::Connect
+                | How::Clock
+                | How::Unseen => {}
             }
         }
         observed
@@ -107,8 +114,7 @@ impl Observed {
         is_given: impl Fn(&Utf8Path) -> bool + 'a,
     ) -> impl Iterator<Item = &'a Utf8PathBuf> {
         let given = [&unit.package, &unit.cwd].into_iter().chain(&unit.paths);
-        let given: Vec<&Utf8Path> =
-            given.map(Utf8PathBuf::as_path).chain([unit.out_dir()]).collect();
+        let given: Vec<Utf8PathBuf> = given.cloned().chain([normalised(unit.out_dir())]).collect();
         let is_around = move |path: &Utf8Path| given.iter().any(|given| given.starts_with(path));
         let asked = self.asked.iter().filter(move |path| !is_around(path));
         asked.chain(&self.listed).filter(move |path| !is_given(path))

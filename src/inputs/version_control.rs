@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn objects_come_with_the_first_that_is_looked_for() {
         let (_dir, root) = tree(FILES);
-        let homes = Homes { user: None, cargo: root.join("cargo") };
+        let homes = Homes { user: None, cargo: root.join("cargo"), settings: vec![] };
         let case = |package: &str, asked: &[&str], expected: &[&str]| {
             let version_control = VersionControl::of(&root.join(package), &homes).unwrap();
             let asked: Vec<Utf8PathBuf> = asked.iter().map(|path| root.join(path)).collect();
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn what_was_downloaded_has_no_repository() {
         let (_dir, root) = tree(FILES);
-        let homes = Homes { user: None, cargo: root.clone() };
+        let homes = Homes { user: None, cargo: root.clone(), settings: vec![] };
         assert!(VersionControl::of(&root.join("w/member"), &homes).is_none());
     }
 

@@ -7,15 +7,16 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    inputs::{discovered::target_of, sources::Homes},
+    inputs::sources::{Homes, target_folder},
     unit::work::Unit,
 };
 
 /// Names of files and folders that tools run programs from, or by, on their own: version control,
-/// cargo, rustup, shells, editors and CI.
+/// cargo, rustup, shells, editors and CI. Manifests have settings of ours.
 const RUN_BY_THEMSELVES: &[&str] = &[
     ".cargo",
     ".circleci",
+    ".config",
     ".devcontainer",
     ".envrc",
     ".git",
@@ -28,6 +29,7 @@ const RUN_BY_THEMSELVES: &[&str] = &[
     ".jj",
     ".svn",
     ".vscode",
+    "Cargo.toml",
     "rust-toolchain",
     "rust-toolchain.toml",
 ];
@@ -36,8 +38,10 @@ const RUN_BY_THEMSELVES: &[&str] = &[
 /// anywhere, and an earlier build of the same unit may have made it.
 pub fn is_within_reach(unit: &Unit, path: &Utf8Path, homes: &Homes) -> bool {
     let runs_by_itself = path.components().any(|part| RUN_BY_THEMSELVES.contains(&part.as_str()));
-    let roots = [homes.tree_of(&unit.package)].into_iter().chain(target_of(unit));
+    let decides = homes.settings.iter().any(|file| file.starts_with(path));
+    let roots = [homes.tree_of(&unit.package)].into_iter().chain(target_folder(unit));
     !runs_by_itself
+        && !decides
         && roots.into_iter().any(|root| path.starts_with(&root) && !has_link(&root, path))
 }
 
@@ -70,7 +74,8 @@ mod tests {
             std::fs::create_dir_all(root.join(file).parent().unwrap()).unwrap();
             std::fs::write(root.join(file), "").unwrap();
         }
-        let homes = Homes { user: None, cargo: root.join("cargo") };
+        let settings = vec![root.join("w/shared/team.toml")];
+        let homes = Homes { user: None, cargo: root.join("cargo"), settings };
         let out_dir = root.join("w/target/debug/build/member-1/out");
         let work = Work::BuildScript { program: "/b".into(), out_dir, library_path: vec![] };
         let unit = Unit::new(work, root.join("w/member"), root.join("w/member"));
@@ -84,6 +89,11 @@ mod tests {
         case("w/.git/hooks/post-checkout", false);
         case("w/member/.cargo/config.toml", false);
         case("w/rust-toolchain.toml", false);
+        case("w/.config/rustcbuildx.toml", false);
+        case("w/new/Cargo.toml", false);
+        case("w/shared/team.toml", false);
+        case("w/shared", false);
+        case("w/shared/other", true);
         assert!(is_of_member(&unit, &homes));
         // Links lead out, also those that lead to where it may write; a target folder may be one.
         std::os::unix::fs::symlink(root.join("elsewhere"), root.join("w/out")).unwrap();

@@ -30,14 +30,18 @@ pub fn pass(env: &Env, cache: &Cache, request: &PlanRequest) -> Option<(String, 
     }
     let cargo = Caller::find()?;
     let name = cargo.barrier();
-    let mut answer = pass_at(&name, request);
-    if answer == Answer::Nobody && is_planner_due(&name, cache, request) {
-        start(&cargo, &name, env, cache).unwrap_or_else(|error| {
-            log::warn!("{error:#}");
-            notice::say_slow(env, "each unit was built by itself", &error);
-        });
-        answer = pass_at(&name, request);
-    }
+    let answer = answer(
+        &name,
+        cache,
+        request,
+        |name| pass_at(name, request),
+        || {
+            start(&cargo, &name, env, cache).unwrap_or_else(|error| {
+                log::warn!("{error:#}");
+                notice::say_slow(env, "each unit was built by itself", &error);
+            });
+        },
+    );
     if answer == Answer::Planned {
         if !cargo.process.is_cargo_still() {
             // Nobody waits for the unit any more, nor reads an error.
@@ -54,13 +58,29 @@ pub fn command(env: &Env) -> Option<String> {
     env.get(NOTICES).map_or_else(|| Some(Caller::find()?.barrier()), |name| Some(name.to_owned()))
 }
 
-/// Whether a unit that finds nobody at the barrier is to have a planner started. Of those that
-/// may be alone after an edit, the first is none.
-fn is_planner_due(name: &str, cache: &Cache, request: &PlanRequest) -> bool {
-    if !request.is_worth_a_plan || cache.path(&note(name)).exists() {
-        return false;
+/// What is said at the barrier, where a planner is started first if one is due.
+fn answer(
+    name: &str,
+    cache: &Cache,
+    request: &PlanRequest,
+    ask: impl Fn(&str) -> Answer,
+    start: impl FnOnce(),
+) -> Answer {
+    // Looked up before anybody is asked: a planner that begins in between is waited for.
+    let had_planner = cache.path(&note(name)).exists();
+    let answer = ask(name);
+    if answer != Answer::Nobody || had_planner || !is_planner_due(name, cache, request) {
+        return answer;
     }
-    !request.may_be_alone || !cache.claim(&format!("{}-edited", note(name))).unwrap_or(true)
+    start();
+    ask(name)
+}
+
+/// Whether a unit for whose cargo there was no planner is to have one started. Of those that may be
+/// alone after an edit, the first is none.
+fn is_planner_due(name: &str, cache: &Cache, request: &PlanRequest) -> bool {
+    let is_first = || cache.claim(&format!("{}-edited", note(name))).unwrap_or(true);
+    request.is_worth_a_plan && !(request.may_be_alone && is_first())
 }
 
 /// Is there once a planner was started for the cargo of this barrier.
@@ -84,4 +104,31 @@ fn start(cargo: &Caller, name: &str, env: &Env, cache: &Cache) -> Result<()> {
         &cargo.folder,
         barrier.into(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use camino::Utf8PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn a_planner_that_another_unit_starts_meanwhile_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(Utf8PathBuf::try_from(dir.path().to_owned()).unwrap()).unwrap();
+        let (target, output) = ("/target".into(), "/target/debug/deps/liba.rlib".into());
+        let request = PlanRequest { target, output, is_worth_a_plan: true, may_be_alone: false };
+        let answers = RefCell::new(vec![Answer::Planned, Answer::Nobody]);
+        let ask = |name: &str| {
+            // Whoever starts a planner makes its barrier first, which nobody was at before.
+            cache.claim(&note(name)).unwrap();
+            answers.borrow_mut().pop().unwrap()
+        };
+        assert_eq!(answer("a", &cache, &request, ask, || ()), Answer::Planned);
+        // It has ended.
+        answers.borrow_mut().push(Answer::Nobody);
+        assert_eq!(answer("a", &cache, &request, ask, || panic!("one more")), Answer::Nobody);
+    }
 }

@@ -2,12 +2,15 @@
 //! were meant to set has no effect.
 
 use crate::{
-    config::env::{BARRIER, Env, NOTICES, RECORDER, VARS},
+    config::{
+        env::{BARRIER, Env, NOTICES, RECORDER},
+        settings::list,
+        table::{OURS, VARS},
+    },
     report::notice,
+    util::spelling,
 };
 
-/// What starts the names of all settings.
-const OURS: &str = "RUSTCBUILDX";
 /// Names that our scripts and tests use, and how such names begin.
 const OTHERS: &[&str] = &["RUSTCBUILDX_BIN", BARRIER, NOTICES, RECORDER];
 const OTHERS_BEGIN: &[&str] = &["RUSTCBUILDX_ENGINE_", "RUSTCBUILDX_IT_"];
@@ -69,36 +72,14 @@ fn is_recognized(name: &str) -> bool {
 }
 
 fn is_for_units(name: &str, env: &Env) -> bool {
-    let names = env.get("RUSTCBUILDX_SET_ENVS").unwrap_or_default().split([',', ' ']);
-    names.into_iter().any(|item| item.rsplit(':').next() == Some(name))
+    list(env, "RUSTCBUILDX_SET_ENVS").any(|item| item.rsplit(':').next() == Some(name))
 }
 
 /// The setting whose name is the most like this one.
 fn nearest(name: &str) -> Option<&'static str> {
     // Those of other tools, such as RUSTC_LOG, are no slip of a finger away.
     let far = if name.starts_with(OURS) { FAR } else { FAR - 1 };
-    let name = name.to_ascii_uppercase();
-    let near = VARS
-        .iter()
-        .map(|var| (distance(&name, var.name), var.name))
-        .filter(|(distance, _)| *distance <= far);
-    near.min().map(|(_, name)| name)
-}
-
-/// How many letters are to be changed, added or left out to make one word the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, letter) in one.chars().enumerate() {
-        let mut before = row[0];
-        row[0] = at + 1;
-        for (column, other) in other.iter().enumerate() {
-            let changed = before + usize::from(letter != *other);
-            before = row[column + 1];
-            row[column + 1] = changed.min(row[column] + 1).min(before + 1);
-        }
-    }
-    row[other.len()]
+    spelling::nearest(&name.to_ascii_uppercase(), VARS.iter().map(|var| var.name), far)
 }
 
 #[cfg(test)]

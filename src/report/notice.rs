@@ -16,7 +16,10 @@ use std::{
 use anyhow::Error;
 
 use crate::{
-    config::env::{Env, NOTICES, RECORDER},
+    config::{
+        env::{Env, NOTICES, RECORDER},
+        settings::{Config, taken_from_sandbox},
+    },
     util::{
         ancestors::{self, Process},
         digest::digest,
@@ -27,6 +30,20 @@ use crate::{
 /// Says `text` unless it, or another text of the same `kind`, was said in this build before.
 pub fn say(env: &Env, kind: &str, text: &str) {
     Notices::of(env).say(kind, text);
+}
+
+/// Tells the user, once in a build, what a workspace's settings take from the sandbox.
+pub fn say_less_safe(env: &Env, config: &Config) {
+    if let Some(text) = taken_from_sandbox(env, config) {
+        say(env, LESS_SAFE, &text);
+    }
+}
+
+/// The same, for the process that becomes cargo.
+pub fn say_less_safe_first(env: &Env, config: &Config) {
+    if let Some(text) = taken_from_sandbox(env, config) {
+        say_for(env, None, LESS_SAFE, &text);
+    }
 }
 
 /// Tells the user of a failure that makes the build slower but does not change its result. Where
@@ -91,6 +108,8 @@ fn to_stderr(text: &str) {
     let _ = writeln!(std::io::stderr(), "rustcbuildx: {text}");
 }
 
+/// The kind of [`say_less_safe`].
+const LESS_SAFE: &str = "less safe";
 /// By whom a deferred notice is printed.
 const NEXT: &str = "next";
 const END: &str = "end";

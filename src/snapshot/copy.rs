@@ -42,8 +42,7 @@ pub type Listing = Vec<(Utf8PathBuf, Item)>;
 /// The name of the copy within its folder. It is not at the root of what is sent, because an engine
 /// would obey a `.dockerignore` there.
 pub const INSIDE: &str = "p";
-/// If a copy has more files than this, its listing is stored, so that the next copy can share
-/// unchanged files with it.
+/// If a copy has more files than this, only what differs from an earlier one is sent.
 const LARGE: usize = 100;
 
 /// The name of a copy with these items.
@@ -83,11 +82,11 @@ pub fn copy(sources: &[Source], last: Option<&str>, cache: &Cache) -> Result<(St
         Ok(name_of(listing.iter().map(|(path, item)| (path, item))))
     })?;
     let name = folder.file_name().unwrap_or_default().to_owned();
-    if listing.len() > LARGE {
-        cache.write(&listing_of(&name), &listing)?;
-        if let Some(base) = base.filter(|base| *base != name) {
-            cache.write(&format!("bases/{name}"), &base)?;
-        }
+    save_listing(&name, cache, || listing.clone())?;
+    if listing.len() > LARGE
+        && let Some(base) = base.filter(|base| *base != name)
+    {
+        cache.write(&format!("bases/{name}"), &base)?;
     }
     Ok((name, listing))
 }
@@ -99,6 +98,26 @@ pub fn base_of(name: &str, cache: &Cache) -> Option<String> {
 
 fn listing_of(name: &str) -> String {
     format!("listings/{name}")
+}
+
+/// What is in the copy of this name, whether there is one or not, if that was ever saved.
+pub fn listing(name: &str, cache: &Cache) -> Option<Listing> {
+    cache.read(&listing_of(name))
+}
+
+fn save_listing(name: &str, cache: &Cache, listing: impl FnOnce() -> Listing) -> Result<()> {
+    match cache.path(&listing_of(name)).exists() {
+        true => Ok(()),
+        false => cache.write(&listing_of(name), &listing()),
+    }
+}
+
+/// The name that the copy of sources will have, whose listing is saved under it.
+pub fn name_to_be(sources: &[Source], cache: &Cache) -> Result<String> {
+    let name = name_of_sources(sources);
+    let items = sources.iter().map(|source| (source.path.clone(), source.item.clone()));
+    save_listing(&name, cache, || items.collect())?;
+    Ok(name)
 }
 
 /// `None` if the source is gone, or cannot be read.
@@ -145,7 +164,7 @@ struct Last {
 
 impl Last {
     fn of(name: &str, cache: &Cache) -> Self {
-        let listing: Listing = cache.read(&listing_of(name)).unwrap_or_default();
+        let listing = listing(name, cache).unwrap_or_default();
         Self { inside: folder_of(name, cache).join(INSIDE), items: listing.into_iter().collect() }
     }
 

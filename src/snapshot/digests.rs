@@ -152,7 +152,7 @@ impl Whole {
 
 /// Whether a file that was last changed at the time `latest` could not change again without a sign
 /// after it was read at the time `read`.
-fn is_settled(latest: i64, read: i64) -> bool {
+pub fn is_settled(latest: i64, read: i64) -> bool {
     latest < read - TICK
 }
 

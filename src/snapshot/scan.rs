@@ -129,14 +129,12 @@ pub fn fingerprint(entries: &[Entry]) -> (String, i64) {
     (digest(parts), latest)
 }
 
-/// Whether something below a root does not count as source, unless it is wanted by itself.
-pub fn is_excluded(root: &Utf8Path, path: &Utf8Path, rules: &Rules<'_>) -> bool {
-    let below = path.ancestors().take_while(|dir| *dir != root && dir.starts_with(root));
-    below.into_iter().any(|dir| {
-        let is_folder = dir.is_dir();
-        is_own_version_control(dir.strip_prefix(root).unwrap_or(dir))
-            || is_folder && list(dir.as_std_path()).is_ok_and(|names| rules.leave_out(dir, &names))
-    })
+/// Whether something below a root, and all that is in it, does not count as source, unless it is
+/// wanted by itself.
+pub fn is_excluded(root: &Utf8Path, place: &Utf8Path, rules: &Rules<'_>) -> bool {
+    is_own_version_control(place.strip_prefix(root).unwrap_or(place))
+        || place.is_dir()
+            && list(place.as_std_path()).is_ok_and(|names| rules.leave_out(place, &names))
 }
 
 /// The version control of the root itself. That of a folder in it, as of a fixture, is a source.

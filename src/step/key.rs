@@ -16,7 +16,10 @@
 //! ([`Task::identity`](crate::step::protocol::Task::identity)), in which the protocol's version is,
 //! too.
 
-use crate::{step::protocol::Task, util::digest::digest};
+use crate::{
+    step::protocol::{Source, Task},
+    util::digest::digest,
+};
 
 /// Names a step and its provenance, and its outcome in the engine and in the store.
 pub type Key = String;
@@ -24,6 +27,13 @@ pub type Key = String;
 /// The key of what is made for one command of cargo only, and of `key` otherwise.
 pub fn of_command(key: &str, command: &str) -> Key {
     format!("u{}", digest([key, command]))
+}
+
+/// A digest of all that decides a task's outcome but the files that it is sent.
+pub fn declared(base: &str, task: &Task) -> String {
+    let mut declared = task.clone();
+    declared.inputs.retain(|input| matches!(input.from, Source::Outcome(_)));
+    format!("d{}", digest([base, &declared.identity()]))
 }
 
 /// The key of a task that runs in the image `base`.

@@ -16,6 +16,8 @@ use crate::step::{
 pub struct Plan {
     pub dockerfile: String,
     pub contexts: BTreeMap<String, Utf8PathBuf>,
+    /// Where the engine's client may leave files; `None` is where it does so by itself.
+    pub temp: Option<Utf8PathBuf>,
     /// The names of the secrets it mounts.
     pub secrets: BTreeSet<String>,
 }
@@ -70,11 +72,11 @@ pub fn batch(
     let library = compile("bytes", "bytes/mod.rs", &["--crate-type=rlib", "-Copt-level=3"]);
     let linked = format!("--extern=bytes={bin}/libbytes.rlib");
     let program = compile("worker", "main.rs", &[&linked, "-Cdebug-assertions=off"]);
-    // What programs load to tell of variables has nothing of the standard library in it. Where
-    // programs hold their C library, they load nothing.
-    let library_of_variables = compile(
-        "variables",
-        "observe/variables.rs",
+    // What programs load has nothing of the standard library in it. Where they hold their C
+    // library, they load nothing.
+    let preload = compile(
+        "preload",
+        "preload/lib.rs",
         &["--crate-type=cdylib", "-Copt-level=2", "-Cforce-frame-pointers=yes"],
     );
     let store = format!("rustcbuildx-store-{VERSION}");
@@ -103,7 +105,7 @@ pub fn batch(
                 Instruction::Run(&program),
             ]
             .into_iter()
-            .chain(image.has_shared_libc().then_some(Instruction::Run(&library_of_variables)))
+            .chain(image.has_shared_libc().then_some(Instruction::Run(&preload)))
             .collect(),
         },
         Stage { from: WORKER_STAGE, name: BATCH, instructions: vec![Instruction::Run(&run)] },
@@ -116,5 +118,7 @@ pub fn batch(
     let dockerfile = Dockerfile { style, stages }.to_string();
     let context = |name: &str, path: &Utf8Path| (name.to_owned(), path.to_owned());
     let contexts = [context(SOURCE, worker), context(GIVEN, given)].into();
-    Plan { dockerfile, contexts, secrets }
+    // Beside what is given, for that is removed with the call, or swept later.
+    let temp = given.parent().map(Utf8Path::to_owned);
+    Plan { dockerfile, contexts, temp, secrets }
 }

@@ -127,6 +127,7 @@ pub mod tests {
             links: vec![],
             inputs,
             opened: vec![],
+            passed: vec![],
             is_kept: false,
             is_observed: true,
             state: None,

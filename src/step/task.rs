@@ -4,13 +4,21 @@
 //! [`PathMap`](crate::unit::path_map::PathMap) says: at the host's own paths, so that nothing needs
 //! rewriting, or at common ones.
 
+use std::collections::BTreeSet;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
 use crate::{
     rustc::tool::Tool,
     step::{
         image::Image,
         protocol::{Input, Kind, Task},
     },
-    unit::work::{Unit, Work},
+    unit::{
+        baked_paths::absolute_paths,
+        work::{Unit, Work},
+    },
+    util::path::{normalised, passed},
 };
 
 /// 1980, the first year that all archive formats know.
@@ -48,6 +56,7 @@ pub fn task(
     state: Option<IncrementalState>,
 ) -> Task {
     let to_container = |path: &str| unit.path_map.to_container(path);
+    let place = |path: &str| normalised(Utf8Path::new(&to_container(path))).into_string();
     let mut env = container_variables(unit, image);
     env.extend(
         unit.env
@@ -60,22 +69,28 @@ pub fn task(
     let cargo = unit.env.get("CARGO").map(|host| (host.clone(), image.tool("cargo")));
     let mut inputs: Vec<Input> = inputs
         .iter()
-        .map(|input| Input { target: to_container(&input.target), ..input.clone() })
+        .map(|input| Input { target: place(&input.target), ..input.clone() })
         .collect();
     inputs.sort();
+    inputs.dedup();
+    let words = program(unit, image);
+    let texts = words.iter().chain(&env).filter(|text| text.contains("/.."));
+    let passed: BTreeSet<_> =
+        texts.flat_map(|text| absolute_paths(text)).flat_map(passed).collect();
     Task {
         key: String::new(),
         name: unit.name(),
         kind: if unit.is_build_script() { Kind::Script } else { Kind::Compile },
-        words: program(unit, image),
+        words,
         env,
         secrets: secrets.collect(),
         folder: to_container(unit.cwd.as_str()),
-        out: to_container(unit.out_dir().as_str()),
+        out: place(unit.out_dir().as_str()),
         umask,
         links: cargo.into_iter().collect(),
         inputs,
-        opened: unit.opened.iter().map(|folder| to_container(folder.as_str())).collect(),
+        opened: unit.opened.iter().map(|folder| place(folder.as_str())).collect(),
+        passed: passed.into_iter().map(Utf8PathBuf::into_string).collect(),
         is_kept: unit.keeps_writes,
         is_observed: unit.is_observed,
         // The folder is written as it is in the words.
@@ -113,7 +128,11 @@ fn container_variables(unit: &Unit, image: &Image) -> Vec<String> {
     // A macro may ask cargo of its package. A crate that bakes this name in is compiled again with
     // the host's.
     let cargo = format!("CARGO={}", image.tool("cargo"));
-    let mut variables = vec![format!("PATH={}/bin:{}", image.sysroot, image.path), profile, cargo];
+    // Of two values, the later one holds. A path is the image's own by now.
+    let of_image = image.variables.iter().filter(|(name, _)| name != "PATH");
+    let mut variables: Vec<String> =
+        of_image.map(|(name, value)| format!("{name}={value}")).collect();
+    variables.extend([format!("PATH={}/bin:{}", image.sysroot, image.path), profile, cargo]);
     if let Work::BuildScript { library_path, .. } = &unit.work {
         let mut folders =
             vec![format!("{0}/lib/rustlib/{1}/lib:{0}/lib", image.sysroot, image.host())];

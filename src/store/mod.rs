@@ -5,3 +5,4 @@ pub mod local;
 pub mod provenance;
 pub mod retention;
 pub mod staging;
+pub mod traces;

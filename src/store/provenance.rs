@@ -22,7 +22,7 @@ use crate::{
         spec::{Output, Step},
     },
     unit::baked_paths::Baked,
-    util::{digest::digest, state_dir::Cache},
+    util::{digest::digest, path::normalised, state_dir::Cache},
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -86,6 +86,7 @@ pub struct ProvenanceRecords<'a> {
 
 impl<'a> ProvenanceRecords<'a> {
     pub fn new(cache: &'a Cache, target_root: Utf8PathBuf) -> Self {
+        let target_root = normalised(&target_root);
         Self { cache, target_root, loaded: HashMap::new(), earlier: None }
     }
 
@@ -234,7 +235,7 @@ impl Provenance {
 }
 
 fn link_name(path: &Utf8Path) -> String {
-    format!("links/{}", digest([path.as_str()]))
+    format!("links/{}", digest([normalised(path).as_str()]))
 }
 
 fn content(path: &Utf8Path) -> Result<String> {

@@ -29,6 +29,7 @@ const RECORDS: &[&str] = &[
     "reach",
     "recipes",
     "steps",
+    "traces",
 ];
 /// How long sizes are not added up again.
 const INTERVAL: Duration = Duration::from_secs(600);

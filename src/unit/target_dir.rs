@@ -12,13 +12,19 @@ use crate::{
         path_map::{CARGO_HOME, Pair, PathMap, TARGET, WORKSPACE},
         work::{Unit, Work},
     },
+    util::path::normalised,
 };
 
 impl PathMap {
     /// The path map of a unit, by the folders that it names and what cargo wrote into them.
     pub fn of(unit: &Unit, choice: CanonicalPaths, cargo_home: &Utf8Path) -> Self {
         let mut pairs = vec![Pair::new(cargo_home.to_owned(), CARGO_HOME)];
-        pairs.extend(target_folder(unit).map(|host| Pair::new(host, TARGET)));
+        if let Some(host) = target_folder(unit) {
+            // Where its path leads through a folder and up again, it has two.
+            let plain = normalised(&host);
+            pairs.extend((plain != host).then(|| Pair::new(plain, TARGET)));
+            pairs.push(Pair::new(host, TARGET));
+        }
         let is_dependency = is_dependency(unit, cargo_home);
         if choice == CanonicalPaths::All && !is_dependency {
             pairs.push(Pair::new(workspace_root(unit), WORKSPACE));

@@ -7,4 +7,5 @@ pub mod logging;
 pub mod path;
 pub mod process;
 pub mod quote;
+pub mod spelling;
 pub mod state_dir;

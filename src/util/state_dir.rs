@@ -221,8 +221,10 @@ const AGES: &[(&str, u32)] = &[
     ("reach", 30),
     ("programs-known", 90),
     ("recipes", 90),
+    ("settings", 30),
     ("sources", 30),
     ("steps", 90),
+    ("traces", 90),
     ("tmp", 1),
     ("worker", 30),
 ];

@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
     build::Session,
-    config::{env::Env, settings::Config},
+    config::{env::Env, location::Location, resolved::with_files, settings::Config},
     planning::recorder::Recorder,
     report::notice,
     target::shim::{COMMAND, Shim},
@@ -29,7 +29,8 @@ pub fn start(shim: Shim, own: &Utf8Path, arguments: Vec<OsString>) -> Result<Exi
     }
     // Without one, plain cargo took over.
     if let Some(other) = wrapper("RUSTC_WRAPPER") {
-        say_unserved(other, &env)?;
+        let other = other.to_owned();
+        say_unserved(&other, &with_files(env, Location::of_cargo().as_ref())?)?;
     }
     match shim.exec(arguments)? {}
 }
@@ -61,7 +62,7 @@ pub fn run(program: &str) -> Result<ExitCode> {
     let shim = Shim::open(&program)?.with_context(|| {
         format!("failed to run `{program}`: it is no build script of rustcbuildx")
     })?;
-    let env = Env::current();
+    let env = with_files(Env::current(), Location::of_cargo().as_ref())?;
     let config = Config::load(&env)?;
     let unit = || {
         let target = env

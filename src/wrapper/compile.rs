@@ -7,7 +7,7 @@ use camino::Utf8Path;
 
 use crate::{
     build::Session,
-    config::{env::Env, settings::Config},
+    config::{env::Env, location::Location, resolved::with_files, settings::Config},
     planning::{dry_run::LOCAL, recorder::Recorder},
     report::{misspelt, notice},
     rustc::{
@@ -35,7 +35,9 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     if matches!(invocation, Invocation::Passthrough) {
         return local(words);
     }
+    let env = with_files(env, Location::of_cargo().as_ref())?;
     let config = Config::load(&env)?;
+    notice::say_less_safe(&env, &config);
     if config.is_local() {
         return local(words);
     }

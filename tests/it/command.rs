@@ -175,7 +175,10 @@ fn is_chance(line: &str) -> bool {
         " Updating",
         "warning: build failed, waiting for other jobs to finish...",
     ];
+    // Where there is no terminal, a slow build tells now and then how far it is.
+    let is_progress = |line: &str| line.starts_with(|first: char| first.is_ascii_digit());
     chances.iter().any(|text| line.contains(text))
+        || line.trim_start().strip_prefix("Building ").is_some_and(is_progress)
 }
 
 fn stable(line: &str) -> String {
@@ -236,6 +239,8 @@ fn only_what_varies_is_made_equal() {
     case("     Running `/t/debug/app`", "     Running `[TARGET]/debug/app`");
     case("\"/t/deps/rustcAbC123/symbols.o\"", "\"[TARGET]/deps/rustc/symbols.o\"");
     case("15 core only", "15 core only");
+    case("    Building 13/26: cc 1.11.3 (crate cc)", "");
+    case("Building on sand", "Building on sand");
     case(
         "warning: `a` (lib) generated 1 warning (1 duplicate)",
         "warning: `a` (lib) generated 1 warning",

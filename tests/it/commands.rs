@@ -135,6 +135,14 @@ fn an_output_is_explained() {
     explain(&[program]).succeeds().says("(crate package)").says("src/main.rs");
     assert_eq!(explain(&[program, program]).succeeds().stdout, "");
     explain(&["Cargo.toml"]).fails().says("no target folder");
+    let source = project.root.join("src/main.rs");
+    let edited = std::fs::read_to_string(&source).unwrap() + "// edited\n";
+    std::fs::write(&source, edited).unwrap();
+    std::fs::write(project.root.join("notes.txt"), "new").unwrap();
+    project.ours("build").succeeds();
+    let said = explain(&[program]).succeeds().stdout;
+    let change = format!("    `{}` was edited\n", source.display());
+    assert!(said.contains(&format!("  built anew, as this changed\n{change}  read\n")), "{said}");
     std::fs::write(program, "changed").unwrap();
     explain(&[program]).fails().says("hint: ");
 }
@@ -143,6 +151,26 @@ fn audit(project: &Project) -> String {
     let mut command = project.command(WRAPPER, By::Ours);
     command.args(["audit", project.target(By::Ours).to_str().unwrap()]);
     start(command, "rustcbuildx audit").finish().succeeds().stdout
+}
+
+/// Who did what: the unit itself, or what it started.
+#[test]
+fn an_audit_tells_who_did_it() {
+    let project = Project::new("touches");
+    project.ours("build").succeeds();
+    let said = audit(&project);
+    let script = said.split("\n\n").find(|unit| unit.starts_with("app 0.1.0 (build script)"));
+    let script = script.unwrap_or_else(|| panic!("{said}"));
+    assert!(script.contains("/shared/child-reads/file  (cat)\n"), "{script}");
+    assert!(script.contains("/shared/read/file\n"), "{script}");
+    assert!(script.contains("asked for the time\n"), "{script}");
+    let mut command = project.command(WRAPPER, By::Ours);
+    command.args(["audit", "--json", project.target(By::Ours).to_str().unwrap()]);
+    let units = start(command, "rustcbuildx audit --json").finish().succeeds().stdout;
+    let units: serde_json::Value = serde_json::from_str(&units).unwrap();
+    let script =
+        units.as_array().unwrap().iter().find(|it| it["unit"] == "app 0.1.0 (build script)");
+    assert!(script.unwrap()["did"]["asked for the time"].is_array(), "{units:#}");
 }
 
 /// A package's own files are no news, wherever containers show it.

@@ -75,9 +75,14 @@ pub fn wrappers(project: &Project) -> Vec<i32> {
 #[track_caller]
 fn case(file: &str, interrupt: impl Fn(&Project, &crate::command::Running)) {
     let (project, sleeper) = (Project::new("broken"), Sleeper::new());
+    let temp = project.dir().join("temp");
+    fs::create_dir(&temp).unwrap();
+    let project = project.env("TMPDIR", temp.to_str().unwrap());
     project.edit(file, "// HERE", &sleeper.code());
     let cargo = project.start(By::Ours, "build");
     sleeper.starts();
+    // What is there now would stay there.
+    assert_eq!(fs::read_dir(&temp).unwrap().count(), 0, "something is in the temporary folder");
     interrupt(&project, &cargo);
     cargo.finish_within(SOON).fails();
     sleeper.is_stopped();

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
+use crate::planned;
 use crate::project::{By, Project};
 
 /// A dependency's folder and a source file that are links to somewhere else.
@@ -116,4 +118,53 @@ fn taken_over_from_plain_cargo() {
     project.plain("build --workspace").succeeds();
     project.edit("ws/middle/src/lib.rs", "let unused = 1;", "");
     project.same(&["build --workspace", "test --workspace"]);
+}
+
+/// A path that leads through a folder and up again is another name for the same folder.
+#[test]
+fn ways_up_again() {
+    let project = Project::new("edits");
+    let native = "native={out}";
+    project.edit("native/build.rs", native, "native={out}/../out");
+    project.edit("app/Cargo.toml", "../native", "../core/../native");
+    let aside = "--target-dir {target}/x/../inner";
+    project.same(&[&format!("build {aside}"), &format!("check {aside}")]);
+    // By the shorter name, all of it is known.
+    let args = "run --target-dir {target}/inner";
+    project.calls.take();
+    project.ours(args).succeeds();
+    assert_eq!(project.calls.take(), [""; 0]);
+    project.edit("core/src/lib.rs", "rows.iter()", "rows.iter().rev()");
+    project.same(&[&format!("build {aside}"), args]);
+}
+
+#[test]
+fn ways_up_again_in_a_plan() {
+    planned_as_ever("build --target-dir {target}/x/../inner");
+}
+
+#[test]
+fn a_target_folder_behind_a_link() {
+    planned_as_ever("build --target-dir {target}-link");
+}
+
+/// A plan makes what cargo asks for under the keys that it asks for.
+#[track_caller]
+fn planned_as_ever(args: &str) {
+    let project = planned::project("registry");
+    for by in [By::Plain, By::Ours] {
+        let target = project.target(by);
+        fs::create_dir(&target).unwrap();
+        symlink(&target, target.with_file_name(format!("{}-link", file_name(&target)))).unwrap();
+    }
+    let plain = project.plain(args).succeeds();
+    let ours = planned::green(&project, args).succeeds();
+    let calls = project.calls.take();
+    assert!(calls.len() <= 5, "{calls:#?}");
+    project.assert_same_output(&plain, &ours);
+    project.assert_same_tree();
+}
+
+fn file_name(path: &Path) -> &str {
+    path.file_name().unwrap().to_str().unwrap()
 }

@@ -24,6 +24,10 @@ const VARIABLES: &[&str] = &[
     "TOUCHED_BY_MACROS_LIBC",
 ];
 
+/// Where the files are that units touch.
+const BESIDE_PACKAGE: &str = "shared";
+const IN_PACKAGE: &str = "app/shared";
+
 /// The names of the folders whose files are touched, each in another way.
 fn ways(project: &Project) -> Vec<String> {
     let of_macro = ["macro-read", "macro-exists", "macro-list", "macro-child"];
@@ -71,9 +75,20 @@ fn each(folders: &[PathBuf], act: impl Fn(&Path)) {
     folders.iter().for_each(|folder| act(folder));
 }
 
-fn whatever_happens(with_green: bool) {
+/// A project whose units touch files in such a place.
+fn project(place: &str) -> Project {
     let project = planned::project("touches").with_own_cache();
-    let shared = project.root.join("shared");
+    if place == IN_PACKAGE {
+        // All is sent of it, and what was looked at is decisive.
+        project.edit("app/build.rs", "\"../shared\"", "\"shared\"");
+        project.edit("mac/src/lib.rs", "\"../shared\"", "\"shared\"");
+    }
+    project
+}
+
+fn whatever_happens(with_green: bool, place: &str) {
+    let project = project(place);
+    let shared = project.root.join(place);
     let folders: Vec<PathBuf> = ways(&project).iter().map(|way| shared.join(way)).collect();
     assert!(folders.len() > 25, "{folders:?}");
     let mut touching = Touching { project: &project, with_green, variable: None };
@@ -132,12 +147,49 @@ fn whatever_happens(with_green: bool) {
 
 #[test]
 fn whatever_happens_to_what_units_touch() {
-    whatever_happens(false);
+    whatever_happens(false, BESIDE_PACKAGE);
 }
 
 #[test]
 fn whatever_happens_to_what_units_touch_in_a_plan() {
-    whatever_happens(true);
+    whatever_happens(true, BESIDE_PACKAGE);
+}
+
+#[test]
+fn whatever_happens_in_a_package() {
+    whatever_happens(false, IN_PACKAGE);
+}
+
+/// One way after the other: what is seen of one does not make up for what is not seen of another.
+#[test]
+fn each_way_is_seen_by_itself() {
+    let project = project(IN_PACKAGE).env("CARGO_PROFILE_DEV_DEBUG", "0");
+    let touching = Touching { project: &project, with_green: false, variable: None };
+    let folders: Vec<PathBuf> =
+        ways(&project).iter().map(|way| project.root.join(IN_PACKAGE).join(way)).collect();
+    let nothing = touching.same_after("nothing is there");
+    for folder in &folders {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("file"), "one").unwrap();
+        std::os::unix::fs::symlink("one", folder.join("link")).unwrap();
+    }
+    let mut said = touching.same_after("files are made");
+    for folder in &folders {
+        fs::remove_dir_all(folder).unwrap();
+        fs::write(project.root.join("app/trigger"), folder.as_os_str().as_encoded_bytes()).unwrap();
+        let now = touching.run(By::Ours);
+        let changed: Vec<_> =
+            now.lines().zip(said.lines()).filter(|(new, old)| new != old).collect();
+        assert!(!changed.is_empty(), "the removal of {} is not seen", folder.display());
+        let is_as_ever = |line: &str| nothing.lines().any(|nothing| nothing == line);
+        assert!(
+            changed.iter().all(|(new, _)| is_as_ever(new)),
+            "{}: {changed:#?}",
+            folder.display()
+        );
+        said = now;
+    }
+    assert_eq!(said, nothing);
 }
 
 /// What each of the two has seen of a unit is another outcome.

@@ -122,3 +122,29 @@ fn what_is_written_follows_no_link() {
     project.ours("run").succeeds().says("way/file` and was not allowed to");
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
 }
+
+/// By which a script could leave the sandbox the next time.
+#[test]
+fn settings_are_not_written() {
+    let project = Project::new("writes").with_own_cache();
+    let team = project.root.join("team.toml");
+    fs::write(&team, "").unwrap();
+    fs::create_dir(project.root.join(".config")).unwrap();
+    let settings = project.root.join(".config/rustcbuildx.toml");
+    fs::write(&settings, "include = [\"../team.toml\"]\n").unwrap();
+    let script =
+        "for path in [\"../team.toml\", \"../.config/rustcbuildx.toml\", \"../Cargo.toml\"] {
+            let _ = fs::create_dir_all(\"../.config\");
+            let _ = fs::write(path, \"local-scripts = [\\\"app\\\"]\\n\");
+        }";
+    project.edit("app/build.rs", "// HERE", script);
+    project.plain("generate-lockfile").succeeds();
+    let manifest = fs::read_to_string(project.root.join("Cargo.toml")).unwrap();
+    project
+        .ours("run")
+        .succeeds()
+        .says("/.config/rustcbuildx.toml` and 2 more and was not allowed to");
+    assert_eq!(fs::read_to_string(&team).unwrap(), "");
+    assert_eq!(fs::read_to_string(&settings).unwrap(), "include = [\"../team.toml\"]\n");
+    assert_eq!(fs::read_to_string(project.root.join("Cargo.toml")).unwrap(), manifest);
+}

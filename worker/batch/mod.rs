@@ -57,7 +57,7 @@ pub fn run(folders: &Folders) -> Result<()> {
     for name in store.receive(&folders.given)? {
         report.add(LACKING, &name)?;
     }
-    observe::hear_of_variables(&folders.bin);
+    observe::preload(&folders.bin);
     process::trust_repositories();
     let lacking = lacking(&batch, &store);
     if !lacking.is_empty() {

@@ -12,10 +12,12 @@ pub enum About {
     Open { path: Path, flags: Flags },
     /// Asks whether there is something at a path, and what.
     Ask(Path),
-    /// Makes, moves or removes what is at a path.
+    /// Makes, moves, removes or changes what is at a path.
     Change(Path),
     /// Moves or links what is at a path to another one.
     Move { from: Path, to: Path },
+    /// Makes a link at a path, with a text that says where it leads.
+    Link { text: usize, at: Path },
     /// Starts a program with words, by the place of the argument where their addresses are.
     Run { program: Path, words: usize },
     /// Speaks to an address.
@@ -93,8 +95,26 @@ pub const CALLS: &[(Trapped, About)] = &[
     on(316, About::Move { from: at(0), to: at(2) }),
     on(86, About::Move { from: of(0), to: of(1) }),
     on(265, About::Move { from: at(0), to: at(2) }),
-    on(88, About::Change(of(1))),
-    on(266, About::Change(at(1))),
+    on(90, About::Change(of(0))),
+    on(268, About::Change(at(0))),
+    on(452, About::Change(at(0))),
+    on(92, About::Change(of(0))),
+    on(94, About::Change(of(0))),
+    on(260, About::Change(at(0))),
+    on(132, About::Change(of(0))),
+    on(235, About::Change(of(0))),
+    on(261, About::Change(at(0))),
+    on(280, About::Change(at(0))),
+    on(133, About::Change(of(0))),
+    on(259, About::Change(at(0))),
+    on(137, About::Ask(of(0))),
+    on(191, About::Ask(of(0))),
+    on(192, About::Ask(of(0))),
+    on(194, About::Ask(of(0))),
+    on(195, About::Ask(of(0))),
+    on(254, About::Ask(of(1))),
+    on(88, About::Link { text: 0, at: of(1) }),
+    on(266, About::Link { text: 0, at: at(1) }),
 ];
 
 #[cfg(target_arch = "aarch64")]
@@ -116,7 +136,18 @@ pub const CALLS: &[(Trapped, About)] = &[
     on(38, About::Move { from: at(0), to: at(2) }),
     on(276, About::Move { from: at(0), to: at(2) }),
     on(37, About::Move { from: at(0), to: at(2) }),
-    on(36, About::Change(at(1))),
+    on(53, About::Change(at(0))),
+    on(452, About::Change(at(0))),
+    on(54, About::Change(at(0))),
+    on(88, About::Change(at(0))),
+    on(33, About::Change(at(0))),
+    on(43, About::Ask(Path { text: 0, folder: None })),
+    on(8, About::Ask(Path { text: 0, folder: None })),
+    on(9, About::Ask(Path { text: 0, folder: None })),
+    on(11, About::Ask(Path { text: 0, folder: None })),
+    on(12, About::Ask(Path { text: 0, folder: None })),
+    on(27, About::Ask(Path { text: 1, folder: None })),
+    on(36, About::Link { text: 0, at: at(1) }),
 ];
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]

@@ -1,15 +1,17 @@
 //! What was seen of a task, and what of it matters.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     ffi::OsStr,
+    fs,
     net::{Ipv4Addr, Ipv6Addr},
     os::unix::ffi::OsStrExt,
     path::{Component, Path, PathBuf},
 };
 
 use crate::{
-    protocol::{BY, HOSTS, Input, Kind, Source, Task, VARIABLES, WORKER},
+    bytes::texts::Texts,
+    protocol::{BY, CLOCK, HOSTS, Input, Kind, Source, Task, VARIABLES, WORKER},
     rules::{Image, OF_KERNEL, TEMPORARY, writable},
     touched::{How, Touch},
 };
@@ -20,33 +22,46 @@ const AF_INET6: u16 = 10;
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// As processes named them.
-    named: HashSet<(How, PathBuf)>,
-    paths: BTreeSet<(How, PathBuf)>,
+    named: Texts,
+    paths: BTreeSet<(Program, How, PathBuf)>,
+    /// Their names.
+    programs: Vec<String>,
     addresses: BTreeSet<String>,
     variables: BTreeSet<String>,
     missed: BTreeSet<&'static str>,
 }
 
+/// The place of its name in a list.
+pub type Program = usize;
+
 impl Seen {
+    /// The program of this name.
+    pub fn program(&mut self, name: &str) -> Program {
+        self.programs.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.programs.push(name.to_owned());
+            self.programs.len() - 1
+        })
+    }
+
     /// Adds an absolute path.
-    pub fn add(&mut self, how: How, named: PathBuf) {
-        if self.named.contains(&(how, named.clone())) {
+    pub fn add(&mut self, by: Program, how: How, named: &Path) {
+        let number = (by as u64) << 8 | how as u64;
+        if !self.named.is_new(number, named.as_os_str().as_bytes()) {
             return;
         }
-        let path = self.physical(&named);
-        self.named.insert((how, named));
+        let path = self.physical(by, named);
         let how = match how {
             How::Read if path.is_dir() => How::List,
             // A program may be gone by the time that all has ended.
             How::Run if !path.exists() => How::Lack,
             other => other,
         };
-        self.paths.insert((how, path));
+        self.paths.insert((by, how, path));
     }
 
     /// A path without `.` and `..`, as the kernel finds it: `..` leads up from where a link leads
     /// to, and nowhere from what is not there, which is noted.
-    fn physical(&mut self, path: &Path) -> PathBuf {
+    fn physical(&mut self, by: Program, path: &Path) -> PathBuf {
         // Most have none.
         if !path.as_os_str().as_bytes().windows(2).any(|bytes| matches!(bytes, b"/." | b"//")) {
             return path.to_owned();
@@ -58,7 +73,7 @@ impl Seen {
                 Component::ParentDir => {
                     match plain.canonicalize() {
                         Ok(there) => plain = there,
-                        Err(_) => drop(self.paths.insert((How::Ask, plain.clone()))),
+                        Err(_) => drop(self.paths.insert((by, How::Ask, plain.clone()))),
                     }
                     plain.pop();
                 }
@@ -98,28 +113,39 @@ impl Seen {
     }
 
     fn of(&self, wanted: How) -> impl Iterator<Item = &Path> {
-        self.paths.iter().filter(move |(how, _)| *how == wanted).map(|(_, path)| path.as_path())
+        let wanted = self.paths.iter().filter(move |(_, how, _)| *how == wanted);
+        wanted.map(|(_, _, path)| path.as_path())
     }
 
     /// What of it is neither the image's nor the worker's. The task's home folder is `home`.
     pub fn touches(&self, task: &Task, image: &Image, home: &Path) -> BTreeSet<Touch> {
         let ours = Ours::of(self, task, image, home);
-        let mut touches: BTreeSet<Touch> =
-            self.paths.iter().filter_map(|(how, path)| ours.touch(*how, path)).collect();
+        let mut real = HashMap::new();
+        let mut touches = BTreeSet::new();
+        for (by, how, path) in &self.paths {
+            let by = &self.programs[*by];
+            touches.extend(ours.touch(by, *how, path));
+            let real = match (how, path.parent(), path.file_name()) {
+                // A link is made, moved or removed itself.
+                (How::Write, Some(folder), Some(name)) => ours.real(folder, &mut real).join(name),
+                _ => ours.real(path, &mut real),
+            };
+            if real != *path {
+                touches.extend(ours.touch(by, *how, &real));
+            }
+        }
         // What one folder of `PATH` lacks, another one may have.
         let ran: HashSet<String> = self.of(How::Run).filter_map(name_of).collect();
         touches.retain(|touch| {
             touch.how != How::Lack || !ran.contains(&touch.what) && !ours.has_program(&touch.what)
         });
-        let variable = |what: &String| Touch { how: How::Variable, what: what.clone() };
+        let touch = |how, what: &str| Touch { by: String::new(), how, what: what.to_owned() };
         // A compiler's linker is named none that its user sets.
         if task.kind == Kind::Script {
-            touches.extend(self.variables.iter().map(variable));
+            touches.extend(self.variables.iter().map(|name| touch(How::Variable, name)));
         }
-        let missed = |what: &&str| Touch { how: How::Unseen, what: (*what).to_owned() };
-        touches.extend(self.missed.iter().map(missed));
-        let address = |what: &String| Touch { how: How::Connect, what: what.clone() };
-        touches.extend(self.addresses.iter().map(address));
+        touches.extend(self.missed.iter().map(|what| touch(How::Unseen, what)));
+        touches.extend(self.addresses.iter().map(|address| touch(How::Connect, address)));
         touches
     }
 }
@@ -152,7 +178,8 @@ impl<'a> Ours<'a> {
             let mut set = task.env.iter().rev().filter_map(|set| set.split_once('='));
             let folders = set.find(|(known, _)| *known == name).map_or("", |(_, value)| value);
             // An empty one is the folder that a process is in.
-            std::env::split_paths(folders).filter(|folder| folder.is_absolute()).collect()
+            let folders = std::env::split_paths(folders).filter(|folder| folder.is_absolute());
+            folders.map(|folder| without_steps_up(&folder)).collect()
         };
         Self {
             task,
@@ -166,20 +193,27 @@ impl<'a> Ours<'a> {
         }
     }
 
-    fn touch(&self, how: How, path: &Path) -> Option<Touch> {
+    fn touch(&self, by: &str, how: How, path: &Path) -> Option<Touch> {
+        let touch = |how, what: &str| Touch { by: by.to_owned(), how, what: what.to_owned() };
         if let Ok(name) = path.strip_prefix(VARIABLES) {
-            return self.variable(name);
+            let (how, name) = self.variable(name)?;
+            return Some(touch(how, name));
+        }
+        if let Ok(told) = path.strip_prefix(CLOCK) {
+            let (_, program) = told.to_str()?.split_once(BY)?;
+            // Tools look at the clock for many a reason.
+            let is_told = !self.is_tool(program) || program.rsplit('/').next() == Some("date");
+            return is_told.then(|| touch(How::Clock, program));
         }
         if let Ok(name) = path.strip_prefix(HOSTS) {
-            return Some(Touch { how: How::Host, what: name.to_str()?.to_owned() });
+            return Some(touch(How::Host, name.to_str()?));
         }
         if let Ok(below) = path.strip_prefix(self.home) {
-            let what = Path::new("~").join(below).to_str()?.to_owned();
-            return Some(Touch { how, what });
+            return Some(touch(how, Path::new("~").join(below).to_str()?));
         }
         let is_program = how == How::Lack || matches!(how, How::Ask | How::Read);
         if is_program && self.is_in_path(path) && !path.exists() {
-            return Some(Touch { how: How::Lack, what: name_of(path)? });
+            return Some(touch(How::Lack, &name_of(path)?));
         }
         let is_in = |folders: &[&str]| folders.iter().any(|folder| path.starts_with(folder));
         let is_of_worker = is_in(OF_KERNEL) || path.starts_with(WORKER);
@@ -193,8 +227,7 @@ impl<'a> Ours<'a> {
         // There is one for each kind of processor that it tries.
         let is_library =
             self.libraries.iter().any(|folder| path.starts_with(folder)) && !path.exists();
-        let is_made = path.starts_with(&self.task.out)
-            || path.ancestors().any(|folder| self.made.contains(folder));
+        let is_made = self.is_made(path);
         if how != How::Run && (is_of_worker || is_temporary || is_made || is_library || is_of_image)
         {
             return None;
@@ -204,14 +237,42 @@ impl<'a> Ours<'a> {
             How::Write if !writable(self.task).any(|place| path.starts_with(place)) => How::Refuse,
             other => other,
         };
-        Some(Touch { how, what: path.to_str()?.to_owned() })
+        Some(touch(how, path.to_str()?))
     }
 
-    fn variable(&self, told: &Path) -> Option<Touch> {
+    fn is_made(&self, path: &Path) -> bool {
+        path.starts_with(&self.task.out)
+            || path.ancestors().any(|folder| self.made.contains(folder))
+    }
+
+    /// Where a path leads to by links in what was made, there or not. `known` has the paths around
+    /// it.
+    fn real(&self, path: &Path, known: &mut HashMap<PathBuf, PathBuf>) -> PathBuf {
+        let (true, Some(folder), Some(name)) =
+            (self.is_made(path), path.parent(), path.file_name())
+        else {
+            return path.to_owned();
+        };
+        if let Some(real) = known.get(path) {
+            return real.clone();
+        }
+        let mut real = self.real(folder, known).join(name);
+        for _ in 0..MOST_LINKS {
+            let (Ok(text), Some(folder)) = (fs::read_link(&real), real.parent()) else { break };
+            real = without_steps_up(&folder.join(text));
+        }
+        known.insert(path.to_owned(), real.clone());
+        real
+    }
+
+    fn variable<'t>(&self, told: &'t Path) -> Option<(How, &'t str)> {
         let (name, by) = told.to_str()?.split_once(BY)?;
-        let is_tool = self.image.has(Path::new(by)) || !by.starts_with('/');
-        let how = if is_tool { How::ToolVariable } else { How::Variable };
-        Some(Touch { how, what: name.to_owned() })
+        Some((if self.is_tool(by) { How::ToolVariable } else { How::Variable }, name))
+    }
+
+    /// Whether a program or library is the image's.
+    fn is_tool(&self, program: &str) -> bool {
+        self.image.has(Path::new(program)) || !program.starts_with('/')
     }
 
     fn is_in_path(&self, path: &Path) -> bool {
@@ -221,6 +282,21 @@ impl<'a> Ours<'a> {
     fn has_program(&self, name: &str) -> bool {
         self.programs.iter().any(|folder| folder.join(name).exists())
     }
+}
+
+/// So many links in a row are followed.
+const MOST_LINKS: usize = 40;
+
+/// A path without `..`, none of whose folders is a link.
+fn without_steps_up(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(plain.pop()),
+            other => plain.push(other),
+        }
+    }
+    plain
 }
 
 /// Where systems have what is theirs.

@@ -2,14 +2,20 @@
 
 pub mod landlock;
 pub mod seccomp;
+pub mod shared;
 
 use std::{
-    ffi::{c_int, c_long, c_uint, c_ulong},
+    ffi::{CString, c_char, c_int, c_long, c_uint, c_ulong, c_void},
     io,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::{
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
 };
 
 unsafe extern "C" {
+    fn dlopen(path: *const c_char, flags: c_int) -> *const c_void;
     fn dup2(from: c_int, to: c_int) -> c_int;
     fn flock(fd: c_int, operation: c_int) -> c_int;
     fn fork() -> c_int;
@@ -103,6 +109,14 @@ pub fn wait_any<const N: usize>(fds: [BorrowedFd<'_>; N], milliseconds: c_int) -
 pub fn try_lock(fd: BorrowedFd<'_>) -> bool {
     // SAFETY: plain numbers.
     unsafe { flock(fd.as_raw_fd(), LOCK_EX | LOCK_NB) == 0 }
+}
+
+/// Whether programs could load a library before all others.
+pub fn can_be_loaded(library: &Path) -> bool {
+    const RTLD_NOW: c_int = 2;
+    let path = CString::new(library.as_os_str().as_bytes()).unwrap_or_default();
+    // SAFETY: a text with a zero at its end. The library does nothing when it is loaded.
+    unsafe { !dlopen(path.as_ptr(), RTLD_NOW).is_null() }
 }
 
 pub fn umask(mask: u32) {

@@ -30,6 +30,10 @@ const SYNC_WAKE_UP: u64 = 1;
 
 const RECEIVE: c_ulong = 0xc050_2100;
 const SEND: c_ulong = 0xc018_2101;
+const ADD_FILE: c_ulong = 0x4018_2103;
+/// The file's number is what the call returns.
+const AND_SEND: u32 = 2;
+const O_CLOEXEC: u32 = 0o2000000;
 const SET_FLAGS: c_ulong = 0x4008_2104;
 
 /// In the number of a call of x86-64 with addresses of 32 bits.
@@ -41,6 +45,8 @@ const RETURN: u16 = 0x06;
 const OFFSET_OF_NUMBER: u32 = 0;
 const OFFSET_OF_ARCHITECTURE: u32 = 4;
 const OFFSET_OF_ARGUMENTS: u32 = 16;
+/// Its halves. No call that is looked at has so many arguments.
+const OFFSETS_OF_MARK: [u32; 2] = [OFFSET_OF_ARGUMENTS + 8 * 5, OFFSET_OF_ARGUMENTS + 8 * 5 + 4];
 
 /// A call to look at.
 #[derive(Clone, Copy)]
@@ -75,6 +81,15 @@ struct Answer {
 }
 
 #[repr(C)]
+struct AddedFile {
+    id: u64,
+    flags: u32,
+    file: u32,
+    number: u32,
+    files_flags: u32,
+}
+
+#[repr(C)]
 struct Instruction {
     code: u16,
     if_true: u8,
@@ -94,11 +109,11 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Has this thread, and all that it starts from now on, wait at such calls. Fails where the
-    /// kernel cannot do that or a filter does not allow it.
-    pub fn of_this_thread(trapped: &[Trapped]) -> io::Result<Self> {
+    /// Has this thread, and all that it starts from now on, wait at such calls, but for those that
+    /// have the mark. Fails where the kernel cannot do that or a filter does not allow it.
+    pub fn of_this_thread(trapped: &[Trapped], mark: Option<u64>) -> io::Result<Self> {
         sys::give_up_privileges()?;
-        let instructions = program(trapped);
+        let instructions = program(trapped, mark);
         let length = u16::try_from(instructions.len())
             .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         let program = Program { length, instructions: instructions.as_ptr() };
@@ -128,6 +143,15 @@ impl Listener {
         Ok(call)
     }
 
+    /// Opens a file of this process for the one that called, as what the call was for; returns
+    /// whether it did.
+    pub fn open(&self, call: &Call, file: BorrowedFd<'_>) -> bool {
+        let file = file.as_raw_fd() as u32;
+        let mut added =
+            AddedFile { id: call.id, flags: AND_SEND, file, number: 0, files_flags: O_CLOEXEC };
+        sys::control(self.as_fd(), ADD_FILE, &mut added as *mut AddedFile as usize).is_ok()
+    }
+
     /// Lets a call go on.
     pub fn go_on(&self, call: &Call) {
         let mut answer = Answer { id: call.id, value: 0, error: 0, flags: CONTINUE };
@@ -150,7 +174,7 @@ impl AsRawFd for Listener {
 
 /// The filter's program. All other calls go on. Those of another architecture have other numbers:
 /// all of them are looked at, so that it is known that there were any.
-fn program(trapped: &[Trapped]) -> Vec<Instruction> {
+fn program(trapped: &[Trapped], mark: Option<u64>) -> Vec<Instruction> {
     let statement = |code, value| Instruction { code, if_true: 0, if_false: 0, value };
     let jump = |code, value, if_true, if_false| Instruction { code, if_true, if_false, value };
     let mut program = vec![
@@ -161,17 +185,30 @@ fn program(trapped: &[Trapped]) -> Vec<Instruction> {
         jump(JUMP_IF_ANY_BIT, OTHER_NUMBERS, 0, 1),
         statement(RETURN, NOTIFY),
     ];
+    // All that is not looked at is let go by its number alone: such numbers the kernel remembers,
+    // and runs no filter for them.
     for Trapped { number, unless } in trapped {
-        match unless {
-            None => program.extend([jump(JUMP_IF_EQUAL, *number, 0, 1), statement(RETURN, NOTIFY)]),
-            Some((argument, bit)) => program.extend([
-                jump(JUMP_IF_EQUAL, *number, 0, 4),
+        let mut trap = vec![];
+        if let Some((argument, bit)) = unless {
+            trap.extend([
                 statement(LOAD, OFFSET_OF_ARGUMENTS + 8 * argument),
-                jump(JUMP_IF_ANY_BIT, *bit, 1, 0),
-                statement(RETURN, NOTIFY),
+                jump(JUMP_IF_ANY_BIT, *bit, 0, 1),
                 statement(RETURN, ALLOW),
-            ]),
+            ]);
         }
+        if let Some(mark) = mark {
+            let [low, high] = OFFSETS_OF_MARK;
+            trap.extend([
+                statement(LOAD, low),
+                jump(JUMP_IF_EQUAL, mark as u32, 0, 3),
+                statement(LOAD, high),
+                jump(JUMP_IF_EQUAL, (mark >> 32) as u32, 0, 1),
+                statement(RETURN, ALLOW),
+            ]);
+        }
+        trap.push(statement(RETURN, NOTIFY));
+        program.push(jump(JUMP_IF_EQUAL, *number, 0, trap.len() as u8));
+        program.extend(trap);
     }
     program.push(statement(RETURN, ALLOW));
     program
@@ -184,7 +221,13 @@ mod tests {
     use super::*;
 
     /// Runs the filter's program as the kernel does.
-    fn verdict(program: &[Instruction], architecture: u32, number: u32, flags: u32) -> u32 {
+    fn verdict(
+        program: &[Instruction],
+        architecture: u32,
+        number: u32,
+        flags: u32,
+        last: u64,
+    ) -> u32 {
         let (mut at, mut loaded) = (0, 0);
         loop {
             let Instruction { code, if_true, if_false, value } = program[at];
@@ -192,6 +235,8 @@ mod tests {
             match code {
                 LOAD if value == OFFSET_OF_ARCHITECTURE => loaded = architecture,
                 LOAD if value == OFFSET_OF_NUMBER => loaded = number,
+                LOAD if value == OFFSETS_OF_MARK[0] => loaded = last as u32,
+                LOAD if value == OFFSETS_OF_MARK[1] => loaded = (last >> 32) as u32,
                 LOAD => loaded = flags,
                 RETURN => return value,
                 JUMP_IF_EQUAL => {
@@ -206,14 +251,22 @@ mod tests {
     fn only_what_is_asked_for_is_looked_at() {
         let trapped =
             [Trapped { number: 7, unless: Some((3, 0x1000)) }, Trapped { number: 2, unless: None }];
-        let program = program(&trapped);
-        let ours = ARCHITECTURE.0;
-        assert_eq!(verdict(&program, ours, 2, 0), NOTIFY);
-        assert_eq!(verdict(&program, ours, 7, 0x100), NOTIFY);
-        assert_eq!(verdict(&program, ours, 7, 0x1100), ALLOW);
-        assert_eq!(verdict(&program, ours, 3, 0), ALLOW);
-        assert_eq!(verdict(&program, 1, 3, 0), NOTIFY);
-        assert_eq!(verdict(&program, ours, 3 | OTHER_NUMBERS, 0), NOTIFY);
+        let mark = 0x8000_0001_8000_0002;
+        for program in [program(&trapped, None), program(&trapped, Some(mark))] {
+            let verdict = |number, flags| verdict(&program, ARCHITECTURE.0, number, flags, 9);
+            assert_eq!(verdict(2, 0), NOTIFY);
+            assert_eq!(verdict(7, 0x100), NOTIFY);
+            assert_eq!(verdict(7, 0x1100), ALLOW);
+            assert_eq!(verdict(3, 0), ALLOW);
+            assert_eq!(verdict(3 | OTHER_NUMBERS, 0), NOTIFY);
+            assert_eq!(super::tests::verdict(&program, 1, 3, 0, mark), NOTIFY);
+        }
+        let of_mark = |mark, last| verdict(&program(&trapped, mark), ARCHITECTURE.0, 2, 0, last);
+        assert_eq!(of_mark(Some(mark), mark), ALLOW);
+        assert_eq!(of_mark(None, mark), NOTIFY);
+        for other in [mark ^ 1, mark ^ 1 << 40, mark << 32, mark >> 32, 0] {
+            assert_eq!(of_mark(Some(mark), other), NOTIFY);
+        }
     }
 
     #[test]
@@ -222,7 +275,7 @@ mod tests {
         let trapped = [Trapped { number: UNLINKAT, unless: None }];
         let (sender, listener) = std::sync::mpsc::channel();
         let asking = thread::spawn(move || {
-            let listener = Listener::of_this_thread(&trapped).unwrap();
+            let listener = Listener::of_this_thread(&trapped, None).unwrap();
             sender.send(listener).unwrap();
             fs::remove_file("/nothing/there").unwrap_err()
         });

@@ -121,6 +121,7 @@ impl Session<'_> {
         if outcome.status == 0 {
             self.engine_cache.add(key)?;
         }
+        let observed = outcome.observed.clone();
         restore_output(unit, &mut outcome);
         let has_succeeded = is_success(unit.is_build_script(), &outcome);
         let embedded = if has_succeeded {
@@ -132,6 +133,7 @@ impl Session<'_> {
             return Ok(Some(End::ReadsMore(more)));
         }
         if has_succeeded {
+            self.note_trace(step, observed.as_deref());
             let name = if outcome.is_deferred { deferred::stored_as(key) } else { key.to_owned() };
             self.store().put(&name, &mut archive)?;
             let baked = baked::variables(unit, &dep_info, &self.homes.cargo);

@@ -17,6 +17,8 @@ pub struct Running {
     pub keys: HashSet<Key>,
     left: HashSet<Key>,
     pub stored: HashSet<Key>,
+    /// What it does not make after all, so that others can.
+    pub refused: HashSet<Key>,
     /// Whether a task was seen: another call cannot wait for one that is not there yet.
     has_begun: bool,
     /// Whether it waits for what other calls make.
@@ -63,8 +65,8 @@ impl Calls {
     /// No call makes this after all.
     pub fn note_refused(&mut self, key: &Key) {
         for call in self.running.values_mut() {
-            call.keys.remove(key);
             call.left.remove(key);
+            call.refused.extend(call.keys.take(key));
         }
     }
 
@@ -107,6 +109,7 @@ mod tests {
         assert!(calls.have_room_for(6, 8) && !calls.have_room_for(5, 8));
         calls.note_refused(&"u5".to_owned());
         assert!(!calls.make(&"u5".to_owned()) && calls.make(&"u0".to_owned()));
+        assert_eq!(calls.running["1"].refused, ["u5".to_owned()].into());
         assert!(calls.have_room_for(5, 8));
         calls.begin("2".to_owned(), keys(1), false);
         calls.note_started(&"u0".to_owned());

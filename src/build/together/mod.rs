@@ -5,6 +5,7 @@
 mod batch;
 mod calls;
 mod graph;
+mod results;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -16,14 +17,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 pub use self::batch::Ended;
 use self::{
-    batch::{Batch, End, Resolved},
-    calls::{Calls, Running},
+    batch::{Batch, Resolved},
+    calls::Calls,
 };
 use super::{FALLBACK, Prepared, Session, is_storable, lookup::Found};
 use crate::{
     build::{call::Call, outcome::restore_output},
     config::jobs::Jobs,
-    engine::client::Event,
     inputs::{Finder, discovered::Discovered},
     planning::{
         directives::{self, BuildOutput},
@@ -297,28 +297,6 @@ impl<'a> Together<'a> {
         Ok(true)
     }
 
-    /// Takes note of what a call tells while it runs.
-    pub fn add(&mut self, event: &Event) -> Result<()> {
-        match event {
-            Event::Started { key } => self.calls.note_started(key),
-            Event::Ended { key, .. } => self.calls.note_ended(key),
-            Event::Apart { key } => {
-                if let Some(number) = self.in_call(key) {
-                    self.schedule.set(number, State::Missing(key.clone()));
-                }
-                self.calls.note_refused(key);
-            }
-            Event::Embeds { key } => self.embedding.push(key.clone()),
-            Event::Printed { key, stdout } => {
-                if let Some(number) = self.in_call(key) {
-                    self.note_printed(number, key, stdout);
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
     /// The unit of this key, if a call is building it.
     fn in_call(&self, key: &Key) -> Option<usize> {
         let is_in_call =
@@ -384,100 +362,5 @@ impl<'a> Together<'a> {
             if call.steps.is_empty() { HashSet::new() } else { units.keys().cloned().collect() };
         self.calls.begin(call.id.clone(), keys, !call.awaited.is_empty());
         Batch { units, call, target: self.target.clone() }
-    }
-
-    /// Takes note of a unit whose outcome a call brought and the store has.
-    pub fn add_stored(&mut self, call: &str, key: Key) -> Result<()> {
-        if let Some(number) = self.schedule.find(&key) {
-            self.note_stored(number, key.clone())?;
-        }
-        self.calls.note_stored(call, key);
-        Ok(())
-    }
-
-    fn note_stored(&mut self, number: usize, key: Key) -> Result<()> {
-        // What went as soon as it came would only be built again and again.
-        let state = self.stored(number, key)?.unwrap_or(State::Fallback);
-        if state == State::Unknown {
-            self.schedule.forget(number);
-        }
-        self.schedule.set(number, state);
-        Ok(())
-    }
-
-    /// Takes note of a batch's end; returns whether there is any use in going on.
-    pub fn end(&mut self, Ended { call, ends }: Ended) -> Result<bool> {
-        let Running { keys, stored, awaits, .. } = self.calls.end(&call);
-        let ends = ends?;
-        // It would end like that again and again.
-        let is_of_no_use = ends.is_empty() && stored.is_empty() && !awaits;
-        let has_end =
-            |key: &Key| stored.contains(key) || ends.iter().any(|(ended, _)| ended == key);
-        let without_end: Vec<Key> = keys.into_iter().filter(|key| !has_end(key)).collect();
-        // Dependencies first: what was built from a unit that is to be built again is forgotten
-        // with it.
-        let numbered =
-            ends.into_iter().filter_map(|(key, end)| Some((self.schedule.find(&key)?, key, end)));
-        let mut ends: Vec<(usize, Key, End)> = numbered.collect();
-        ends.sort_by_key(|(number, ..)| *number);
-        let mut goes_on = true;
-        for (number, key, end) in ends {
-            if self.schedule.state(number).key() != Some(&key) {
-                continue;
-            }
-            match end {
-                End::ReadsMore(more) => {
-                    self.note_discovered(number, more);
-                    self.schedule.forget(number);
-                }
-                End::Bakes(more) => {
-                    self.note_discovered(number, more);
-                    if self.runs_code_of(number) {
-                        self.schedule.forget(number);
-                    } else {
-                        self.note_stored(number, key)?;
-                    }
-                }
-                End::Failed => {
-                    // A unit below it may be to blame, which will be built again.
-                    goes_on &= !self.schedule.lacking_below(number).is_empty();
-                    self.schedule.set(number, State::Fallback);
-                }
-            }
-        }
-        // What could not run beside the others goes into the next batch. What is made from a
-        // failure is built by itself.
-        for key in without_end {
-            let Some(number) = self.schedule.find(&key) else { continue };
-            let state = match is_of_no_use || self.schedule.is_above_fallback(number) {
-                true => State::Fallback,
-                false => State::Missing(key),
-            };
-            self.schedule.set(number, state);
-        }
-        Ok(goes_on)
-    }
-}
-
-impl Together<'_> {
-    /// Returns whether that is news.
-    fn note_discovered(&mut self, number: usize, more: Discovered) -> bool {
-        let Prepared { unit, mut discovered, .. } = self.resolved[&number].prepared.clone();
-        let known = discovered.clone();
-        // Resolved to lack something by now, it reads one file after the other.
-        discovered.extend(match self.discovered.contains_key(&number) {
-            true => more.wider(&unit, &self.session.homes),
-            false => more,
-        });
-        let is_news = discovered != known;
-        self.discovered.insert(number, discovered);
-        is_news
-    }
-
-    /// Whether a unit's code may run in the making of another one.
-    fn runs_code_of(&self, number: usize) -> bool {
-        let runs =
-            |unit: &usize| self.units[*unit].is_proc_macro() || self.units[*unit].is_build_script();
-        self.schedule.with_dependents(number).any(|unit| runs(&unit))
     }
 }

@@ -6,6 +6,7 @@
 //! each step that reads it. To find out whether a copy exists already, only files that changed are
 //! read ([`crate::snapshot::digests`]).
 
+mod given;
 mod parts;
 mod reach;
 mod reader;
@@ -15,15 +16,15 @@ use std::{fs, rc::Rc};
 use anyhow::{Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
-pub use self::{reach::Homes, reader::Reader};
+pub use self::{given::Given, reach::Homes, reader::Reader};
 use crate::{
     snapshot::{
         copy::INSIDE,
-        scan::{self, Entry, Extent, Kind, Rules},
+        scan::{Entry, Kind},
     },
     step::protocol::{Input, Source},
     unit::{target_dir, work::Unit},
-    util::state_dir::Cache,
+    util::{path::normalised, state_dir::Cache},
 };
 
 /// What is below a folder.
@@ -147,21 +148,6 @@ fn mentions_macros(file: &Utf8Path) -> bool {
         .any(|word| memchr::memmem::find(&text, word.as_bytes()).is_some())
 }
 
-/// Whether a path is among the files that a unit is given of its package and beyond.
-pub fn are_given(unit: &Unit, path: &Utf8Path) -> bool {
-    let target = target_folder(unit);
-    let nothing = Utf8Path::new("");
-    let is_in = |root: &Utf8PathBuf| {
-        let rules = Rules {
-            target: target.as_deref(),
-            extent: Extent::Sources,
-            ..Rules::everything(root, nothing)
-        };
-        path == root || path.starts_with(root) && !scan::is_excluded(root, path, &rules)
-    };
-    [&unit.package].into_iter().chain(&unit.paths).any(is_in)
-}
-
 /// Why something in a unit's package could not be given to it all the same, if so.
 pub fn why_withheld(unit: &Unit, path: &Utf8Path) -> Option<String> {
     let inside = path
@@ -188,9 +174,9 @@ pub fn why_withheld(unit: &Unit, path: &Utf8Path) -> Option<String> {
     })
 }
 
-/// The target folder of a unit's build.
-fn target_folder(unit: &Unit) -> Option<Utf8PathBuf> {
-    target_dir::target_folder(unit).map(|folder| unit.path_map.real_path(&folder))
+/// The target folder of a unit's build, of the real one where this is a dry run.
+pub fn target_folder(unit: &Unit) -> Option<Utf8PathBuf> {
+    target_dir::target_folder(unit).map(|folder| normalised(&unit.path_map.real_path(&folder)))
 }
 
 #[cfg(test)]
@@ -242,7 +228,7 @@ mod tests {
         }
 
         fn read(&self, root: &Utf8Path, wanted: &[Utf8PathBuf], copies: bool) -> Rc<Sources> {
-            let homes = Homes { user: None, cargo: "/none".into() };
+            let homes = Homes { user: None, cargo: "/none".into(), settings: vec![] };
             let mut reader = Reader::new(&self.cache, homes);
             reader.copies = copies;
             reader.sources(root, &self.unit(), wanted).unwrap()
@@ -319,7 +305,7 @@ mod tests {
         ]);
         let mut unit = tree.unit();
         let case = |unit: &Unit, path: &str, expected: bool| {
-            assert_eq!(are_given(unit, &tree.root.join(path)), expected, "{path}");
+            assert_eq!(Given::of(unit).has(&tree.root.join(path)), expected, "{path}");
         };
         for (path, expected) in
             [("src/lib.rs", true), ("fixture/.git/HEAD", true), ("target/release/x", false)]
@@ -328,12 +314,12 @@ mod tests {
         }
         case(&unit, ".git/HEAD", false);
         let around = tree.root.parent().unwrap().join("Cargo.toml");
-        assert!(!are_given(&unit, &around));
+        assert!(!Given::of(&unit).has(&around));
         unit.paths =
             vec![tree.root.join("target/release/x"), tree.root.parent().unwrap().to_owned()];
         case(&unit, "target/release/x", true);
         case(&unit, "target/release/y", false);
-        assert!(are_given(&unit, &around));
+        assert!(Given::of(&unit).has(&around));
     }
 
     #[test]
@@ -442,7 +428,7 @@ mod tests {
     fn links_in_what_was_downloaded_stay() {
         let tree = Tree::new(&["../notes"]);
         symlink("../notes", tree.root.join("notes")).unwrap();
-        let homes = Homes { user: None, cargo: tree.around.join("w") };
+        let homes = Homes { user: None, cargo: tree.around.join("w"), settings: vec![] };
         let mut reader = Reader::new(&tree.cache, homes);
         reader.copies = true;
         let sources = reader.sources(&tree.root, &tree.unit(), &[]).unwrap();

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::config::env::Env;
+use crate::{config::env::Env, util::path::normalised};
 
 /// The folders at which a tree ends.
 #[derive(Clone)]
@@ -12,11 +12,17 @@ pub struct Homes {
     /// The user's home folder, which some keep under version control.
     pub user: Option<Utf8PathBuf>,
     pub cargo: Utf8PathBuf,
+    /// The files that decide what leaves the sandbox.
+    pub settings: Vec<Utf8PathBuf>,
 }
 
 impl Homes {
     pub fn of(env: &Env) -> Result<Self> {
-        Ok(Self { user: env.get("HOME").map(Utf8PathBuf::from), cargo: env.cargo_home()? })
+        Ok(Self {
+            user: env.get("HOME").map(Utf8PathBuf::from),
+            cargo: env.cargo_home()?,
+            settings: env.settings_files().iter().map(|path| normalised(path)).collect(),
+        })
     }
 
     /// The folder under version control that a package is in; never the home folder, which some
@@ -93,8 +99,11 @@ mod tests {
     #[test]
     fn a_package_belongs_to_a_tree() {
         let (_dir, root) = tree();
-        let homes =
-            |home: &str| Homes { user: Some(root.join(home)), cargo: root.join("w/.cargo") };
+        let homes = |home: &str| Homes {
+            user: Some(root.join(home)),
+            cargo: root.join("w/.cargo"),
+            settings: vec![],
+        };
         let case = |home: &str, package: &str, tree: &str, reach: &str| {
             let (homes, package) = (homes(home), root.join(package));
             assert_eq!(
@@ -125,7 +134,7 @@ mod tests {
     #[test]
     fn what_was_downloaded_is_from_elsewhere() {
         let (_dir, root) = tree();
-        let homes = Homes { user: None, cargo: root.join("w/.cargo") };
+        let homes = Homes { user: None, cargo: root.join("w/.cargo"), settings: vec![] };
         assert!(homes.is_from_elsewhere(&root.join("w/.cargo/git/checkouts/r/1a")));
         assert!(homes.is_from_elsewhere(&root.join("w/vendor/a")));
         assert!(!homes.is_from_elsewhere(&root.join("w/member")));
@@ -135,7 +144,11 @@ mod tests {
     fn the_home_folder_is_no_repository() {
         let (_dir, root) = tree();
         let package = root.join("repository/a");
-        let homes = |home: &str| Homes { user: Some(root.join(home)), cargo: root.join("cargo") };
+        let homes = |home: &str| Homes {
+            user: Some(root.join(home)),
+            cargo: root.join("cargo"),
+            settings: vec![],
+        };
         assert_eq!(
             homes("none").version_control_of(&package),
             Some(root.join("repository").as_path())
@@ -146,7 +159,7 @@ mod tests {
     #[test]
     fn what_belongs_to_nothing_reaches_its_neighbours() {
         let (_dir, root) = tree();
-        let homes = Homes { user: None, cargo: root.join("cargo") };
+        let homes = Homes { user: None, cargo: root.join("cargo"), settings: vec![] };
         let lonely = root.join("lonely");
         assert_eq!((homes.tree_of(&lonely), homes.reach_of(&lonely)), (lonely, root));
     }

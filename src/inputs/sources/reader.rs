@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
             Some(whole) => whole.name,
             None => {
                 let mut memory = Memory::of(&at, self.cache);
-                let name = copy::name_of_sources(&memory.sources(&found)?);
+                let name = copy::name_to_be(&memory.sources(&found)?, self.cache)?;
                 memory.save(self.cache)?;
                 if is_heavy {
                     Whole::save(&at, &found, began, &name, self.cache)?;

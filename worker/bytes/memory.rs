@@ -3,6 +3,8 @@
 use std::{collections::HashMap, fs::File, os::unix::fs::FileExt};
 
 const PAGE: u64 = 4096;
+/// So much is read at once: few paths are longer.
+const PART: u64 = 256;
 /// The longest path, in bytes.
 pub const LONGEST_PATH: usize = 4096;
 
@@ -16,42 +18,51 @@ impl Memory {
     /// The text at an address, which ends with a zero, or the start of one that is longer than any
     /// path; `None` if it cannot be read.
     pub fn text(&mut self, thread: u32, address: u64) -> Option<Vec<u8>> {
-        self.bytes(thread, address, 1)?;
-        Some(self.start_of_text(thread, address, LONGEST_PATH))
+        self.start_of_text(thread, address, LONGEST_PATH)
     }
 
-    /// The text at an address, as far as it can be read, and so much of it at most.
-    pub fn start_of_text(&mut self, thread: u32, address: u64, most: usize) -> Vec<u8> {
-        let mut text = Vec::new();
+    /// The text at an address, as far as it can be read, and so much of it at most; `None` if
+    /// nothing can be read.
+    pub fn start_of_text(&mut self, thread: u32, address: u64, most: usize) -> Option<Vec<u8>> {
+        let (mut text, mut part) = (Vec::new(), [0; PART as usize]);
         while text.len() < most {
             let from = address.saturating_add(text.len() as u64);
-            let Some(part) = self.bytes(thread, from, (PAGE - from % PAGE) as usize) else { break };
-            if let Some(end) = part.iter().position(|byte| *byte == 0) {
-                text.extend(&part[..end]);
+            let room = (PAGE - from % PAGE).min(PART) as usize;
+            let Some(count) = self.read(thread, from, &mut part[..room]) else {
+                if text.is_empty() {
+                    return None;
+                }
                 break;
+            };
+            match part[..count].iter().position(|byte| *byte == 0) {
+                Some(end) => {
+                    text.extend(&part[..end]);
+                    break;
+                }
+                None => text.extend(&part[..count]),
             }
-            text.extend(part);
         }
         text.truncate(most);
-        text
+        Some(text)
     }
 
     /// So many bytes at an address, or fewer; `None` if there are none.
     pub fn bytes(&mut self, thread: u32, address: u64, count: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; count];
-        let mut read = |file: &File| file.read_at(&mut bytes, address).ok().filter(|n| *n > 0);
-        let known = self.open.get(&thread).and_then(&mut read);
-        let count = match known {
-            Some(count) => count,
-            None => {
-                let file = File::open(format!("/proc/{thread}/mem")).ok()?;
-                let count = read(&file)?;
-                self.open.insert(thread, file);
-                count
-            }
-        };
+        let count = self.read(thread, address, &mut bytes)?;
         bytes.truncate(count);
         Some(bytes)
+    }
+
+    fn read(&mut self, thread: u32, address: u64, bytes: &mut [u8]) -> Option<usize> {
+        let mut read = |file: &File| file.read_at(bytes, address).ok().filter(|count| *count > 0);
+        if let Some(count) = self.open.get(&thread).and_then(&mut read) {
+            return Some(count);
+        }
+        let file = File::open(format!("/proc/{thread}/mem")).ok()?;
+        let count = read(&file)?;
+        self.open.insert(thread, file);
+        Some(count)
     }
 
     /// Forgets the memory of all: one of them is about to get another one.
