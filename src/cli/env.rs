@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     config::{
         env::Env,
-        schema::schema,
+        files::schema::schema,
         settings::{Config, Origin, setting},
         table::{VARS, Var, var},
     },

@@ -13,7 +13,11 @@ use std::{ffi::OsString, process::ExitCode};
 use anyhow::Result;
 use clap::{Arg, ArgAction, Command, error::ErrorKind};
 
-use crate::config::{env::Env, help, location::Location, resolved::with_files};
+use crate::config::{
+    env::Env,
+    files::{location::Location, resolved::with_files},
+    help,
+};
 
 /// The words that are commands and never a compiler's name.
 pub const NAMES: &[&str] = &["audit", "env", "explain", "pull", "timings", "help"];

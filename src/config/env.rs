@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::{config::located::Located, util::process::Environment};
+use crate::{config::files::located::Located, util::process::Environment};
 
 /// By this variable, `cargo green` tells the wrapper where units of its build wait: see
 /// [`crate::planning::barrier`].

@@ -2,17 +2,9 @@
 //! are explained.
 
 pub mod env;
-mod file;
+pub mod files;
 pub mod help;
 pub mod jobs;
-mod layers;
-pub mod located;
-pub mod location;
-mod member;
-pub mod overrides;
-
-pub mod resolved;
-pub mod schema;
 pub mod secrets;
 pub mod settings;
 pub mod table;

@@ -6,7 +6,7 @@ use camino::Utf8Path;
 use crate::{
     config::{
         env::Env,
-        located::Located,
+        files::located::Located,
         secrets::is_secret,
         table::{Var, is_path, var},
     },

@@ -26,10 +26,8 @@ use crate::{
     build::build_id,
     config::{
         env::{self, BARRIER, Env, NOTICES},
+        files::{location::Location, overrides, resolved::with_files},
         help,
-        location::Location,
-        overrides,
-        resolved::with_files,
         settings::Config,
     },
     green::planner::Planner,

@@ -24,9 +24,8 @@ use crate::{
     },
     config::{
         env::{Env, NOTICES},
+        files::{location::Location, resolved::with_files},
         jobs::Jobs,
-        location::Location,
-        resolved::with_files,
         settings::Config,
     },
     engine::client::Event,

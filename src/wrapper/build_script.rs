@@ -8,7 +8,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
     build::Session,
-    config::{env::Env, location::Location, resolved::with_files, settings::Config},
+    config::{
+        env::Env,
+        files::{location::Location, resolved::with_files},
+        settings::Config,
+    },
     planning::recorder::Recorder,
     report::notice,
     target::shim::{COMMAND, Shim},

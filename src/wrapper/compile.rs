@@ -7,7 +7,11 @@ use camino::Utf8Path;
 
 use crate::{
     build::Session,
-    config::{env::Env, location::Location, resolved::with_files, settings::Config},
+    config::{
+        env::Env,
+        files::{location::Location, resolved::with_files},
+        settings::Config,
+    },
     planning::{dry_run::LOCAL, recorder::Recorder},
     report::{misspelt, notice},
     rustc::{

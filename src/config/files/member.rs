@@ -6,7 +6,7 @@ use toml::de::DeTable;
 
 use crate::{
     config::{
-        file::{Entry, Lines, mistake, text},
+        files::file::{Entry, Lines, mistake, text},
         table::{Kind, MEMBER_KEYS},
     },
     util::spelling,

@@ -7,8 +7,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
     config::{
-        file::{self, Entry, File},
-        located::{At, Located},
+        files::{
+            file::{self, Entry, File},
+            located::{At, Located},
+        },
         table::{Kind, is_path, var},
     },
     util::spelling,

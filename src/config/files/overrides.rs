@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     config::{
-        file::{self, Entry},
+        files::file::{self, Entry},
         table::{Var, of_files},
     },
     util::spelling,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::config::{
-    file::{INCLUDE, INHERITS, PROFILE},
+    files::file::{INCLUDE, INHERITS, PROFILE},
     table::{Kind, Var, of_files},
 };
 

@@ -10,11 +10,13 @@ use toml::de::DeTable;
 use crate::{
     config::{
         env::Env,
-        file,
-        layers::Layers,
-        located::Located,
-        location::{Location, Workspace},
-        member,
+        files::{
+            file,
+            layers::Layers,
+            located::Located,
+            location::{Location, Workspace},
+            member,
+        },
         table::{Kind, is_path, var},
     },
     snapshot::{

@@ -1,0 +1,11 @@
+//! The settings that stand in files: which files there are, what each says, and which of them
+//! decides.
+
+mod file;
+mod layers;
+pub mod located;
+pub mod location;
+mod member;
+pub mod overrides;
+pub mod resolved;
+pub mod schema;
