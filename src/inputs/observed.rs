@@ -14,7 +14,7 @@ use crate::{
     store::archive::Outcome,
     unit::{
         variables::{may_be_given_to_code, may_be_given_to_tools},
-        work::Unit,
+        work::{Unit, Work},
     },
     util::path::normalised,
 };
@@ -117,7 +117,18 @@ impl Observed {
         let given: Vec<Utf8PathBuf> = given.cloned().chain([normalised(unit.out_dir())]).collect();
         let is_around = move |path: &Utf8Path| given.iter().any(|given| given.starts_with(path));
         let asked = self.asked.iter().filter(move |path| !is_around(path));
-        asked.chain(&self.listed).filter(move |path| !is_given(path))
+        let crates = match &unit.work {
+            Work::Compile { args, .. } => args.crate_folders(&unit.cwd),
+            Work::BuildScript { .. } => vec![],
+        };
+        let crates: Vec<Utf8PathBuf> = crates.iter().map(|folder| normalised(folder)).collect();
+        // A compiler opens what has a crate's name to see which it is, also where another of that
+        // name is meant, and where it has the crate in another form.
+        let is_crate = move |path: &Utf8Path| {
+            matches!(path.extension(), Some("rlib" | "rmeta" | "so"))
+                && path.parent().is_some_and(|folder| crates.iter().any(|crates| crates == folder))
+        };
+        asked.chain(&self.listed).filter(move |path| !is_crate(path) && !is_given(path))
     }
 }
 
@@ -160,7 +171,7 @@ fn has_word(text: &[u8], word: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::unit::work::Work;
+    use crate::rustc::{args::RustcArgs, tool::Tool};
 
     fn unit() -> Unit {
         let out_dir = "/w/target/out".into();
@@ -203,6 +214,21 @@ mod tests {
         let text = "ask /w\nask /w/target\nask /w/other\nread /w/member/a\nread /w/b\n";
         assert_eq!(paths(text), ["/w/b", "/w/other"]);
         assert_eq!(paths("list /w\nlist /w/member\n"), ["/w"]);
+    }
+
+    /// Of crates, a compiler gets what it links, and lists the folder that has more of them.
+    #[test]
+    fn crates_that_a_compiler_looks_into_are_no_news() {
+        let words = ["--crate-name=a", "-L", "dependency=/w/target/debug/deps"];
+        let args = RustcArgs::parse(words.map(str::to_owned).to_vec());
+        let out_dir = "/w/target/debug/build/a".into();
+        let work = Work::Compile { tool: Tool::Rustc, args, out_dir };
+        let unit = Unit::new(work, "/w".into(), "/w/member".into());
+        let text = "read /w/target/debug/deps/libb-1.rmeta\nread /w/target/debug/deps/libb-2.rlib\n\
+                    ask /w/target/debug/deps/libc-1.so\nread /w/target/debug/deps/notes\n\
+                    read /w/other/libd.rlib\n";
+        let found: Vec<_> = observed(text).paths(&unit, |_| false).cloned().collect();
+        assert_eq!(found, ["/w/other/libd.rlib", "/w/target/debug/deps/notes"]);
     }
 
     #[test]
