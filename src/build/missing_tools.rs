@@ -67,11 +67,16 @@ pub fn complaint(
     {
         let instead =
             if is_script { format!("; {}", without_sandbox(unit)) } else { String::new() };
-        let package = missing.package().unwrap_or_else(|| "PACKAGE".to_owned());
+        let (key, variable, item) = match (missing.package(), &missing) {
+            (None, Missing::Program(program)) => ("tools", "TOOLS", program.clone()),
+            (package, _) => {
+                ("image.apt", "IMAGE_APT", package.unwrap_or_else(|| "PACKAGE".to_owned()))
+            }
+        };
         return Some(format!(
             "failed to find {missing} for {name} in the image `{image}`; this machine has it \
-             (hint: `image.apt = [\"{package}\"]` in `.config/rustcbuildx.toml`, or \
-             RUSTCBUILDX_IMAGE_APT={package}, adds it{instead})"
+             (hint: `{key} = [\"{item}\"]` in `.config/rustcbuildx.toml`, or \
+             RUSTCBUILDX_{variable}={item}, adds it{instead})"
         ));
     }
     let host = hosts.first().map(|host| format!("`{host}`"));

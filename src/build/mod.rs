@@ -35,7 +35,12 @@ use crate::{
         secrets::{has_password, is_secret},
         settings::{Config, SetEnv},
     },
-    engine::{Engine, cache::EngineCache, installed::Installed, probe},
+    engine::{
+        Engine,
+        cache::EngineCache,
+        images::{self, Local},
+        installed::Installed,
+    },
     inputs::{
         self, Finder, Inputs, canonical_program,
         discovered::Discovered,
@@ -144,7 +149,7 @@ impl<'a> Session<'a> {
         let cache = Cache::open(env.cache_dir()?)?;
         let engine = Installed::choose(config, env, &cache)?;
         let local = Version::of(rustc, env, &cache)?;
-        let image = probe::resolve(config, &engine, &local, &cache)?;
+        let image = images::resolve(config, &engine, &Local { rustc, version: &local }, &cache)?;
         // The build is right without it.
         cache.sweep().unwrap_or_else(|error| log::warn!("{error:#}"));
         let engine_cache = EngineCache::of(&engine, &cache);

@@ -289,7 +289,13 @@ mod tests {
             Ok(None)
         }
 
-        fn make(&self, _: &str, _: bool, _: &Utf8Path) -> Result<String> {
+        fn make(
+            &self,
+            _: &str,
+            _: Option<(&str, &Utf8Path)>,
+            _: bool,
+            _: &Utf8Path,
+        ) -> Result<String> {
             bail!("it makes no images")
         }
 

@@ -6,7 +6,11 @@ use anyhow::Result;
 
 use crate::{
     config::{env::Env, settings::Config},
-    engine::{Engine, installed::Installed, probe},
+    engine::{
+        Engine,
+        images::{self, Local},
+        installed::Installed,
+    },
     report::misspelt,
     rustc::toolchain::Version,
     util::{logging, state_dir::Cache},
@@ -26,13 +30,13 @@ pub fn run(env: &Env) -> Result<ExitCode> {
     }
     let cache = Cache::open(env.cache_dir()?)?;
     let engine = Installed::choose(&config, env, &cache)?;
-    let local = Version::of(env.get("RUSTC").unwrap_or("rustc"), env, &cache)?;
-    let name = probe::name(&config, &local);
-    eprintln!("rustcbuildx: pulling {name} with {} for {}", engine.name(), local.short());
+    let rustc = env.get("RUSTC").unwrap_or("rustc");
+    let local = Local { rustc, version: &Version::of(rustc, env, &cache)? };
+    let name = images::base_name(&config, &engine, local.version)?;
+    eprintln!("rustcbuildx: pulling {name} with {} for {}", engine.name(), local.version.short());
     engine.pull(&name)?;
     let _lock = cache.lock("images.lock")?;
-    let image = probe::find_out(&name, &config.on_top, &engine, &cache)?;
-    probe::check(&image, &local)?;
+    let image = images::find_out(&config, &engine, &local, &cache)?;
     println!("{}", image.pinned);
     Ok(ExitCode::SUCCESS)
 }

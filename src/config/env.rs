@@ -24,6 +24,9 @@ pub const NOTICES: &str = "RUSTCBUILDX_NOTICES";
 /// record units: see [`crate::planning::recorder`].
 pub const RECORDER: &str = "RUSTCBUILDX_RECORDING";
 
+/// This machine's processor, as the first word of a target triple.
+pub const ARCH: &str = env::consts::ARCH;
+
 /// A copy of the environment, taken once.
 ///
 /// Variables that are not UTF-8 are left out: no Dockerfile can hold them.
@@ -92,6 +95,15 @@ impl Env {
     pub fn set_by_parent(&self, name: &str) -> Option<bool> {
         let parent = self.parent.as_ref()?;
         Some(self.vars.contains_key(name) && self.vars.get(name) != parent.get(name))
+    }
+
+    /// A variable as cargo itself has it, in this process or in one that it started.
+    pub fn of_cargo(&self, name: &str) -> Option<&str> {
+        let is_started = self.set_by_parent("CARGO_PKG_NAME") == Some(true);
+        match self.parent.as_ref().filter(|_| is_started) {
+            Some(parent) => parent.get(name).map(String::as_str),
+            None => self.get(name),
+        }
     }
 
     /// What the build script of the package printed; empty where there is none. Cargo keeps it

@@ -5,6 +5,7 @@ pub mod env;
 pub mod files;
 pub mod help;
 pub mod jobs;
+pub mod programs;
 pub mod secrets;
 pub mod settings;
 pub mod table;

@@ -6,7 +6,8 @@ use camino::Utf8Path;
 use crate::{
     config::{
         env::Env,
-        files::located::Located,
+        files::{cargo::is_name, located::Located},
+        programs::{Program, programs},
         secrets::is_secret,
         table::{Var, is_path, var},
     },
@@ -49,6 +50,8 @@ pub struct Config {
     pub base_image: Option<String>,
     /// What the base image lacks.
     pub on_top: OnTop,
+    /// Programs of this machine that it is to have.
+    pub programs: Vec<Program>,
     /// A frontend image's name without a scheme, if one is set.
     pub syntax: Option<String>,
     pub canonical_paths: CanonicalPaths,
@@ -134,6 +137,7 @@ impl Config {
             runner: runner(env)?,
             base_image: image(env, "RUSTCBUILDX_BASE_IMAGE")?,
             on_top: OnTop::load(env)?,
+            programs: programs(env, tools(env)?),
             syntax: image(env, "RUSTCBUILDX_SYNTAX")?,
             canonical_paths: canonical_paths(env)?,
             incremental: switch(env, "RUSTCBUILDX_INCREMENTAL")?,
@@ -314,6 +318,18 @@ fn size(env: &Env, name: &str) -> Result<u64> {
 /// The items of a list.
 pub fn list<'a>(env: &'a Env, name: &str) -> impl Iterator<Item = &'a str> {
     value(env, name).unwrap_or_default().split([',', ' ']).filter(|item| !item.is_empty())
+}
+
+/// Names of programs, or their whole paths.
+fn tools(env: &Env) -> Result<Vec<String>> {
+    let name = "RUSTCBUILDX_TOOLS";
+    match list(env, name).find(|item| !is_name(item)) {
+        Some(other) => bail!(
+            "failed to read {}: `{other}` is no program (hint: a name on PATH, or a whole path)",
+            written(env, name)
+        ),
+        None => Ok(list(env, name).map(str::to_owned).collect()),
+    }
 }
 
 /// Names of packages, which a shell reads.

@@ -139,6 +139,14 @@ pub const VARS: &[Var] = &[
               machine. What is compiled has none",
     },
     Var {
+        name: "RUSTCBUILDX_TOOLS",
+        kind: Kind::List,
+        default: None,
+        doc: "programs of this machine to add to the image where it lacks them, by their names on \
+              PATH or their whole paths, separated by commas. Linkers that cargo's configuration \
+              names are among them anyway",
+    },
+    Var {
         name: "RUSTCBUILDX_SYNTAX",
         kind: Kind::Text,
         default: None,

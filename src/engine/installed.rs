@@ -197,7 +197,13 @@ impl Engine for Installed {
         }
     }
 
-    fn make(&self, dockerfile: &str, has_host_network: bool, temp: &Utf8Path) -> Result<String> {
+    fn make(
+        &self,
+        dockerfile: &str,
+        context: Option<(&str, &Utf8Path)>,
+        has_host_network: bool,
+        temp: &Utf8Path,
+    ) -> Result<String> {
         let id = temp.join("id");
         let mut args = self.client.build[1..].to_vec();
         // An image without a name may be removed at any time. That of the folder is nobody else's.
@@ -208,6 +214,7 @@ impl Engine for Installed {
             Kind::Docker => docker::make_options(has_host_network),
             Kind::Podman => vec!["--layers".to_owned()],
         });
+        args.extend(context.map(|(name, path)| format!("--build-context={name}={path}")));
         args.extend(has_host_network.then(|| "--network=host".to_owned()));
         // The engine takes those that are set from the command's environment.
         args.extend(PROXIES.iter().map(|name| format!("--build-arg={name}")));

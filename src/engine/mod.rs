@@ -4,10 +4,12 @@ pub mod cache;
 pub mod client;
 mod docker;
 mod hint;
+pub mod images;
 pub mod installed;
+mod local;
 mod on_top;
 mod podman;
-pub mod probe;
+mod probe;
 pub mod result;
 mod tunnel;
 pub mod worker;
@@ -43,9 +45,16 @@ pub trait Engine: Send + Sync {
     /// image was built there and has no digest.
     fn digest(&self, image: &str) -> Result<Option<String>>;
 
-    /// Makes an image by a Dockerfile, whose steps may have the machine's network, and returns the
-    /// name that it has for good. `temp` is a folder for files.
-    fn make(&self, dockerfile: &str, has_host_network: bool, temp: &Utf8Path) -> Result<String>;
+    /// Makes an image by a Dockerfile, which may name a folder as a context, and whose steps may
+    /// have the machine's network. Returns the name that it has for good. `temp` is a folder for
+    /// files.
+    fn make(
+        &self,
+        dockerfile: &str,
+        context: Option<(&str, &Utf8Path)>,
+        has_host_network: bool,
+        temp: &Utf8Path,
+    ) -> Result<String>;
 
     /// Builds a plan, whose secrets are among the variables `env` or those of this process.
     /// `purpose` says what for, in an error. Whatever comes of the call, `receive` has ended when

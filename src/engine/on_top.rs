@@ -1,8 +1,11 @@
-//! What goes on top of a base image, as a Dockerfile: the only one whose steps have a network.
+//! What goes on top of a base image, as Dockerfiles: the only ones whose steps may have a network.
 
 use std::fmt::Write;
 
-use crate::config::settings::OnTop;
+use crate::{
+    config::settings::OnTop,
+    engine::{local::ROOT, probe::Probed},
+};
 
 /// The stage with what the settings name, which a text of the user's goes on from.
 const STAGE: &str = "base";
@@ -35,6 +38,27 @@ pub fn dockerfile(base: &str, on_top: &OnTop) -> String {
     if let Some(own) = &on_top.dockerfile {
         text.push_str(own.trim_end());
         text.push('\n');
+    }
+    text
+}
+
+/// The context with files of this machine, laid out like the image's root.
+pub const LOCAL: &str = "local";
+
+/// The image with files of this machine, which may have a toolchain and libraries among them.
+pub fn with_local(
+    pinned: &str,
+    image: &Probed,
+    has_toolchain: bool,
+    has_libraries: bool,
+) -> String {
+    let mut text = format!("FROM {pinned}\nUSER root\nCOPY --from={LOCAL} / /\n");
+    if has_libraries {
+        text.push_str("RUN --network=none [\"/sbin/ldconfig\"]\n");
+    }
+    if has_toolchain {
+        let path = in_quotes(&format!("{ROOT}/bin:{}", image.path));
+        writeln!(text, "ENV PATH={path}").expect("a String takes all");
     }
     text
 }

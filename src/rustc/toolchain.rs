@@ -1,6 +1,10 @@
 //! The local compiler, which the image's compiler replaces: which version it is.
 
-use std::{fs, io::Read, os::unix::fs::MetadataExt};
+use std::{
+    fs,
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+};
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -42,7 +46,8 @@ impl Version {
         Ok(version)
     }
 
-    fn ask(path: &Utf8Path) -> Result<Self> {
+    /// Asks a compiler, whatever is remembered.
+    pub fn ask(path: &Utf8Path) -> Result<Self> {
         let mut finished = process::run(&Cmd::new(path.as_str(), ["-vV"]))?;
         if !finished.status.success() {
             bail!("failed to ask `{path} -vV`: {}", finished.stderr.trim());
@@ -65,9 +70,20 @@ impl Version {
         self.0.lines().next().unwrap_or_default()
     }
 }
+/// The folder that a compiler's toolchain is in.
+pub fn sysroot(rustc: &str) -> Result<Utf8PathBuf> {
+    let finished = process::run(&Cmd::new(rustc, ["--print", "sysroot"]))?;
+    if !finished.status.success() {
+        bail!("failed to ask `{rustc} --print sysroot`: {}", finished.stderr.trim());
+    }
+    let text = io::read_to_string(finished.stdout)
+        .with_context(|| format!("failed to read what `{rustc} --print sysroot` says"))?;
+    Ok(text.trim().into())
+}
+
 /// A compiler's program, and its library, which has the version's text: another build of the same
 /// toolchain may replace only that.
-fn files_of(rustc: &Utf8Path) -> Vec<Utf8PathBuf> {
+pub fn files_of(rustc: &Utf8Path) -> Vec<Utf8PathBuf> {
     let libraries = rustc.parent().and_then(Utf8Path::parent).map(|root| root.join("lib"));
     let entries = libraries.into_iter().flat_map(|folder| folder.read_dir_utf8()).flatten();
     let libraries = entries.flatten().filter(|entry| entry.file_name().starts_with("librustc_"));

@@ -1,6 +1,7 @@
 //! What the settings put on top of the base image is there, and what cannot be made is told.
 
 use std::fs;
+use std::path::PathBuf;
 
 use crate::command::Finished;
 use crate::engine::Engine;
@@ -102,4 +103,124 @@ fn an_image_that_cannot_be_made_is_told_once_with_its_setting() {
     // Nothing of it is left.
     write(&project, "");
     project.same(&["run"]);
+}
+
+/// All of Rust comes from this machine then, with what programs of it load.
+#[test]
+fn an_image_without_rust() {
+    let settings = "[image]\ndockerfile = \"RUN rm -rf /usr/local/rustup /usr/local/cargo\"\n\
+                    network = \"host\"\n";
+    for engine in [Engine::docker(), Engine::podman()] {
+        let project = project(engine, settings);
+        let code = "let rustc = std::env::var(\"RUSTC\").unwrap();
+            for rustc in [&rustc[..], \"rustc\"] {
+                let status = std::process::Command::new(rustc).arg(\"-vV\").status();
+                assert!(status.unwrap().success(), \"{rustc}\");
+            }";
+        project.edit("build.rs", "// HERE", code);
+        project.ours("run").succeeds().says("with this machine's Rust, once");
+        fs::remove_dir_all(project.target(By::Ours)).unwrap();
+        project.same(&["run", "clippy"]);
+        let again = project.ours("test").succeeds();
+        assert!(!again.stderr.contains("making an image of"), "{again}");
+    }
+}
+
+/// As a nightly or one's own: it goes into the image, with the libraries that it loads here.
+#[test]
+fn a_compiler_that_no_image_has() {
+    let project = project(Engine::docker(), "");
+    let mut ask = project.command("hack/engine", By::Plain);
+    let folder = ask.arg("toolchain").current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let folder = String::from_utf8(folder.stdout).unwrap();
+    let folder = folder.trim();
+    let project = project
+        .env("RUSTC", &format!("{folder}/bin/rustc"))
+        .env("LD_LIBRARY_PATH", &format!("{folder}/lib/{}-linux-gnu", std::env::consts::ARCH));
+    let made = project.ours("run").succeeds().says("with this machine's Rust, once");
+    assert_eq!(made.stderr.matches("making an image of").count(), 1, "{made}");
+    fs::remove_dir_all(project.target(By::Ours)).unwrap();
+    project.same(&["run"]);
+}
+
+/// A program in a folder of this machine that is on `PATH`.
+struct Tool {
+    name: &'static str,
+    folder: PathBuf,
+}
+
+impl Tool {
+    fn of(project: &Project, name: &'static str, program: &str) -> Self {
+        let folder = project.dir().join("tools");
+        fs::create_dir_all(&folder).unwrap();
+        let tool = Self { name, folder };
+        fs::copy(program, tool.path()).unwrap();
+        tool
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(self.name)
+    }
+
+    fn on_path(&self, project: &Project) -> String {
+        format!("{}:{}", self.folder.display(), project.path())
+    }
+}
+
+#[test]
+fn a_linker_of_this_machine() {
+    let project = project(Engine::docker(), "");
+    let tool = Tool::of(&project, "ld.mold", "/usr/bin/mold");
+    let path = tool.on_path(&project);
+    let project = project.env("PATH", &path);
+    let config = "[build]\nrustflags = [\"-C\", \"link-arg=-fuse-ld=mold\"]\n";
+    fs::create_dir(project.root.join(".cargo")).unwrap();
+    fs::write(project.root.join(".cargo/config.toml"), config).unwrap();
+    let made = project.ours("build").succeeds().says("with this machine's `ld.mold`, once");
+    assert_eq!(made.stderr.matches("making an image of").count(), 1, "{made}");
+    fs::remove_dir_all(project.target(By::Ours)).unwrap();
+    project.same(&["run"]);
+    let program = fs::read(project.target(By::Ours).join("debug/broken")).unwrap();
+    assert!(program.windows(5).any(|bytes| bytes == b"mold "), "another linker made it");
+    // Another program by that name makes another image.
+    let mut changed = fs::read(tool.path()).unwrap();
+    changed.push(0);
+    fs::write(tool.path(), changed).unwrap();
+    project.edit("src/main.rs", "// HERE", "println!(\"changed\"); // HERE");
+    project.ours("run").succeeds().says("with this machine's `ld.mold`, once").says("changed");
+    // A script may be anything of its user's.
+    fs::write(tool.path(), "#!/bin/sh\nexec ld \"$@\"\n").unwrap();
+    project.edit("src/main.rs", "// HERE", "println!(\"again\"); // HERE");
+    project.ours("build").fails().says("without this machine's `ld.mold`").says("ld.mold");
+}
+
+/// By a setting or a variable; each comes with the libraries that it loads and the image lacks.
+#[test]
+fn tools_of_this_machine() {
+    let project = project(Engine::docker(), "tools = [\"own-ssh\"]\n");
+    let (ssh, protoc) = ("/usr/bin/ssh", Tool::of(&project, "own-protoc", "/usr/bin/ssh"));
+    let tool = Tool::of(&project, "own-ssh", ssh);
+    let path = tool.on_path(&project);
+    let project = project.env("PATH", &path);
+    let code = "for name in [\"own-ssh\", &std::env::var(\"PROTOC\").unwrap()] {
+            let output = std::process::Command::new(name).arg(\"-V\").output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            println!(\"cargo::warning={name}: {}\", said.trim());
+        }";
+    project.edit("build.rs", "// HERE", code);
+    let protoc = protoc.path();
+    let project = project.env("PROTOC", protoc.to_str().unwrap());
+    let said = project.plain("build").succeeds();
+    // Of a library that both have, the image's is used.
+    let version = |line: &'_ str| line.find(", OpenSSL").map(|end| line[..end].to_owned());
+    let versions: Vec<String> = said.stderr.lines().filter_map(version).collect();
+    assert_eq!(versions.len(), 2, "{said}");
+    let ours = project.ours("build").succeeds();
+    versions.iter().fold(ours, |ours, version| ours.says(version));
+
+    write(&project, "tools = [\"no-such-tool\"]\n");
+    fs::remove_dir_all(project.target(By::Ours)).unwrap();
+    fails_saying(&project, &["`no-such-tool`", "neither the image nor this machine has it"]);
+    write(&project, "tools = [\"folder/tool\"]\n");
+    fails_saying(&project, &[&format!("{SETTINGS}`:1"), "`folder/tool` is no program"]);
 }

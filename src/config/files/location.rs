@@ -74,6 +74,11 @@ impl Location {
         Some(Self::of_command(&Utf8PathBuf::from_path_buf(folder).ok()?, &words))
     }
 
+    /// Where cargo looks for its configuration.
+    pub fn folder(&self) -> &Utf8Path {
+        &self.folder
+    }
+
     /// What tells it from all others.
     pub fn identity(&self) -> [&str; 2] {
         [self.folder.as_str(), self.manifest.as_ref().map_or("", |path| path.as_str())]

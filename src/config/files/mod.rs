@@ -1,6 +1,7 @@
 //! The settings that stand in files: which files there are, what each says, and which of them
 //! decides.
 
+pub mod cargo;
 mod file;
 mod layers;
 pub mod located;

@@ -11,6 +11,7 @@ use crate::{
     config::{
         env::Env,
         files::{
+            cargo::{self, LINKERS},
             file,
             layers::Layers,
             located::Located,
@@ -106,7 +107,17 @@ fn found(
         Some(name) => Some(name),
         None => Some(CI).filter(|name| is_in_ci && layers.has_profile(name)),
     };
-    let settings = layers.merged(profile)?;
+    let mut settings = layers.merged(profile)?;
+    let files =
+        location.map(|location| cargo::files(location.folder(), env.cargo_home().ok().as_deref()));
+    for file in files.unwrap_or_default() {
+        let linkers = fs::read_to_string(&file).ok().and_then(|text| cargo::linkers(&file, &text));
+        if let Some(linkers) = linkers {
+            let all = settings.entry(LINKERS.to_owned());
+            all.and_modify(|all| all.extend(&linkers)).or_insert(linkers);
+        }
+        layers.looked_at.push(file);
+    }
     let named = settings.iter().filter_map(|(name, located)| {
         let kind = var(name)?.kind;
         let is_named = kind == Kind::TextOrPath && is_path(&located.value);
