@@ -35,7 +35,7 @@ const PROBED: &str = "/rustcbuildx/outcome";
 const FACTS: &str = "facts";
 const LIBRARIES: &str = "libraries";
 const PROGRAMS: &str = "programs";
-/// Each fact is on a line of its own; the version, which has several, is the last. The arguments are
+/// Each fact is on a line of its own, the version, which has several, at the end. The arguments are
 /// programs.
 const PROBE: &str = r#"mkdir -p /rustcbuildx/outcome && cd /rustcbuildx/outcome || exit
 printf '%s\n' "$(rustc --print sysroot 2>/dev/null)" "$PATH" "$(getconf GNU_LIBC_VERSION 2>/dev/null)" "$(rustc -vV 2>/dev/null)" >facts || exit
