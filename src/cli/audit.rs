@@ -1,17 +1,16 @@
 //! `rustcbuildx audit [FOLDER]`: what the units of a target folder did beyond cargo's word: what
 //! each read outside of its package, looked for in vain, wrote, started and spoke to.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    process::ExitCode,
-};
+use std::{collections::BTreeMap, process::ExitCode};
 
 use anyhow::{Context, Result, ensure};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use serde::Serialize;
-use walkdir::WalkDir;
 
-use super::touched::{self, Part};
+use super::{
+    touched::{self, Part},
+    units::steps,
+};
 use crate::{
     config::env::Env, step::spec::Step, store::provenance::ProvenanceRecords,
     util::state_dir::Cache,
@@ -58,25 +57,14 @@ pub fn run(env: &Env, folder: Option<&str>, is_json: bool) -> Result<ExitCode> {
 /// What the units of a target folder did, by their names.
 fn units(folder: &Utf8Path, cache: &Cache) -> Vec<(String, Vec<Part>)> {
     let mut records = ProvenanceRecords::new(cache, folder.to_owned());
-    let (mut seen, mut units) = (HashSet::new(), Vec::new());
-    for path in outputs(folder) {
-        let Some(key) = records.of_path(&path).map(|provenance| provenance.key.clone()) else {
-            continue;
-        };
-        if !seen.insert(key.clone()) {
-            continue;
-        }
-        let Ok(Step { task, .. }) = records.step(&key) else { continue };
-        let Some(observation) = records.observation(&key) else { continue };
-        // A library and its tests have one name.
-        units.push((task.name, touched::parts(&observation, task.kind, false)));
-    }
+    let steps = steps(folder, &mut records).into_iter();
+    let mut units: Vec<_> = steps
+        .filter_map(|Step { key, task, .. }| {
+            let observation = records.observation(&key)?;
+            // A library and its tests have one name.
+            Some((task.name, touched::parts(&observation, task.kind, false)))
+        })
+        .collect();
     units.sort_by(|(a, _), (b, _)| a.cmp(b));
     units
-}
-
-/// The files and folders that units may have made.
-fn outputs(folder: &Utf8Path) -> impl Iterator<Item = Utf8PathBuf> {
-    let entries = WalkDir::new(folder).into_iter().filter_map(Result::ok);
-    entries.filter_map(|entry| Utf8PathBuf::from_path_buf(entry.into_path()).ok())
 }

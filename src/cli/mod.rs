@@ -2,11 +2,13 @@
 
 mod audit;
 mod changes;
+mod doctor;
 mod env;
 mod explain;
 mod pull;
 mod timings;
 mod touched;
+mod units;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -20,7 +22,7 @@ use crate::config::{
 };
 
 /// The words that are commands and never a compiler's name.
-pub const NAMES: &[&str] = &["audit", "env", "explain", "pull", "timings", "help"];
+pub const NAMES: &[&str] = &["audit", "doctor", "env", "explain", "pull", "timings", "help"];
 
 /// Runs `rustcbuildx COMMAND …`; a wrong command line ends with status 2 and says what is right.
 pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
@@ -29,6 +31,9 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
         Ok(matches) => matches,
         Err(error) => return Ok(refuse(&error)),
     };
+    if let Some(("doctor", matches)) = matches.subcommand() {
+        return doctor::run(matches.get_one::<String>("write").map(String::as_str));
+    }
     let env = Env::current();
     let location = Location::here(&env);
     let env = with_files(env, location.as_ref())?;
@@ -91,6 +96,19 @@ fn command() -> Command {
                 )
                 .arg(Arg::new("FOLDER").help("The target folder [default: target]"))
                 .arg(json("For programs: the same as JSON")),
+        )
+        .subcommand(
+            Command::new("doctor")
+                .about(
+                    "Check engine, image, toolchain, settings, disk and clock, build a small \
+                     package, and suggest settings",
+                )
+                .arg(
+                    Arg::new("write")
+                        .long("write")
+                        .value_name("FILE")
+                        .help("Write the suggested settings to a new file"),
+                ),
         )
         .subcommand(
             Command::new("env")

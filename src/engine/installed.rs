@@ -65,7 +65,46 @@ const PROXIES: [&str; 8] = [
     "no_proxy",
 ];
 
+/// What an engine tells about itself.
+pub struct About {
+    /// The versions of its parts.
+    pub versions: String,
+    /// What kind of builder docker's builds go to.
+    pub driver: Option<String>,
+    /// What time it is there, by RFC 3339.
+    pub time: Option<String>,
+}
+
 impl Installed {
+    /// Asks the engine about itself. Fails if it does not answer.
+    pub fn about(&self, cache: &Cache) -> Result<About> {
+        let route: Vec<_> = self.route(cache)?.into_iter().collect();
+        let ask = |program: &str, words: &[&str]| -> Result<String> {
+            let cmd = Cmd { env: route.clone(), ..Cmd::new(program, words.iter().copied()) };
+            let mut finished = process::run(&cmd)?;
+            self.client.check(&finished, &format!("ask `{program} {}`", words.join(" ")))?;
+            text(&mut finished)
+        };
+        let cli = &self.client.cli;
+        if self.client.kind == Kind::Podman {
+            let version = ask(cli, &["version", "--format={{.Client.Version}}"])?;
+            // What it lacks to run anything, it says then.
+            ask(cli, &["info", "--format={{.Host.Arch}}"])?;
+            return Ok(About { versions: format!("podman {version}"), driver: None, time: None });
+        }
+        let format = "--format=client {{.Client.Version}}, server {{.Server.Version}}";
+        let versions = ask(cli, &["version", format])?;
+        let buildx = ask(cli, &["buildx", "version"])?;
+        let buildx = buildx.split(' ').nth(1).unwrap_or_default();
+        let builder = ask(cli, &["buildx", "inspect"])?;
+        let driver = builder.lines().find_map(|line| line.strip_prefix("Driver:"));
+        Ok(About {
+            versions: format!("docker: {versions}, buildx {buildx}"),
+            driver: driver.map(|driver| driver.trim().to_owned()),
+            time: Some(ask(cli, &["info", "--format={{.SystemTime}}"])?),
+        })
+    }
+
     /// Finds the engine of the settings, or the first that works. The result is remembered for as
     /// long as the environment that led to it is the same.
     pub fn choose(config: &Config, env: &Env, cache: &Cache) -> Result<Self> {

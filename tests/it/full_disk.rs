@@ -6,12 +6,12 @@ use std::process::Command;
 use crate::project::{By, Project};
 
 /// A file system of its own, in memory.
-struct Disk {
+pub struct Disk {
     path: PathBuf,
 }
 
 impl Disk {
-    fn new(path: &Path, size: &str) -> Self {
+    pub fn new(path: &Path, size: &str) -> Self {
         std::fs::create_dir_all(path).unwrap();
         mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", path.to_str().unwrap()]);
         Self { path: path.to_owned() }

@@ -18,6 +18,7 @@ mod baked;
 mod calls;
 mod commands;
 mod differential;
+mod doctor;
 mod edits;
 mod engine_store;
 mod failures;

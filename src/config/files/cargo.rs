@@ -3,6 +3,8 @@
 //! Source: "Hierarchical structure", `target.<triple>.linker` and `rustflags` in cargo's reference;
 //! `-C linker` and `-C link-arg` in rustc's; `-fuse-ld` in gcc's and clang's.
 
+use std::fs;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use toml::de::{DeTable, DeValue};
 
@@ -53,6 +55,15 @@ pub fn linkers(file: &Utf8Path, text: &str) -> Option<Located> {
         all.extend(&next);
         all
     }))
+}
+
+/// The wrapper that a file names, and the file's name for it.
+pub fn wrapper(file: &Utf8Path) -> Option<(String, String)> {
+    let text = fs::read_to_string(file).ok()?;
+    let config = DeTable::parse(&text).ok()?;
+    let build = config.get_ref().get("build")?.get_ref().as_table()?;
+    let name = build.get("rustc-wrapper")?.get_ref().as_str()?;
+    Some((format!("`{file}`"), from_file(file, name)))
 }
 
 /// Whether a target's name or condition may be met by what runs here.
