@@ -73,7 +73,7 @@ fn examine(env: &Env, write: Option<&str>, report: &mut Report) -> Result<()> {
     let version = report.of("toolchain", toolchain(rustc, env, &cache));
     let engine = report.of("engine", engine(&config, env, &cache));
     let (Some(version), Some((engine, about))) = (version, engine) else { return Ok(()) };
-    told_of_driver(&about, report);
+    note_driver(&about, report);
     clock(&about, report);
     let local = Local { rustc, version: &version };
     let image = images::resolve(&config, &engine, &local, &cache);
@@ -139,7 +139,7 @@ fn engine(config: &Config, env: &Env, cache: &Cache) -> Result<((Installed, Abou
 }
 
 /// What is otherwise with a builder that is not a part of the engine.
-fn told_of_driver(about: &About, report: &mut Report) {
+fn note_driver(about: &About, report: &mut Report) {
     match about.driver.as_deref() {
         None | Some("docker") => {}
         Some(driver) => report.note(
