@@ -5,6 +5,7 @@ mod changes;
 mod doctor;
 mod env;
 mod explain;
+mod pages;
 mod pull;
 mod timings;
 mod touched;
@@ -13,7 +14,8 @@ mod units;
 use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::Result;
-use clap::{Arg, ArgAction, Command, error::ErrorKind};
+use camino::Utf8Path;
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, error::ErrorKind};
 
 use crate::config::{
     env::Env,
@@ -22,7 +24,11 @@ use crate::config::{
 };
 
 /// The words that are commands and never a compiler's name.
-pub const NAMES: &[&str] = &["audit", "doctor", "env", "explain", "pull", "timings", "help"];
+pub const NAMES: &[&str] =
+    &["audit", "completions", "doctor", "env", "explain", "man", "pull", "timings", "help"];
+
+/// The shells that words are completed in.
+const SHELLS: [&str; 5] = ["bash", "elvish", "fish", "powershell", "zsh"];
 
 /// Runs `rustcbuildx COMMAND …`; a wrong command line ends with status 2 and says what is right.
 pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
@@ -31,8 +37,21 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
         Ok(matches) => matches,
         Err(error) => return Ok(refuse(&error)),
     };
-    if let Some(("doctor", matches)) = matches.subcommand() {
-        return doctor::run(matches.get_one::<String>("write").map(String::as_str));
+    let word = |matches: &ArgMatches, name| {
+        matches.get_one::<String>(name).map(String::as_str).unwrap_or_default().to_owned()
+    };
+    // These work whatever files of settings say.
+    match matches.subcommand() {
+        Some(("completions", matches)) => {
+            return pages::complete(&word(matches, "SHELL"), command());
+        }
+        Some(("doctor", matches)) => {
+            return doctor::run(matches.get_one::<String>("write").map(String::as_str));
+        }
+        Some(("man", matches)) => {
+            return pages::man(Utf8Path::new(&word(matches, "FOLDER")), command());
+        }
+        _ => {}
     }
     let env = Env::current();
     let location = Location::here(&env);
@@ -98,6 +117,16 @@ fn command() -> Command {
                 .arg(json("For programs: the same as JSON")),
         )
         .subcommand(
+            Command::new("completions")
+                .about("Print what completes the words of rustcbuildx and cargo-green in a shell")
+                .arg(
+                    Arg::new("SHELL")
+                        .value_parser(PossibleValuesParser::new(SHELLS))
+                        .required(true)
+                        .help("The shell"),
+                ),
+        )
+        .subcommand(
             Command::new("doctor")
                 .about(
                     "Check engine, image, toolchain, settings, disk and clock, build a small \
@@ -136,6 +165,13 @@ fn command() -> Command {
                 )
                 .arg(Arg::new("OTHER").help("Another one: only what differs is shown"))
                 .arg(json("For programs: all that its key digests, as JSON")),
+        )
+        .subcommand(
+            Command::new("man")
+                .about("Write man pages of rustcbuildx and cargo-green to a folder")
+                .arg(
+                    Arg::new("FOLDER").required(true).help("The folder, such as …/share/man/man1"),
+                ),
         )
         .subcommand(Command::new("pull").about(
             "Pull the image in step with the local toolchain, \

@@ -35,8 +35,9 @@ pub fn green(width: usize) -> Command {
     let about = "Builds with cargo, which calls BuildKit for what it compiles: the same files as \
                  ever, compiled in containers without a network, and in few calls, also where the \
                  engine is far away";
+    let planned = PLANNED.join(", ");
     let commands =
-        table(&[(COMMANDS, COMMANDS_DO.to_owned()), ("any other", OTHERS_DO.to_owned())], width);
+        table(&[(&planned, PLANNED_DO.to_owned()), ("any other", OTHERS_DO.to_owned())], width);
     let examples = table(&EXAMPLES.map(|(words, does)| (words, does.to_owned())), width);
     let more = format!(
         "Commands of cargo's:\n{commands}\nExamples:\n{examples}\n{}\n{}",
@@ -56,8 +57,10 @@ pub fn green(width: usize) -> Command {
         .after_help(more)
 }
 
-const COMMANDS: &str = "build, check, clippy, test, run, bench, doc, install, rustc";
-const COMMANDS_DO: &str = "all units that are missing are planned and built together; \
+/// The commands of cargo's that `cargo green` plans.
+pub const PLANNED: &[&str] =
+    &["build", "check", "clippy", "test", "run", "bench", "doc", "install", "rustc"];
+const PLANNED_DO: &str = "all units that are missing are planned and built together; \
                            `cargo green build --help` is cargo's own help";
 const OTHERS_DO: &str =
     "cargo runs it with RUSTC_WRAPPER=rustcbuildx: what of these it starts in turn is planned";

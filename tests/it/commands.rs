@@ -190,3 +190,36 @@ fn an_audit_tells_what_is_beyond_a_package() {
     assert!(said.contains(&format!("\n    {}\n", file.display())), "{said}");
     assert!(said.contains("/bin/cargo"), "{said}");
 }
+
+/// A shell takes what completes words, and offers the commands.
+#[test]
+fn words_are_completed() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = rustcbuildx(&format!("completions {shell}"), &[]).succeeds().stdout;
+        for word in ["rustcbuildx", "cargo-green", "audit", "doctor", "clippy"] {
+            assert!(script.contains(word), "{shell}: no `{word}` in {script}");
+        }
+    }
+    rustcbuildx("completions tcsh", &[]).fails().says("bash");
+    let script = rustcbuildx("completions bash", &[]).stdout;
+    let asked = "COMP_WORDS=(rustcbuildx ex); COMP_CWORD=1; \
+                 _rustcbuildx rustcbuildx ex rustcbuildx; echo \"${COMPREPLY[@]}\"";
+    let mut bash = std::process::Command::new("bash");
+    bash.args(["-c", &format!("{script}\n{asked}")]);
+    start(bash, "bash").finish().succeeds().says("explain");
+}
+
+#[test]
+fn pages_for_man() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("man1");
+    rustcbuildx(&format!("man {}", folder.display()), &[]).succeeds();
+    for (page, word) in [
+        ("rustcbuildx.1", "RUSTCBUILDX_STORE_SIZE"),
+        ("rustcbuildx-doctor.1", "FILE"),
+        ("cargo-green.1", "cargo green install"),
+    ] {
+        let text = std::fs::read_to_string(folder.join(page)).unwrap().replace("\\", "");
+        assert!(text.contains(".TH ") && text.contains(word), "no `{word}` in {text}");
+    }
+}

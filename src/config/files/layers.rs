@@ -157,6 +157,8 @@ fn is_absence(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     struct Folder(tempfile::TempDir);
@@ -305,5 +307,62 @@ mod tests {
         );
         fs::create_dir(folder.path("folder")).unwrap();
         folder.fails(&["folder"], None, "failed to read `folder`: Is a directory (os error 21)");
+    }
+
+    proptest! {
+        /// Whatever files have, and in whatever order a file has it: the highest decides, a profile
+        /// is above all, and what is inherited is below that.
+        #[test]
+        fn settings_come_from_where_they_are_highest(
+            files in vec(vec((0..3usize, 0..3usize, 0..9u8), 0..9), 1..4),
+            is_reversed in any::<bool>(),
+        ) {
+            const TABLES: [&str; 3] = ["", "[profile.base]\n", "[profile.ci]\n"];
+            const KEYS: [&str; 3] = ["runner", "syntax", "log"];
+            // By table and key: of two values in one file, the last drawn stands.
+            let mut texts = Vec::new();
+            let mut expected = BTreeMap::new();
+            let drawn: Vec<BTreeMap<(usize, usize), u8>> = files
+                .iter()
+                .map(|file| file.iter().map(|(table, key, value)| ((*table, *key), *value)).collect())
+                .collect();
+            for file in &drawn {
+                let mut text = String::new();
+                for (number, table) in TABLES.iter().enumerate() {
+                    let mut lines: Vec<String> = file
+                        .iter()
+                        .filter(|((at, _), _)| *at == number)
+                        .map(|((_, key), value)| format!("{} = \"{value}\"\n", KEYS[*key]))
+                        .collect();
+                    if is_reversed {
+                        lines.reverse();
+                    }
+                    let inherits = if number == 2 { "inherits = \"base\"\n" } else { "" };
+                    text += &format!("{table}{inherits}{}", lines.concat());
+                }
+                texts.push(text);
+            }
+            for table in 0..TABLES.len() {
+                for file in &drawn {
+                    let of_table = file.iter().filter(|((at, _), _)| *at == table);
+                    expected.extend(of_table.map(|((_, key), value)| (*key, value.to_string())));
+                }
+            }
+            let names: Vec<String> = (0..texts.len()).map(|number| number.to_string()).collect();
+            let named: Vec<(&str, &str)> =
+                names.iter().map(String::as_str).zip(texts.iter().map(String::as_str)).collect();
+            let folder = Folder::new(&named);
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let merged = folder.layers(&names).unwrap().merged(Some("ci")).unwrap();
+            let found: BTreeMap<usize, String> = KEYS
+                .iter()
+                .enumerate()
+                .filter_map(|(number, key)| {
+                    let name = format!("RUSTCBUILDX_{}", key.to_uppercase());
+                    Some((number, merged.get(&name)?.value.clone()))
+                })
+                .collect();
+            prop_assert_eq!(found, expected);
+        }
     }
 }

@@ -208,6 +208,7 @@ fn stamps(paths: &[Utf8PathBuf]) -> (String, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::table::{Var, of_files};
 
     /// What cargo downloaded has no settings, so it matters where that is.
     #[test]
@@ -232,5 +233,57 @@ mod tests {
         for name in ["config.toml", "link/team.toml", "real/team.toml"] {
             assert_eq!(paths.iter().filter(|path| **path == root.join(name)).count(), 1, "{name}");
         }
+    }
+
+    /// A line of TOML for each setting; `mark` is a part of those that are texts.
+    fn all_settings(mark: &str) -> String {
+        let line = |var: &Var| {
+            let value = match var.kind {
+                Kind::Switch => "true".to_owned(),
+                Kind::List => format!("[\"{mark}\"]"),
+                Kind::Pairs => format!("{{ MARK = \"{mark}\" }}"),
+                Kind::Text | Kind::Path | Kind::TextOrPath => format!("\"{mark}\""),
+                Kind::Variable => unreachable!("files have none"),
+            };
+            format!("{} = {value}\n", var.key())
+        };
+        of_files().map(line).collect()
+    }
+
+    /// Each setting may stand in each file, and the highest that has it decides.
+    #[test]
+    fn every_key_comes_from_every_layer() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8PathBuf::from_path_buf(dir.path().canonicalize().unwrap()).unwrap();
+        let (system, user) = (root.join("system.toml"), root.join("user/rustcbuildx/config.toml"));
+        let (own, manifest) = (root.join("w/.config/rustcbuildx.toml"), root.join("w/Cargo.toml"));
+        for file in [&system, &user, &own, &manifest, &root.join("w/src/lib.rs")] {
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "").unwrap();
+        }
+        let package = "[package]\nname = \"w\"\nversion = \"0.0.0\"\nedition = \"2021\"\n";
+        fs::write(&manifest, package).unwrap();
+        let env = Env::with(&[
+            ("XDG_CONFIG_HOME", root.join("user").as_str()),
+            ("CARGO_HOME", root.join("cargo").as_str()),
+            ("HOME", root.as_str()),
+        ]);
+        let location = Location::of_command(&root.join("w"), &[]);
+        let comes_from = |file: &Utf8Path| {
+            let (_, settings) = found(&env, Some(&location), &system).unwrap();
+            assert_eq!(settings.len(), of_files().count(), "{file}");
+            for (name, located) in settings {
+                assert_eq!(located.at[0].file, file, "{name}");
+            }
+        };
+        for file in [&system, &user, &own] {
+            fs::write(file, all_settings("x")).unwrap();
+            comes_from(file);
+        }
+        fs::remove_file(&own).unwrap();
+        comes_from(&user);
+        let table = format!("{package}[workspace]\n[workspace.metadata.green]\n");
+        fs::write(&manifest, table + &all_settings("x")).unwrap();
+        comes_from(&manifest);
     }
 }
