@@ -236,6 +236,7 @@ impl<'a> Session<'a> {
     /// Decides a unit's path map and adds what was discovered of it before.
     fn prepare(&self, mut unit: Unit) -> Result<Prepared> {
         unit.is_observed = self.config.observe;
+        unit.has_published_paths = self.config.published_paths;
         unit.path_map = PathMap::of(&unit, self.config.canonical_paths, &self.homes.cargo);
         let discovered_name = discovered_name(&unit);
         let mut prepared = Prepared { unit, discovered_name, discovered: Discovered::default() };

@@ -55,6 +55,8 @@ pub struct Config {
     /// A frontend image's name without a scheme, if one is set.
     pub syntax: Option<String>,
     pub canonical_paths: CanonicalPaths,
+    /// Whether optimized builds name sources as a published crate has them.
+    pub published_paths: bool,
     pub incremental: bool,
     pub set_envs: Vec<SetEnv>,
     /// Packages whose build scripts run on this machine.
@@ -140,6 +142,7 @@ impl Config {
             programs: programs(env, tools(env)?),
             syntax: image(env, "RUSTCBUILDX_SYNTAX")?,
             canonical_paths: canonical_paths(env)?,
+            published_paths: switch(env, "RUSTCBUILDX_PUBLISHED_PATHS")?,
             incremental: switch(env, "RUSTCBUILDX_INCREMENTAL")?,
             set_envs: set_envs(env)?,
             local_scripts: list(env, "RUSTCBUILDX_LOCAL_SCRIPTS").map(str::to_owned).collect(),

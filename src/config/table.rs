@@ -161,6 +161,13 @@ pub const VARS: &[Var] = &[
               dependencies, all or none",
     },
     Var {
+        name: "RUSTCBUILDX_PUBLISHED_PATHS",
+        kind: Kind::Switch,
+        default: Some("0"),
+        doc: "1 has optimized builds name sources as published, NAME-VERSION/src/lib.rs, so that no \
+              program names the machine that built it",
+    },
+    Var {
         name: "RUSTCBUILDX_INCREMENTAL",
         kind: Kind::Switch,
         default: Some("1"),

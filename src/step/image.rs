@@ -46,7 +46,16 @@ impl Image {
 
     /// The target triple its compiler runs on.
     pub fn host(&self) -> &str {
-        self.version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default()
+        self.field("host: ")
+    }
+
+    /// The version of its compiler, as a number.
+    pub fn release(&self) -> &str {
+        self.field("release: ")
+    }
+
+    fn field(&self, name: &str) -> &str {
+        self.version.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
     },
     unit::{
         baked_paths::absolute_paths,
+        published_paths,
         work::{Unit, Work},
     },
     util::path::{normalised, passed},
@@ -63,6 +64,9 @@ pub fn task(
             .iter()
             .map(|(name, value)| format!("{name}={}", unit.path_map.with_sentinels(value))),
     );
+    if unit.has_published_paths {
+        env.extend(published_paths::variables(unit, unit.path_map.target(), to_container));
+    }
     let secrets =
         unit.hidden.iter().map(|(name, digest)| (name.clone(), digest.clone().unwrap_or_default()));
     // Some units bake in the name that cargo has on the host, and have a macro that runs it.
@@ -114,6 +118,11 @@ fn program(unit: &Unit, image: &Image) -> Vec<String> {
                 false => unit.path_map.with_sentinels(word),
             }));
             words.extend(unit.path_map.remap_option());
+            if unit.has_published_paths {
+                let seen = |path: &str| unit.path_map.to_container(path);
+                let target = unit.path_map.target();
+                words.extend(published_paths::options(unit, target, seen, image.release()));
+            }
             words
         }
         Work::BuildScript { program, .. } => vec![unit.path_map.to_container(program.as_str())],

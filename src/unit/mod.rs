@@ -3,6 +3,7 @@
 pub mod baked_paths;
 pub mod invocation;
 pub mod path_map;
+pub mod published_paths;
 pub mod target_dir;
 pub mod variables;
 pub mod work;

@@ -69,6 +69,12 @@ impl PathMap {
         self.pairs.sort_by_key(|pair| std::cmp::Reverse(pair.host.as_str().len()));
     }
 
+    /// The target folder, where the unit has one.
+    pub fn target(&self) -> Option<&Utf8Path> {
+        let of_target = |pair: &&Pair| pair.container == TARGET && !pair.is_baked;
+        self.pairs.iter().find(of_target).map(|pair| pair.host.as_path())
+    }
+
     /// The same for a unit of a dry run, whose target folder `folder` stands for the real one,
     /// `host`.
     pub fn with_dry_run_target(self, folder: Utf8PathBuf, host: &Utf8Path) -> Self {

@@ -37,6 +37,8 @@ pub struct Unit {
     pub keeps_writes: bool,
     /// Whether it is looked at what it touches.
     pub is_observed: bool,
+    /// Whether its sources have the names of [`published_paths`](crate::unit::published_paths).
+    pub has_published_paths: bool,
     /// Where the container shows all of these.
     #[serde(skip)]
     pub path_map: PathMap,
@@ -62,8 +64,19 @@ impl Unit {
     /// One that reads nothing but its package.
     pub fn new(work: Work, cwd: Utf8PathBuf, package: Utf8PathBuf) -> Self {
         let (env, hidden, paths, opened, keeps_writes, path_map) = Default::default();
-        let is_observed = true;
-        Self { work, cwd, package, env, hidden, paths, opened, keeps_writes, is_observed, path_map }
+        Self {
+            work,
+            cwd,
+            package,
+            env,
+            hidden,
+            paths,
+            opened,
+            keeps_writes,
+            is_observed: true,
+            has_published_paths: false,
+            path_map,
+        }
     }
 
     /// Name and version of the package, and the crate: for messages.

@@ -17,14 +17,17 @@ use crate::{
     rustc::{
         args::{self, Flag, RustcArgs},
         tool::Tool,
+        toolchain::Version,
     },
     target::deferred,
     unit::{
         invocation::{self, Invocation},
+        published_paths,
         target_dir::target_root,
+        variables,
         work::{Unit, Work},
     },
-    util::{logging, process, quote},
+    util::{logging, process, quote, state_dir::Cache},
     wrapper::identity,
 };
 
@@ -69,7 +72,8 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
         Err(reason) => {
             leave_container(&reason, &env, &config)?;
             fetch_deferred(programs, args, &env, &config)?;
-            local(words)
+            let also = published_options(programs, args, &env, &config)?;
+            local(words.into_iter().chain(also.into_iter().map(OsString::from)).collect())
         }
     }
 }
@@ -90,6 +94,26 @@ fn leave_container(reason: &str, env: &Env, config: &Config) -> Result<()> {
         "a build script that is compiled so also runs on this machine, outside of any sandbox";
     notice::say(env, reason, &format!("compiled locally: {reason}; {also}"));
     Ok(())
+}
+
+/// The options for the local compiler by which sources have the names that they have in containers.
+fn published_options(
+    programs: &[String],
+    args: &[String],
+    env: &Env,
+    config: &Config,
+) -> Result<Vec<String>> {
+    let Some(package) = env.get("CARGO_MANIFEST_DIR").filter(|_| config.published_paths) else {
+        return Ok(vec![]);
+    };
+    let (args, cwd) = (parsed(args)?, env.current_dir()?);
+    let out_dir = cwd.join(args.value(Flag::OutDir).unwrap_or_default());
+    let target = target_root(&out_dir, args.value(Flag::Target));
+    let version = Version::of(compiler(programs), env, &Cache::open(env.cache_dir()?)?)?;
+    let work = Work::Compile { tool: Tool::Rustc, args, out_dir };
+    let unit = Unit { env: variables::of_compile(env), ..Unit::new(work, cwd, package.into()) };
+    let release = version.field("release").unwrap_or_default();
+    Ok(published_paths::options(&unit, target.as_deref(), str::to_owned, release))
 }
 
 /// Fetches the deferred artifacts that the local compiler is going to read.

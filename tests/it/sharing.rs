@@ -149,3 +149,30 @@ fn a_build_script_that_passes_its_path_on() {
     project.same(&["run"]);
     assert!(project.ours("run").stdout.starts_with("true\n"));
 }
+
+/// Nor does it matter where it is built.
+#[test]
+fn no_program_names_the_machine_that_built_it() {
+    let build = "build --release --config profile.release.debug=1";
+    let mut programs = vec![];
+    for fixture in ["registry", "workspace"] {
+        let [first, second] = [(); 2].map(|()| {
+            let folder = if fixture == "workspace" { "ws" } else { "" };
+            let project = Project::new(fixture).inside(folder);
+            with_own_home(project).env("RUSTCBUILDX_PUBLISHED_PATHS", "1")
+        });
+        for project in [&first, &second] {
+            project.ours(build).succeeds();
+            let name = if fixture == "workspace" { "app" } else { fixture };
+            let program = fs::read(project.target(By::Ours).join("release").join(name)).unwrap();
+            let names =
+                |text: &str| program.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+            assert!(!names("rustcbuildx-it-"), "{fixture} names its folder");
+            assert!(!names("/.cargo/") && !names("/cargo-home/"), "{fixture} names cargo's home");
+            assert!(fixture != "registry" || names("anyhow-1."), "no source is named");
+            programs.push(program);
+        }
+    }
+    // The workspace uses a package outside of it, and cargo hashes where that is.
+    assert!(programs[0] == programs[1], "not the same program");
+}
