@@ -1,6 +1,11 @@
 //! What one checkout built serves another: under another folder, with another home of cargo's.
 
-use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::PathBuf,
+    process::Command,
+};
 
 use crate::project::{By, Project, json_lines};
 
@@ -173,6 +178,15 @@ fn no_program_names_the_machine_that_built_it() {
             programs.push(program);
         }
     }
+    // What only the local compiler can do is named so, too.
+    let local = Project::new("workspace").inside("ws").env("RUSTCBUILDX_PUBLISHED_PATHS", "1");
+    let wrapper = local.dir().join("wrapper");
+    fs::write(&wrapper, "#!/bin/sh\nexec \"$@\"\n").unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    let local = local.env("RUSTC_WORKSPACE_WRAPPER", wrapper.to_str().unwrap());
+    local.ours(build).succeeds().says("compiled locally");
+    let program = fs::read(local.target(By::Ours).join("release/app")).unwrap();
+    assert!(!program.windows(15).any(|bytes| bytes == b"rustcbuildx-it-"), "it names its folder");
     // The workspace uses a package outside of it, and cargo hashes where that is.
     assert!(programs[0] == programs[1], "not the same program");
 }
