@@ -285,8 +285,8 @@ mod tests {
             Ok(None)
         }
 
-        fn digest(&self, _: &str) -> Result<Option<String>> {
-            Ok(None)
+        fn pinned(&self, image: &str) -> Result<String> {
+            Ok(image.to_owned())
         }
 
         fn make(

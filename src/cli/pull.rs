@@ -32,11 +32,14 @@ pub fn run(env: &Env) -> Result<ExitCode> {
     let engine = Installed::choose(&config, env, &cache)?;
     let rustc = env.get("RUSTC").unwrap_or("rustc");
     let local = Local { rustc, version: &Version::of(rustc, env, &cache)? };
-    let name = images::base_name(&config, &engine, local.version)?;
-    eprintln!("rustcbuildx: pulling {name} with {} for {}", engine.name(), local.version.short());
-    engine.pull(&name)?;
+    let pull = |name: &str| {
+        let (engine_name, version) = (engine.name(), local.version.short());
+        eprintln!("rustcbuildx: pulling {name} with {engine_name} for {version}");
+        // What was built there is in no registry.
+        engine.pull(name).or_else(|error| engine.pinned(name).map(drop).map_err(|_| error))
+    };
     let _lock = cache.lock("images.lock")?;
-    let image = images::find_out(&config, &engine, &local, &cache)?;
+    let image = images::find_out(&config, &engine, &local, &cache, pull)?;
     println!("{}", image.pinned);
     Ok(ExitCode::SUCCESS)
 }

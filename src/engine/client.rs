@@ -128,6 +128,15 @@ impl Client {
     }
 }
 
+/// An image's name without `:tag` and `@digest`; a registry's port stays.
+pub fn without_tag(name: &str) -> &str {
+    let name = name.split('@').next().unwrap_or(name);
+    match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    }
+}
+
 /// A line without its middle, if it is long: engines quote the whole step that failed.
 fn shortened(line: &str) -> Cow<'_, str> {
     const ENDS: [usize; 2] = [200, 300];
@@ -149,6 +158,13 @@ pub fn text(finished: &mut Finished) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tags_and_digests_are_cut_off() {
+        assert_eq!(without_tag("localhost:5000/rust:1.95-slim"), "localhost:5000/rust");
+        assert_eq!(without_tag("localhost:5000/rust"), "localhost:5000/rust");
+        assert_eq!(without_tag("rust:1@sha256:ab"), "rust");
+    }
 
     #[test]
     fn a_long_line_keeps_its_ends() {

@@ -12,9 +12,10 @@ use serde::Deserialize;
 use crate::{
     config::env::Env,
     engine::{
-        client::{Client, Event, Kind, text},
+        client::{Client, Event, Kind, text, without_tag},
         hint::hint,
     },
+    step::image::MADE,
 };
 
 /// Where the docker CLI looks for plugins, after its configuration folder.
@@ -132,16 +133,16 @@ struct Manifest {
     digest: String,
 }
 
-pub fn digest(client: &Client, image: &str) -> Result<Option<String>> {
+/// See [`Engine::pinned`](crate::engine::Engine::pinned).
+pub fn pinned(client: &Client, image: &str) -> Result<String> {
     let mut remote =
         client.ask(["buildx", "imagetools", "inspect", "--format={{json .Manifest}}", image])?;
     if remote.status.success() {
         let manifest: Manifest = serde_json::from_str(&text(&mut remote)?)
             .with_context(|| format!("failed to read the manifest of `{image}`"))?;
-        return Ok(Some(manifest.digest));
+        return Ok(format!("{}@{}", without_tag(image), manifest.digest));
     }
-    let mut local =
-        client.ask(["image", "inspect", "--format={{join .RepoDigests \" \"}}", image])?;
+    let mut local = client.ask(["image", "inspect", "--format={{.Id}}", image])?;
     if !local.status.success() {
         bail!(
             "failed to find the image `{image}`: {} {}",
@@ -149,8 +150,13 @@ pub fn digest(client: &Client, image: &str) -> Result<Option<String>> {
             hint(&format!("{}{}", remote.stderr, local.stderr), Some(image), client.name())
         );
     }
-    let digests = text(&mut local)?;
-    Ok(digests.split(' ').find_map(|name| Some(name.split_once('@')?.1.to_owned())))
+    // BuildKit looks for a name with a digest in the registry, also where the image was built or
+    // named here.
+    let id = text(&mut local)?;
+    let name = format!("{MADE}:{}", id.trim_start_matches("sha256:"));
+    let tagged = client.ask(["tag", image, &name])?;
+    client.check(&tagged, &format!("name the image `{image}`"))?;
+    Ok(name)
 }
 
 #[cfg(test)]

@@ -61,19 +61,20 @@ pub fn resolve(
     let _lock = cache.lock("images.lock")?;
     match remembered() {
         Some(image) => Ok(image),
-        None => find_out(config, engine, local, cache),
+        None => find_out(config, engine, local, cache, |_| Ok(())),
     }
 }
 
 /// Asks the engine, whatever is remembered, and remembers the answer. An image that is to have
-/// something on top is made.
+/// something on top is made. `fetch` is told the name of the base image before that is asked for.
 pub fn find_out(
     config: &Config,
     engine: &dyn Engine,
     local: &Local<'_>,
     cache: &Cache,
+    fetch: impl Fn(&str) -> Result<()>,
 ) -> Result<Image> {
-    let Base { name, pinned, on_top } = base(config, engine, local.version)?;
+    let Base { name, pinned, on_top } = base(config, engine, local.version, fetch)?;
     let temp = cache.temp_dir()?;
     let temp = Utf8Path::from_path(temp.path()).context("the cache's name is not UTF-8")?;
     let pinned = match on_top.is_empty() {
@@ -110,27 +111,28 @@ struct Base {
 
 /// The image set, or the official one of the local compiler's version. Where there is none, as of a
 /// nightly, it is a plain one of a distribution.
-fn base(config: &Config, engine: &dyn Engine, local: &Version) -> Result<Base> {
+fn base(
+    config: &Config,
+    engine: &dyn Engine,
+    local: &Version,
+    fetch: impl Fn(&str) -> Result<()>,
+) -> Result<Base> {
     let mut on_top = config.on_top.clone();
     let name = match &config.base_image {
         Some(name) => name.clone(),
         None => official(local),
     };
-    let error = match engine.digest(&name) {
-        Ok(digest) => return Ok(Base { pinned: pinned(&name, digest), name, on_top }),
+    let pinned = |name: &str| fetch(name).and_then(|()| engine.pinned(name));
+    let error = match pinned(&name) {
+        Ok(pinned) => return Ok(Base { name, pinned, on_top }),
         Err(error) => error,
     };
     let Some(plain) = plain().filter(|_| config.base_image.is_none()) else { return Err(error) };
-    let Ok(digest) = engine.digest(&plain) else { return Err(error) };
+    let Ok(pinned) = pinned(&plain) else { return Err(error) };
     on_top.apt.splice(0..0, C_COMPILER.map(str::to_owned));
     on_top.settings.insert(0, "a C compiler".to_owned());
     eprintln!("rustcbuildx: no image `{name}` was found, so `{plain}` is used");
-    Ok(Base { pinned: pinned(&plain, digest), name: plain, on_top })
-}
-
-/// The name of the image that a build begins with.
-pub fn base_name(config: &Config, engine: &dyn Engine, local: &Version) -> Result<String> {
-    Ok(base(config, engine, local)?.name)
+    Ok(Base { name: plain, pinned, on_top })
 }
 
 fn official(local: &Version) -> String {
@@ -284,22 +286,6 @@ fn record_name(config: &Config, local: &Local<'_>, engine: &dyn Engine) -> Strin
     format!("images/{}", digest([engine.name(), engine.address(), &on_top, &programs, version]))
 }
 
-fn pinned(name: &str, digest: Option<String>) -> String {
-    match digest {
-        Some(digest) => format!("{}@{digest}", without_tag(name)),
-        None => name.to_owned(),
-    }
-}
-
-/// An image's name without `:tag` and `@digest`; a registry's port stays.
-fn without_tag(name: &str) -> &str {
-    let name = name.split('@').next().unwrap_or(name);
-    match name.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => repository,
-        _ => name,
-    }
-}
-
 /// What `getconf GNU_LIBC_VERSION` prints here; `None` for another C library.
 fn own_libc() -> Option<String> {
     let finished = process::run(&Cmd::new("getconf", ["GNU_LIBC_VERSION"])).ok()?;
@@ -318,17 +304,5 @@ fn warn_of_newer_libc(image: &Image) {
              (hint: RUSTCBUILDX_BASE_IMAGE=docker-image://NAME of an image on an older system)",
             image.name, theirs.0, theirs.1, ours.0, ours.1
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_and_digests_are_cut_off() {
-        assert_eq!(without_tag("localhost:5000/rust:1.95-slim"), "localhost:5000/rust");
-        assert_eq!(without_tag("localhost:5000/rust"), "localhost:5000/rust");
-        assert_eq!(without_tag("rust:1@sha256:ab"), "rust");
     }
 }

@@ -229,10 +229,10 @@ impl Engine for Installed {
         Ok(host.map(|host| ("DOCKER_HOST".to_owned(), host)))
     }
 
-    fn digest(&self, image: &str) -> Result<Option<String>> {
+    fn pinned(&self, image: &str) -> Result<String> {
         match self.client.kind {
-            Kind::Docker => docker::digest(&self.client, image),
-            Kind::Podman => podman::digest(&self.client, image),
+            Kind::Docker => docker::pinned(&self.client, image),
+            Kind::Podman => podman::pinned(&self.client, image),
         }
     }
 

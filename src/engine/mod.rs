@@ -41,9 +41,9 @@ pub trait Engine: Send + Sync {
     /// there is no tunnel. Fails if it cannot be opened; the command then finds its own way.
     fn route(&self, cache: &Cache) -> Result<Option<(String, String)>>;
 
-    /// The digest of an image in its registry, or of the image that the engine has. `None` if the
-    /// image was built there and has no digest.
-    fn digest(&self, image: &str) -> Result<Option<String>>;
+    /// The name that an image has for good: with its digest in its registry or, if only the engine
+    /// has it, one that the engine gives it.
+    fn pinned(&self, image: &str) -> Result<String>;
 
     /// Makes an image by a Dockerfile, which may name a folder as a context, and whose steps may
     /// have the machine's network. Returns the name that it has for good. `temp` is a folder for

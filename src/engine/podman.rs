@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     config::env::Env,
-    engine::client::{Client, Kind, text},
+    engine::client::{Client, Kind, text, without_tag},
 };
 
 /// Older versions reuse a step although what it mounts has changed.
@@ -56,7 +56,8 @@ pub fn build_options() -> Vec<String> {
     ["--quiet", "--layers", "--output=-"].map(str::to_owned).to_vec()
 }
 
-pub fn digest(client: &Client, image: &str) -> Result<Option<String>> {
+/// See [`Engine::pinned`](crate::engine::Engine::pinned).
+pub fn pinned(client: &Client, image: &str) -> Result<String> {
     let mut held = client.ask(["image", "inspect", "--format={{.Digest}}", image])?;
     if !held.status.success() {
         let pulled = client.ask(["pull", "--quiet", image])?;
@@ -64,7 +65,10 @@ pub fn digest(client: &Client, image: &str) -> Result<Option<String>> {
         held = client.ask(["image", "inspect", "--format={{.Digest}}", image])?;
     }
     let digest = text(&mut held)?;
-    Ok(Some(digest).filter(|digest| digest.starts_with("sha256:")))
+    Ok(match digest.starts_with("sha256:") {
+        true => format!("{}@{digest}", without_tag(image)),
+        false => image.to_owned(),
+    })
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! What the settings put on top of the base image is there, and what cannot be made is told.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::command::Finished;
-use crate::engine::Engine;
+use crate::command::{Finished, start};
+use crate::engine::{Engine, WRAPPER};
 use crate::project::{By, Project};
 
 const SETTINGS: &str = ".config/rustcbuildx.toml";
@@ -141,6 +142,71 @@ fn a_compiler_that_no_image_has() {
     assert_eq!(made.stderr.matches("making an image of").count(), 1, "{made}");
     fs::remove_dir_all(project.target(By::Ours)).unwrap();
     project.same(&["run"]);
+}
+
+fn engines_command(project: &Project, program: &str, args: &[&str]) {
+    let mut command = project.command(program, By::Plain);
+    command.args(args);
+    start(command, &format!("{program} {args:?}")).finish().succeeds();
+}
+
+/// It was built there; built again, it is another one, which `pull` finds.
+#[test]
+fn an_image_that_only_the_engine_has() {
+    for (engine, program) in [(Engine::docker(), "docker"), (Engine::podman(), "podman")] {
+        let project = project(engine, "");
+        let image = engine.env[OsStr::new("RUSTCBUILDX_BASE_IMAGE")].to_str().unwrap();
+        let image = image.trim_start_matches("docker-image://");
+        let name = format!("rustcbuildx-it-{}:1", std::process::id());
+        let build = |word: &str| {
+            let text = format!("FROM {image}\nRUN --network=none echo {word} >/word\n");
+            fs::write(project.dir().join("Dockerfile"), text).unwrap();
+            let folder = project.dir().to_str().unwrap();
+            engines_command(&project, program, &["build", "--quiet", "--tag", &name, folder]);
+        };
+        build("one");
+        let code = "println!(\"cargo::warning=it says {}\", std::fs::read_to_string(\"/word\")
+                .unwrap_or_default().trim());
+            println!(\"cargo::rerun-if-changed=build.rs\");";
+        project.edit("build.rs", "// HERE", code);
+        let variables = [("RUSTCBUILDX_BASE_IMAGE", format!("docker-image://{name}"))];
+        let build_ours = || {
+            let mut cargo = project.cargo(By::Ours, "build");
+            cargo.envs(variables.clone());
+            start(cargo, "cargo build").finish().succeeds()
+        };
+        build_ours().says("it says one");
+        build("two");
+        let mut pull = project.command(WRAPPER, By::Ours);
+        pull.arg("pull").envs(variables.clone());
+        start(pull, "rustcbuildx pull").finish().succeeds();
+        fs::remove_dir_all(project.target(By::Ours)).unwrap();
+        build_ours().says("it says two");
+        engines_command(&project, program, &["image", "rm", "--force", &name]);
+    }
+}
+
+/// As of a nightly. The engine here reaches no registry of others, but has an image by that name.
+#[test]
+fn a_plain_image_where_there_is_no_official_one() {
+    let project = project(Engine::docker(), "image.network = \"host\"\n");
+    let image = Engine::docker().env[OsStr::new("RUSTCBUILDX_BASE_IMAGE")].to_str().unwrap();
+    let image = image.trim_start_matches("docker-image://");
+    let plain = ["trixie", "bookworm", "bullseye"]
+        .map(|release| format!("docker.io/library/debian:{release}-slim"));
+    let docker = |project: &Project, args: &[&str]| engines_command(project, "docker", args);
+    docker(&project, &["pull", "--quiet", image]);
+    for name in &plain {
+        docker(&project, &["tag", image, name]);
+    }
+    let project = project.env("RUSTCBUILDX_BASE_IMAGE", "");
+    let made = project.ours("run").succeeds().says("no image `docker.io/library/rust:");
+    made.says("with a C compiler, once").says("one is 1");
+    fs::remove_dir_all(project.target(By::Ours)).unwrap();
+    project.same(&["run"]);
+    for name in &plain {
+        docker(&project, &["image", "rm", name]);
+    }
 }
 
 /// A program in a folder of this machine that is on `PATH`.
