@@ -14,7 +14,7 @@ use crate::{
     },
     engine::{
         Engine,
-        local::{Found, Layout, glibc},
+        local::{Found, Layout, glibc, signs_of_toolchain},
         on_top,
         probe::{Probed, probe},
     },
@@ -175,7 +175,7 @@ fn with_settings(
 struct Lacking<'a> {
     /// The programs that the build is told to use, as they were found here.
     programs: Vec<(&'a Program, Found)>,
-    /// The local compiler's folder and its files, if the image has another compiler.
+    /// The local compiler's folder and what changes with it, if the image has another compiler.
     toolchain: Option<(Utf8PathBuf, Vec<Found>)>,
 }
 
@@ -206,15 +206,14 @@ impl<'a> Lacking<'a> {
         if Version::ask(&rustc)? != *local.version {
             return Err(other_compiler(name, probed, local));
         }
-        let files = toolchain::files_of(&rustc);
-        let files = files.iter().map(|file| Found::of(file.as_str())).collect();
-        Ok(Self { programs, toolchain: Some((sysroot, files)) })
+        let signs = signs_of_toolchain(&sysroot);
+        Ok(Self { programs, toolchain: Some((sysroot, signs)) })
     }
 
     /// All that was looked for.
     fn found(self) -> Vec<Found> {
-        let files = self.toolchain.map(|(_, files)| files).unwrap_or_default();
-        self.programs.into_iter().map(|(_, found)| found).chain(files).collect()
+        let signs = self.toolchain.map(|(_, signs)| signs).unwrap_or_default();
+        self.programs.into_iter().map(|(_, found)| found).chain(signs).collect()
     }
 
     /// The image with what this machine has of it; `None` if that is nothing.

@@ -19,6 +19,7 @@ use walkdir::WalkDir;
 
 use crate::{
     engine::probe::Probed,
+    rustc::toolchain::files_of,
     snapshot::scan::Stamp,
     util::process::{self, Cmd},
 };
@@ -41,15 +42,15 @@ pub struct Found {
 }
 
 impl Found {
-    /// Looks for a program by its name on `PATH`, or for a file by its path.
+    /// Looks for a program by its name on `PATH`, or for a file or folder by its path.
     pub fn of(name: &str) -> Self {
         let path = match name.starts_with('/') {
             true => Some(Utf8PathBuf::from(name)),
             false => which::which(name).ok().and_then(|path| Utf8PathBuf::from_path_buf(path).ok()),
         };
         let with_stamp = |path: Utf8PathBuf| {
-            let data = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
-            Some((path, Stamp::of(&data)))
+            let stamp = Stamp::of(&fs::metadata(&path).ok()?);
+            Some((path, stamp))
         };
         Self { name: name.to_owned(), file: path.and_then(with_stamp) }
     }
@@ -57,6 +58,16 @@ impl Found {
     pub fn is_current(&self) -> bool {
         Self::of(&self.name) == *self
     }
+}
+
+/// What changes when a toolchain is updated, built again, or gets another target.
+pub fn signs_of_toolchain(sysroot: &Utf8Path) -> Vec<Found> {
+    let targets = sysroot.join("lib/rustlib");
+    let entries = targets.read_dir_utf8().into_iter().flatten().flatten();
+    let mut libraries: Vec<_> = entries.map(|entry| entry.into_path().join("lib")).collect();
+    libraries.sort();
+    let paths = files_of(&sysroot.join("bin/rustc")).into_iter().chain([targets]).chain(libraries);
+    paths.map(|path| Found::of(path.as_str())).filter(|found| found.file.is_some()).collect()
 }
 
 /// A folder that is laid out like the root of an image, and becomes a part of it.
@@ -314,5 +325,23 @@ mod tests {
         assert!(found.is_current());
         fs::write(&file, "22").unwrap();
         assert!(!found.is_current());
+    }
+
+    #[test]
+    fn another_target_is_a_change_of_the_toolchain() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        for folder in ["bin", "lib/rustlib/one/lib", "lib/rustlib/two"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        fs::write(root.join("bin/rustc"), "").unwrap();
+        let signs = signs_of_toolchain(root);
+        assert_eq!(signs.len(), 3, "{signs:?}");
+        let is_same = || signs.iter().all(Found::is_current);
+        assert!(is_same());
+        // A file system's clock ticks every few milliseconds.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        fs::write(root.join("lib/rustlib/one/lib/libstd.rlib"), "").unwrap();
+        assert!(!is_same());
     }
 }
