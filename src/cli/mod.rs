@@ -73,7 +73,7 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
             let is_json = matches.get_flag("json");
             explain::run(&env, file("FILE").unwrap_or_default(), file("OTHER"), is_json)
         }
-        Some(("pull", _)) => pull::run(&env),
+        Some(("pull", matches)) => pull::run(&env, matches.get_flag("lock")),
         Some(("timings", matches)) => {
             timings::run(matches.get_one::<String>("FILE").map_or("", String::as_str))
         }
@@ -173,10 +173,19 @@ fn command() -> Command {
                     Arg::new("FOLDER").required(true).help("The folder, such as …/share/man/man1"),
                 ),
         )
-        .subcommand(Command::new("pull").about(
-            "Pull the image in step with the local toolchain, \
-             and pin its digest",
-        ))
+        .subcommand(
+            Command::new("pull")
+                .about("Pull the image in step with the local toolchain, and pin its digest")
+                .arg(
+                    Arg::new("lock")
+                        .long("lock")
+                        .help(
+                            "Write the digest to .config/rustcbuildx.lock, for all who build the \
+                             workspace",
+                        )
+                        .action(ArgAction::SetTrue),
+                ),
+        )
         .subcommand(
             Command::new("timings")
                 .about("Make a page of what a build wrote to RUSTCBUILDX_TIMINGS, beside that file")

@@ -1,12 +1,18 @@
 //! The settings in force, each with where it came from.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail};
 use camino::Utf8Path;
 
 use crate::{
     config::{
         env::Env,
-        files::{cargo::is_name, located::Located},
+        files::{
+            cargo::is_name,
+            located::Located,
+            lock::{self, LOCKED},
+        },
         programs::{Program, programs},
         secrets::is_secret,
         table::{Var, is_path, var},
@@ -48,6 +54,8 @@ pub struct Config {
     pub runner: RunnerChoice,
     /// An image's name without a scheme, if one is set.
     pub base_image: Option<String>,
+    /// The digests that names of images stand for in the workspace, if it has a lock file.
+    pub locked: Option<BTreeMap<String, String>>,
     /// What the base image lacks.
     pub on_top: OnTop,
     /// Programs of this machine that it is to have.
@@ -138,6 +146,7 @@ impl Config {
             enabled: switch(env, "RUSTCBUILDX")?,
             runner: runner(env)?,
             base_image: image(env, "RUSTCBUILDX_BASE_IMAGE")?,
+            locked: env.in_files(LOCKED).map(|text| lock::parse(&text.value)).transpose()?,
             on_top: OnTop::load(env)?,
             programs: programs(env, tools(env)?),
             syntax: image(env, "RUSTCBUILDX_SYNTAX")?,

@@ -9,17 +9,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{
+        files::lock::{self, LOCK},
         programs::Program,
         settings::{Config, OnTop},
     },
     engine::{
         Engine,
+        client::without_tag,
         local::{Found, Layout, glibc, signs_of_toolchain},
         on_top,
         probe::{Probed, probe},
     },
     rustc::toolchain::{self, Version},
-    step::image::Image,
+    step::image::{Image, is_for_good},
     util::{
         digest::digest,
         process::{self, Cmd},
@@ -122,7 +124,10 @@ fn base(
         Some(name) => name.clone(),
         None => official(local),
     };
-    let pinned = |name: &str| fetch(name).and_then(|()| engine.pinned(name));
+    let pinned = |name: &str| match locked(config, name) {
+        Some(pinned) => fetch(&pinned).map(|()| pinned),
+        None => fetch(name).and_then(|()| engine.pinned(name)),
+    };
     let error = match pinned(&name) {
         Ok(pinned) => return Ok(Base { name, pinned, on_top }),
         Err(error) => error,
@@ -133,6 +138,22 @@ fn base(
     on_top.settings.insert(0, "a C compiler".to_owned());
     eprintln!("rustcbuildx: no image `{name}` was found, so `{plain}` is used");
     Ok(Base { name: plain, pinned, on_top })
+}
+
+/// The name with the digest that the lock file has for it.
+fn locked(config: &Config, name: &str) -> Option<String> {
+    let locked = config.locked.as_ref()?;
+    match locked.get(name) {
+        Some(digest) => Some(format!("{}@{digest}", without_tag(name))),
+        None => {
+            if !is_for_good(name) {
+                eprintln!(
+                    "rustcbuildx: `{LOCK}` has no `{name}` (hint: `rustcbuildx pull --lock` writes it)"
+                );
+            }
+            None
+        }
+    }
 }
 
 fn official(local: &Version) -> String {
@@ -282,7 +303,9 @@ fn record_name(config: &Config, local: &Local<'_>, engine: &dyn Engine) -> Strin
     let base = config.base_image.as_deref().unwrap_or_default();
     let on_top = on_top::dockerfile(base, &config.on_top);
     let (programs, version) = (format!("{:?}", config.programs), &local.version.0);
-    format!("images/{}", digest([engine.name(), engine.address(), &on_top, &programs, version]))
+    let locked = config.locked.as_ref().map(lock::encode).unwrap_or_default();
+    let (name, address) = (engine.name(), engine.address());
+    format!("images/{}", digest([name, address, &on_top, &programs, version, &locked]))
 }
 
 /// What `getconf GNU_LIBC_VERSION` prints here; `None` for another C library.

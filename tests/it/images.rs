@@ -165,10 +165,7 @@ fn an_image_that_only_the_engine_has() {
             engines_command(&project, program, &["build", "--quiet", "--tag", &name, folder]);
         };
         build("one");
-        let code = "println!(\"cargo::warning=it says {}\", std::fs::read_to_string(\"/word\")
-                .unwrap_or_default().trim());
-            println!(\"cargo::rerun-if-changed=build.rs\");";
-        project.edit("build.rs", "// HERE", code);
+        project.edit("build.rs", "// HERE", SAYS_WORD);
         let variables = [("RUSTCBUILDX_BASE_IMAGE", format!("docker-image://{name}"))];
         let build_ours = || {
             let mut cargo = project.cargo(By::Ours, "build");
@@ -184,6 +181,56 @@ fn an_image_that_only_the_engine_has() {
         build_ours().says("it says two");
         engines_command(&project, program, &["image", "rm", "--force", &name]);
     }
+}
+
+const SAYS_WORD: &str = "println!(\"cargo::warning=it says {}\",
+            std::fs::read_to_string(\"/word\").unwrap_or_default().trim());
+        println!(\"cargo::rerun-if-changed=build.rs\");";
+
+/// Whatever a tag stands for by now, and on whichever machine.
+#[test]
+fn a_lock_file_holds_for_all() {
+    let project = project(Engine::docker(), "");
+    let image = Engine::docker().env[OsStr::new("RUSTCBUILDX_BASE_IMAGE")].to_str().unwrap();
+    let image = image.trim_start_matches("docker-image://");
+    let (registry, _) = image.split_once('/').unwrap();
+    let name = format!("{registry}/rustcbuildx-it-lock-{}:1", std::process::id());
+    let publish = |word: &str| {
+        let text = format!("FROM {image}\nRUN --network=none echo {word} >/word\n");
+        fs::write(project.dir().join("Dockerfile"), text).unwrap();
+        let folder = project.dir().to_str().unwrap();
+        engines_command(&project, "docker", &["build", "--quiet", "--tag", &name, folder]);
+        engines_command(&project, "docker", &["push", "--quiet", &name]);
+    };
+    let run = |program: &str, args: &[&str], cache: &str| {
+        let mut command = project.command(program, By::Ours);
+        command.args(args).env("RUSTCBUILDX_BASE_IMAGE", format!("docker-image://{name}"));
+        command.env("XDG_CACHE_HOME", project.dir().join(cache));
+        start(command, &format!("{program} {args:?}")).finish()
+    };
+    let lock = project.root.join(".config/rustcbuildx.lock");
+    project.edit("build.rs", "// HERE", SAYS_WORD);
+    publish("one");
+    run(WRAPPER, &["pull", "--lock"], "cache-1").succeeds().says("wrote `");
+    let first = fs::read_to_string(&lock).unwrap();
+    assert!(first.contains(&format!("\"{name}\" = \"sha256:")), "{first}");
+    publish("two");
+    for cache in ["cache-1", "cache-2"] {
+        run("cargo", &["build"], cache).succeeds().says("it says one");
+        fs::remove_dir_all(project.target(By::Ours)).unwrap();
+    }
+    run(WRAPPER, &["pull"], "cache-1").succeeds();
+    assert_eq!(fs::read_to_string(&lock).unwrap(), first);
+    run(WRAPPER, &["pull", "--lock"], "cache-1").succeeds();
+    assert_ne!(fs::read_to_string(&lock).unwrap(), first);
+    run("cargo", &["build"], "cache-2").succeeds().says("it says two");
+
+    fs::write(&lock, "[images]\n\"other\" = \"latest\"\n").unwrap();
+    fs::remove_dir_all(project.target(By::Ours)).unwrap();
+    run("cargo", &["build"], "cache-2").fails().says("rustcbuildx.lock`: 2: not what");
+    fs::write(&lock, "").unwrap();
+    run("cargo", &["build"], "cache-3").succeeds().says("rustcbuildx.lock` has no `");
+    engines_command(&project, "docker", &["image", "rm", "--force", &name]);
 }
 
 /// As of a nightly. The engine here reaches no registry of others, but has an image by that name.

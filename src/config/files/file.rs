@@ -99,6 +99,10 @@ impl Lines<'_> {
                         file.profiles.insert(name.get_ref().to_string(), profile);
                     }
                 }
+                (PROFILE, _) => {
+                    let line = self.of(value.span().start);
+                    bail!("{line}: `{PROFILE}` is no table (hint: [{PROFILE}.NAME])");
+                }
                 (INCLUDE, _) => {
                     let line = self.of(value.span().start);
                     let paths = strings(value.get_ref()).ok_or_else(|| {
@@ -124,6 +128,10 @@ impl Lines<'_> {
             match (key.get_ref().as_ref(), value.get_ref()) {
                 (INHERITS, DeValue::String(other)) => {
                     profile.inherits = Some((other.to_string(), self.of(key.span().start)));
+                }
+                (INHERITS, _) => {
+                    let line = self.of(value.span().start);
+                    bail!("{line}: `{INHERITS}` is not a profile's name (hint: \"base\")");
                 }
                 _ => self.add("", key, value, &[INHERITS], &mut profile.entries)?,
             }
@@ -290,6 +298,8 @@ mod tests {
             "\nstor-size = \"1GB\"",
             "2: no setting is called `stor-size` (hint: is `store-size` meant?)",
         );
+        case("profile = 1", "1: `profile` is no table (hint: [profile.NAME])");
+        case("[profile.a]\ninherits = 1", "2: `inherits` is not a profile's name (hint: \"base\")");
         case("inclde = []", "1: no setting is called `inclde` (hint: is `include` meant?)");
         case(
             "[image]\nat = []",

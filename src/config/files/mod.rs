@@ -6,6 +6,7 @@ mod file;
 mod layers;
 pub mod located;
 pub mod location;
+pub mod lock;
 mod member;
 pub mod overrides;
 pub mod resolved;

@@ -14,8 +14,9 @@ use crate::{
             cargo::{self, LINKERS},
             file,
             layers::Layers,
-            located::Located,
+            located::{At, Located},
             location::{Location, Workspace},
+            lock::{self, LOCK, LOCKED},
             member,
         },
         table::{Kind, is_path, var},
@@ -87,7 +88,7 @@ fn found(
     location: Option<&Location>,
     system: &Utf8Path,
 ) -> Result<(Vec<Utf8PathBuf>, BTreeMap<String, Located>)> {
-    let mut layers = Layers::default();
+    let (mut layers, mut locked) = (Layers::default(), None);
     layers.add(system)?;
     if let Ok(folder) = env.config_dir() {
         layers.add(&folder.join(USER))?;
@@ -100,6 +101,7 @@ fn found(
             |workspace: &Workspace| cargo_home.is_none_or(|home| !workspace.root.starts_with(home));
         if let Some(workspace) = location.workspace(env).filter(is_own) {
             add_workspace(&workspace, &mut layers)?;
+            locked = read_lock(workspace.root.join(LOCK), &mut layers)?;
         }
     }
     let is_in_ci = env.get(IN_CI).is_some_and(|value| !["", "0", "false"].contains(&value));
@@ -108,6 +110,7 @@ fn found(
         None => Some(CI).filter(|name| is_in_ci && layers.has_profile(name)),
     };
     let mut settings = layers.merged(profile)?;
+    settings.extend(locked.map(|locked| (LOCKED.to_owned(), locked)));
     let files =
         location.map(|location| cargo::files(location.folder(), env.cargo_home().ok().as_deref()));
     for file in files.unwrap_or_default() {
@@ -131,6 +134,14 @@ fn found(
     paths.sort();
     paths.dedup();
     Ok((paths, settings))
+}
+
+/// The text of a lock file, if there is one.
+fn read_lock(path: Utf8PathBuf, layers: &mut Layers) -> Result<Option<Located>> {
+    layers.looked_at.push(path.clone());
+    let Ok(value) = fs::read_to_string(&path) else { return Ok(None) };
+    lock::parse(&value).with_context(|| format!("failed to read `{path}`"))?;
+    Ok(Some(Located { value, at: vec![At { file: path, line: 1 }] }))
 }
 
 fn add_workspace(workspace: &Workspace, layers: &mut Layers) -> Result<()> {
