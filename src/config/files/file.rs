@@ -315,7 +315,6 @@ mod tests {
         case("set-envs = \"A\"", "1: the value of `set-envs` is not a list of texts");
         case("set-envs = [\"A B\"]", "1: the value of `set-envs` is not a list of texts");
         case("\n\ninclude = \"x\"", "3: `include` is not a list of files");
-        case("profile = 1", "1: no setting is called `profile`");
         case("[profile]\nci = 1", "2: the profile `ci` is no table");
         case(
             "[profile.ci]\ninherit = \"x\"",
