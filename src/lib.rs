@@ -73,9 +73,9 @@
 //!   only the unit's inputs. Its source is in `worker/`, and the compiler of the image builds it
 //!   once ([`engine::worker`]).
 //! - **The image has the local compiler** ([`engine::images`]). Where the base image has another or
-//!   none, the local toolchain is put on top of it ([`engine::local`]), and so are programs of this
-//!   machine that the build is told to use ([`config::programs`]). What was made so is remembered as
-//!   long as their files are the same.
+//!   none, the local toolchain is put on top of it, and so are programs of this machine that the
+//!   build is told to use ([`config::programs`]). The image that was made so is remembered as long
+//!   as their files are the same.
 //! - **What the engine has is not sent again** ([`engine::cache`]). The worker stores outcomes and
 //!   sources in one cache mount, so a call costs the same however much is below its unit. The
 //!   engine may evict that mount at any time. The worker then reports what it lacks, and the call
