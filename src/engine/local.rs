@@ -128,9 +128,12 @@ impl Layout<'_> {
 
     /// Adds the libraries that a program loads here and the image does not have.
     fn add_libraries(&self, program: &Utf8Path) -> Result<()> {
+        let folder = Utf8Path::new(ROOT).join("lib");
         let libraries = libraries(program)?;
-        let lacking = libraries.iter().filter(|(name, _)| !self.image.libraries.contains(*name));
-        let lacking: Vec<_> = lacking.collect();
+        // Programs of one toolchain load the same, of some hundred megabytes.
+        let is_there = |name: &str| self.path(&folder.join(name)).is_ok_and(|path| path.exists());
+        let lacks = |name: &str| !self.image.libraries.contains(name) && !is_there(name);
+        let lacking: Vec<_> = libraries.iter().filter(|(name, _)| lacks(name)).collect();
         let files = lacking.iter().map(|(_, file)| file.as_path()).chain([program]);
         let mut needed = BTreeSet::new();
         for file in files {
@@ -145,7 +148,7 @@ impl Layout<'_> {
             bail!("`{file}` needs glibc {}.{}, and the image has {has}", version.0, version.1);
         }
         for (name, file) in lacking {
-            self.add(file, &Utf8Path::new(ROOT).join("lib").join(name))?;
+            self.add(file, &folder.join(name))?;
             let config = self.path(LOADER_CONFIG.into())?;
             fs::write(&config, format!("{ROOT}/lib\n"))
                 .with_context(|| format!("failed to write `{config}`"))?;
@@ -153,15 +156,20 @@ impl Layout<'_> {
         Ok(())
     }
 
-    /// Adds a copy of a file, or of what a link leads to. A hard link would change the file's
-    /// times, by which it is known ([`Found`]).
+    /// Adds a copy of a file, or of what a link leads to, for all users of the image to read. A
+    /// hard link would change the file's times, by which it is known ([`Found`]).
     fn add(&self, file: &Utf8Path, target: &Utf8Path) -> Result<()> {
         let place = self.path(target)?;
         if place.exists() {
             return Ok(());
         }
-        let copied = fs::copy(file, &place).map(drop);
-        copied.with_context(|| format!("failed to copy `{file}` to `{place}`"))
+        let copy = || {
+            fs::copy(file, &place)?;
+            let mode = fs::metadata(&place)?.permissions().mode();
+            let for_all = if mode & 0o100 == 0 { 0o444 } else { 0o555 };
+            fs::set_permissions(&place, Permissions::from_mode(mode | for_all))
+        };
+        copy().with_context(|| format!("failed to copy `{file}` to `{place}`"))
     }
 
     /// A path of the image in this folder; the folders above it are made as an image has them.
@@ -299,6 +307,22 @@ mod tests {
         let old = Probed { libc: "glibc 2.2".to_owned(), ..Probed::default() };
         let error = Layout { root, image: &old }.add_program("tool", &own).unwrap_err();
         assert!(error.to_string().contains("and the image has glibc 2.2"), "{error}");
+    }
+
+    /// As after an installation with a umask that shuts others out.
+    #[test]
+    fn what_only_its_user_may_read_is_for_all_in_an_image() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        let layout = Layout { root, image: &Probed::default() };
+        for (mode, expected) in [(0o700, 0o755), (0o600, 0o644), (0o755, 0o755)] {
+            let (file, target) = (root.join(format!("{mode:o}")), format!("/in/{mode:o}"));
+            fs::write(&file, "").unwrap();
+            fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+            layout.add(&file, Utf8Path::new(&target)).unwrap();
+            let added = fs::metadata(root.join(&target[1..])).unwrap().permissions().mode();
+            assert_eq!(added & 0o777, expected, "{mode:o}");
+        }
     }
 
     /// It could be a file of the user's that a workspace is curious about.
