@@ -47,7 +47,13 @@ pub fn run(env: &Env, writes_lock: bool) -> Result<ExitCode> {
         let (engine_name, version) = (engine.name(), local.version.short());
         eprintln!("rustcbuildx: pulling {name} with {engine_name} for {version}");
         // What was built there is in no registry.
-        engine.pull(name).or_else(|error| engine.pinned(name).map(drop).map_err(|_| error))
+        engine.pull(name).or_else(|error| {
+            engine.pinned(name).map_err(|_| error)?;
+            eprintln!(
+                "rustcbuildx: no registry gave {name}, so the one that the engine has is used"
+            );
+            Ok(())
+        })
     };
     let _lock = cache.lock("images.lock")?;
     let image = images::find_out(&config, &engine, &local, &cache, pull)?;

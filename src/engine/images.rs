@@ -106,7 +106,7 @@ pub fn find_out(
 /// Where an image begins.
 struct Base {
     name: String,
-    /// The name with the digest, if it has one.
+    /// The name that it has for good.
     pinned: String,
     on_top: OnTop,
 }

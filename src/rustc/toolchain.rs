@@ -1,10 +1,6 @@
 //! The local compiler, which the image's compiler replaces: which version it is.
 
-use std::{
-    fs,
-    io::{self, Read},
-    os::unix::fs::MetadataExt,
-};
+use std::{fs, io, os::unix::fs::MetadataExt};
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -48,16 +44,7 @@ impl Version {
 
     /// Asks a compiler, whatever is remembered.
     pub fn ask(path: &Utf8Path) -> Result<Self> {
-        let mut finished = process::run(&Cmd::new(path.as_str(), ["-vV"]))?;
-        if !finished.status.success() {
-            bail!("failed to ask `{path} -vV`: {}", finished.stderr.trim());
-        }
-        let mut text = String::new();
-        finished
-            .stdout
-            .read_to_string(&mut text)
-            .with_context(|| format!("failed to read what `{path} -vV` says"))?;
-        Ok(Self(text.trim().to_owned()))
+        answer(path.as_str(), &["-vV"]).map(Self)
     }
 
     /// One of its lines, such as `release` or `host`.
@@ -72,13 +59,19 @@ impl Version {
 }
 /// The folder that a compiler's toolchain is in.
 pub fn sysroot(rustc: &str) -> Result<Utf8PathBuf> {
-    let finished = process::run(&Cmd::new(rustc, ["--print", "sysroot"]))?;
+    answer(rustc, &["--print", "sysroot"]).map(Utf8PathBuf::from)
+}
+
+/// What a program of a toolchain says when it is asked.
+pub fn answer(program: &str, words: &[&str]) -> Result<String> {
+    let question = || format!("`{program} {}`", words.join(" "));
+    let finished = process::run(&Cmd::new(program, words.iter().copied()))?;
     if !finished.status.success() {
-        bail!("failed to ask `{rustc} --print sysroot`: {}", finished.stderr.trim());
+        bail!("failed to ask {}: {}", question(), finished.stderr.trim());
     }
-    let text = io::read_to_string(finished.stdout)
-        .with_context(|| format!("failed to read what `{rustc} --print sysroot` says"))?;
-    Ok(text.trim().into())
+    let text = io::read_to_string(finished.stdout);
+    let text = text.with_context(|| format!("failed to read what {} says", question()))?;
+    Ok(text.trim().to_owned())
 }
 
 /// A compiler's program, and its library, which has the version's text: another build of the same

@@ -176,7 +176,7 @@ fn an_image_that_only_the_engine_has() {
         build("two");
         let mut pull = project.command(WRAPPER, By::Ours);
         pull.arg("pull").envs(variables.clone());
-        start(pull, "rustcbuildx pull").finish().succeeds();
+        start(pull, "rustcbuildx pull").finish().succeeds().says("the engine has is used");
         fs::remove_dir_all(project.target(By::Ours)).unwrap();
         build_ours().says("it says two");
         engines_command(&project, program, &["image", "rm", "--force", &name]);

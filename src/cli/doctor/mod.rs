@@ -25,12 +25,9 @@ use crate::{
         installed::{About, Installed},
     },
     report::misspelt,
-    rustc::toolchain::Version,
+    rustc::toolchain::{Version, answer},
     step::image::Image,
-    util::{
-        process::{self, Cmd},
-        state_dir::Cache,
-    },
+    util::state_dir::Cache,
 };
 
 /// So far clocks may be apart, in seconds.
@@ -40,16 +37,16 @@ const APART: i64 = 60;
 /// writes them to the file `write`. Ends with 1 if something has to be done.
 pub fn run(write: Option<&str>) -> Result<ExitCode> {
     let mut report = Report::default();
-    if let Some(env) = report.of("settings", settings()) {
+    if let Some((env, config)) = report.of("settings", settings()) {
         for (_, complaint) in misspelt::complaints(&env) {
             report.note("settings", &complaint);
         }
-        examine(&env, write, &mut report)?;
+        examine(&env, &config, write, &mut report)?;
     }
     Ok(report.status())
 }
 
-fn settings() -> Result<(Env, String)> {
+fn settings() -> Result<((Env, Config), String)> {
     let env = Env::current();
     let location = Location::here(&env);
     let env = with_files(env, location.as_ref())?;
@@ -62,21 +59,20 @@ fn settings() -> Result<(Env, String)> {
     files.sort();
     files.dedup();
     let files = if files.is_empty() { "no file has any".to_owned() } else { files.join(", ") };
-    Ok((env, files))
+    Ok(((env, config), files))
 }
 
-fn examine(env: &Env, write: Option<&str>, report: &mut Report) -> Result<()> {
-    let config = Config::load(env)?;
+fn examine(env: &Env, config: &Config, write: Option<&str>, report: &mut Report) -> Result<()> {
     report.of("wrapper", wrapper(env));
-    let Some(cache) = report.of("cache", disk::cache(env, &config)) else { return Ok(()) };
+    let Some(cache) = report.of("cache", disk::cache(env, config)) else { return Ok(()) };
     let rustc = env.get("RUSTC").unwrap_or("rustc");
     let version = report.of("toolchain", toolchain(rustc, env, &cache));
-    let engine = report.of("engine", engine(&config, env, &cache));
+    let engine = report.of("engine", engine(config, env, &cache));
     let (Some(version), Some((engine, about))) = (version, engine) else { return Ok(()) };
     note_driver(&about, report);
     clock(&about, report);
     let local = Local { rustc, version: &version };
-    let image = images::resolve(&config, &engine, &local, &cache);
+    let image = images::resolve(config, &engine, &local, &cache);
     let image = image.map(|image| (image.clone(), described(&image)));
     let Some(image) = report.of("image", image) else { return Ok(()) };
     match build::try_out(env) {
@@ -86,7 +82,7 @@ fn examine(env: &Env, write: Option<&str>, report: &mut Report) -> Result<()> {
         }
         Err(error) => report.wrong("build", &error),
     }
-    profile::suggest(env, &config, &image, &cache, write)
+    profile::suggest(env, config, &image, &cache, write)
 }
 
 /// Whether cargo calls this very program.
@@ -118,12 +114,7 @@ fn wrapper(env: &Env) -> Result<((), String)> {
 fn toolchain(rustc: &str, env: &Env, cache: &Cache) -> Result<(Version, String)> {
     let version = Version::of(rustc, env, cache)?;
     let cargo = env.get("CARGO").unwrap_or("cargo");
-    let asked = process::run(&Cmd::new(cargo, ["--version"]))?;
-    if !asked.status.success() {
-        bail!("failed to ask `{cargo} --version`: {}", asked.stderr.trim());
-    }
-    let cargo = std::io::read_to_string(asked.stdout).context("failed to read cargo's version")?;
-    let text = format!("{}, {}", version.short(), cargo.trim());
+    let text = format!("{}, {}", version.short(), answer(cargo, &["--version"])?);
     Ok((version, text))
 }
 
