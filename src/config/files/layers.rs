@@ -29,14 +29,17 @@ pub struct Layers {
 impl Layers {
     /// Adds a file, if it is there, and what it includes.
     pub fn add(&mut self, path: &Utf8Path) -> Result<()> {
+        let Some(text) = self.text_of(path)? else { return Ok(()) };
+        let file = file::parse(&text).with_context(|| format!("failed to read `{path}`"))?;
+        self.add_parsed(path, file, &mut vec![path.to_owned()])
+    }
+
+    /// The text of a file that decides something; `None` if it is not there.
+    pub fn text_of(&mut self, path: &Utf8Path) -> Result<Option<String>> {
         self.looked_at.push(path.to_owned());
         match fs::read_to_string(path) {
-            Ok(text) => {
-                let file =
-                    file::parse(&text).with_context(|| format!("failed to read `{path}`"))?;
-                self.add_parsed(path, file, &mut vec![path.to_owned()])
-            }
-            Err(error) if is_absence(&error) => Ok(()),
+            Ok(text) => Ok(Some(text)),
+            Err(error) if is_absence(&error) => Ok(None),
             Err(error) => Err(error).with_context(|| format!("failed to read `{path}`")),
         }
     }

@@ -138,8 +138,7 @@ fn found(
 
 /// The text of a lock file, if there is one.
 fn read_lock(path: Utf8PathBuf, layers: &mut Layers) -> Result<Option<Located>> {
-    layers.looked_at.push(path.clone());
-    let Ok(value) = fs::read_to_string(&path) else { return Ok(None) };
+    let Some(value) = layers.text_of(&path)? else { return Ok(None) };
     lock::parse(&value).with_context(|| format!("failed to read `{path}`"))?;
     Ok(Some(Located { value, at: vec![At { file: path, line: 1 }] }))
 }
@@ -244,6 +243,17 @@ mod tests {
         for name in ["config.toml", "link/team.toml", "real/team.toml"] {
             assert_eq!(paths.iter().filter(|path| **path == root.join(name)).count(), 1, "{name}");
         }
+    }
+
+    /// Else a build would go on with whatever image a tag stands for by now.
+    #[test]
+    fn a_lock_file_that_cannot_be_read_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(dir.path()).unwrap().join("lock");
+        let read = || read_lock(path.clone(), &mut Layers::default());
+        assert!(read().unwrap().is_none());
+        fs::write(&path, b"[images]\n# \xff\n").unwrap();
+        assert!(read().unwrap_err().to_string().starts_with("failed to read `"));
     }
 
     /// A line of TOML for each setting; `mark` is a part of those that are texts.
