@@ -7,12 +7,12 @@ mod deferred;
 pub mod embedded_paths;
 mod given;
 mod lookup;
+mod memory;
 pub mod missing_tools;
 mod outcome;
 mod perform;
 mod run;
 pub mod together;
-mod traces;
 mod untold;
 mod withheld;
 mod writes;
@@ -52,7 +52,7 @@ use crate::{
         notice,
         timings::{Phase, Timings},
     },
-    rustc::{tool::Tool, toolchain::Version},
+    rustc::toolchain::Version,
     step::{
         dockerfile::Style,
         image::{self, Image},
@@ -73,7 +73,7 @@ use crate::{
         path_map::{PathMap, all_sentinels},
         target_dir,
         variables::{NUM_JOBS, may_be_given},
-        work::{Unit, Work},
+        work::Unit,
     },
     util::{digest::digest, state_dir::Cache},
 };
@@ -102,8 +102,6 @@ pub struct Session<'a> {
 #[derive(Clone)]
 struct Prepared {
     unit: Unit,
-    /// The name under which its discovered inputs are stored, and those.
-    discovered_name: String,
     discovered: Discovered,
 }
 
@@ -213,11 +211,11 @@ impl<'a> Session<'a> {
         if built.outcome.status == 0 {
             self.tell_of_lacking(&prepared.unit, &observed, &built);
         }
-        let Prepared { unit, discovered_name, discovered } = prepared;
         // A failure may have looked for what no unit needs.
-        if built.outcome.status == 0 && discovered != known {
-            self.cache.write(&discovered_name, &discovered)?;
+        if built.outcome.status == 0 && prepared.discovered != known {
+            self.remember(&prepared, &prepared.discovered)?;
         }
+        let Prepared { unit, .. } = prepared;
         self.withhold_writes(&unit, &mut built.outcome);
         if built.outcome.status != 0 {
             built.complaint =
@@ -238,15 +236,14 @@ impl<'a> Session<'a> {
         unit.is_observed = self.config.observe;
         unit.has_published_paths = self.config.published_paths;
         unit.path_map = PathMap::of(&unit, self.config.canonical_paths, &self.homes.cargo);
-        let discovered_name = discovered_name(&unit);
-        let mut prepared = Prepared { unit, discovered_name, discovered: Discovered::default() };
+        let mut prepared = Prepared { unit, discovered: Discovered::default() };
         self.recall(&mut prepared)?;
         Ok(prepared)
     }
 
     /// Adds the inputs that were discovered by now.
     fn recall(&self, prepared: &mut Prepared) -> Result<()> {
-        prepared.discovered = self.cache.read(&prepared.discovered_name).unwrap_or_default();
+        prepared.discovered = self.remembered(&prepared.unit);
         self.add_discovered(prepared)
     }
 
@@ -443,21 +440,6 @@ fn is_of_one_image(step: &Step) -> bool {
 /// from the incremental state of an earlier compile.
 fn is_storable(step: &Step) -> bool {
     is_of_one_image(step) && step.task.state.as_ref().is_none_or(|(name, _)| name.is_empty())
-}
-
-/// The name under which the discovered inputs of a unit are stored: a library, a program and a test
-/// of one name are three, and clippy reads more than rustc.
-fn discovered_name(unit: &Unit) -> String {
-    let (input, is_clippy) = match &unit.work {
-        Work::Compile { args, tool, .. } => {
-            (args.inputs().next().unwrap_or_default(), *tool == Tool::Clippy)
-        }
-        Work::BuildScript { .. } => ("", false),
-    };
-    let package = unit.path_map.to_container(unit.package.as_str());
-    let input = unit.path_map.to_container(input);
-    let [is_test, is_clippy] = [unit.is_test(), is_clippy].map(|is| is.to_string());
-    format!("learned/{}", digest([package, unit.name(), input, is_test, is_clippy]))
 }
 
 fn millis_since(time: SystemTime) -> u128 {

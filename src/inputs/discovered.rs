@@ -146,6 +146,14 @@ impl Discovered {
         self
     }
 
+    /// The same with each path as `put` has it.
+    pub fn with_paths(mut self, put: impl Fn(&Utf8Path) -> Utf8PathBuf) -> Self {
+        for paths in [&mut self.paths, &mut self.opened] {
+            *paths = paths.iter().map(|path| put(path)).collect();
+        }
+        self
+    }
+
     pub fn extend(&mut self, other: Self) {
         self.variables.extend(other.variables);
         self.paths.extend(other.paths);

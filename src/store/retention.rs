@@ -20,8 +20,8 @@ const GOES: &[&str] = &["artifacts", "programs", "sources", "store"];
 const RECORDS: &[&str] = &[
     "bases",
     "digests",
+    "discovered",
     "engine-cache",
-    "learned",
     "links",
     "listings",
     "macros",

@@ -139,6 +139,16 @@ impl PathMap {
         )
     }
 
+    /// A path that units see who see the common paths, as the host has it.
+    pub fn on_host(&self, path: &Utf8Path) -> Utf8PathBuf {
+        let own = self.pairs.iter().filter(|pair| !pair.is_baked);
+        let mut hosts = own.filter_map(|pair| {
+            let below = path.strip_prefix(&pair.container).ok()?;
+            Some(if below.as_str().is_empty() { pair.host.clone() } else { pair.host.join(below) })
+        });
+        hosts.next().unwrap_or_else(|| path.to_owned())
+    }
+
     /// A variable's value as the container has it, with sentinels.
     pub fn with_sentinels(&self, value: &str) -> String {
         replaced(value, self.seen(SENTINEL))
@@ -370,7 +380,11 @@ mod tests {
             "/h/.cargo/registry/a/b /cargo-home/./registry/c /real/target/out/x /cargo-target/./y"
         );
         assert_eq!(path_map.to_host(path_map.with_sentinels(text).as_bytes()), text.as_bytes());
-        assert_eq!(path_map.common("/h/.cargo/registry/a"), "/cargo-home/registry/a");
+        let common = "/cargo-home/registry/a";
+        assert_eq!(path_map.common("/h/.cargo/registry/a"), common);
+        assert_eq!(path_map.on_host(common.into()), "/h/.cargo/registry/a");
+        assert_eq!(path_map.on_host("/cargo-home".into()), "/h/.cargo");
+        assert_eq!(path_map.on_host("/cargo-home-2/a".into()), "/cargo-home-2/a");
         assert!(
             !path_map.moves("/h/w/target/out/x".into()) && path_map.moves("/h/w/target/y".into())
         );

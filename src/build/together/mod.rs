@@ -239,9 +239,7 @@ impl<'a> Together<'a> {
     /// the units that depend on it. `None` if the store does not have the outcome after all.
     fn stored(&mut self, number: usize, key: Key) -> Result<Option<State>> {
         if let Some(discovered) = self.discovered.get(&number) {
-            self.session
-                .cache
-                .write(&self.resolved[&number].prepared.discovered_name, discovered)?;
+            self.session.remember(&self.resolved[&number].prepared, discovered)?;
         }
         let name = deferred::stored_as(&key);
         let store = self.session.store();

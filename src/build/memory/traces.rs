@@ -2,8 +2,8 @@
 //! touch, and the one whose states hold leads to an outcome. So an edit of what no process of a
 //! unit looks at makes nothing anew.
 
-use super::{Session, is_of_one_image};
 use crate::{
+    build::{Session, is_of_one_image},
     inputs::{
         canonical_program,
         states::{SentFiles, decisive},
@@ -20,7 +20,7 @@ use crate::{
 impl Session<'_> {
     /// The same step under the key of an outcome that was made from the same, as far as its
     /// processes looked; under its own if there is none, or if that has an outcome, too.
-    pub(super) fn recognised(&self, step: Step) -> Step {
+    pub(in crate::build) fn recognised(&self, step: Step) -> Step {
         if !is_of_one_image(&step) || self.is_known(&step.key) {
             return step;
         }
@@ -36,7 +36,7 @@ impl Session<'_> {
 
     /// Remembers from which states of what it touched a success was made. `observed` is as the
     /// worker tells it.
-    pub(super) fn note_trace(&self, step: &Step, observed: Option<&[u8]>) {
+    pub(in crate::build) fn note_trace(&self, step: &Step, observed: Option<&[u8]>) {
         let task = canonical_program::as_made(&step.task);
         // What is made for one command only is not found by another. What was recognised is known.
         if !is_of_one_image(step) || step.key != key::of(&step.base, &task) {

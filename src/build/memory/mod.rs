@@ -1,0 +1,4 @@
+//! What is remembered of units from one build to the next.
+
+mod discovered;
+mod traces;
