@@ -153,6 +153,8 @@ pub mod wrapper;
 pub mod cli;
 // The planner, and `cargo green`.
 pub mod green;
+// Outcomes shared between machines.
+pub mod remote;
 // Units through the engine.
 pub mod build;
 // A whole cargo command, before it runs.

@@ -15,8 +15,8 @@ use crate::{
     pack::{Writer, names_in},
     process::Ended,
     protocol::{
-        BUILD_ID, Batch, DEFERRED, EMBEDDED, FILES, Kind, LACKING, OBSERVED, PRIVATE, STATUS,
-        STDERR, STDOUT, Task, WRITTEN, Wanted,
+        BUILD_ID, Batch, DEFERRED, DURATION, EMBEDDED, FILES, Kind, LACKING, OBSERVED, PRIVATE,
+        STATUS, STDERR, STDOUT, Task, WRITTEN, Wanted,
     },
     report::{Explain, Report, Result},
     store::{Store, listing},
@@ -105,7 +105,7 @@ impl Exporter<'_> {
         let compressor = Compressor::new(File::create(place)?)?;
         let mut pack = Writer::with_modes(compressor, listing::modes(folder));
         // These come first, and then dep-info: that is all that a client looks at.
-        for name in [STATUS, STDOUT, STDERR, BUILD_ID, PRIVATE, OBSERVED, WRITTEN] {
+        for name in [STATUS, STDOUT, STDERR, DURATION, BUILD_ID, PRIVATE, OBSERVED, WRITTEN] {
             let path = folder.join(name);
             if path.exists() {
                 pack.below(&path, name.as_ref(), None)?;

@@ -16,7 +16,9 @@ use crate::{
     bytes::search::file_holds,
     files,
     process::{self, Ended, Slot},
-    protocol::{BUILD_ID, FILES, Kind, OBSERVED, PRIVATE, STATUS, STDERR, STDOUT, Task, WRITTEN},
+    protocol::{
+        BUILD_ID, DURATION, FILES, Kind, OBSERVED, PRIVATE, STATUS, STDERR, STDOUT, Task, WRITTEN,
+    },
     report::{Explain, Result},
     store::{self, Store},
     touched::encode_touches,
@@ -161,6 +163,7 @@ pub fn write_report(folder: &Path, ended: &Ended, id: &str) -> io::Result<()> {
     if let Some(written) = &ended.written {
         files::copy_tree(written, &folder.join(WRITTEN))?;
     }
+    fs::write(folder.join(DURATION), ended.duration.as_millis().to_string())?;
     fs::write(folder.join(BUILD_ID), id)
 }
 
@@ -288,6 +291,8 @@ const LOCK: &str = "no thread panics while it has this lock";
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{protocol::Batch, tests::Scratch, view::tests::task};
 
@@ -301,6 +306,7 @@ mod tests {
                 status: 0,
                 stdout: text.into(),
                 stderr: vec![],
+                duration: Duration::ZERO,
                 written: has_written.then(|| scratch.path("written")),
                 observed: None,
             };

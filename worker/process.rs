@@ -15,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     thread,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -67,6 +68,8 @@ pub struct Ended {
     pub status: i32,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
+    /// How long it took.
+    pub duration: Duration,
     /// Where it is what it wrote outside of its output folder, as outcomes have it, if anything.
     pub written: Option<PathBuf>,
     /// What it touched; `None` if this kernel lets nobody look.
@@ -206,6 +209,7 @@ impl Slot {
             Some(writing) => Stdio::from(writing),
             None => Stdio::from(stderr.try_clone().explain(|| "failed to open a file".to_owned())?),
         });
+        let began = Instant::now();
         let (status, seen) = thread::scope(|scope| -> io::Result<_> {
             let (spawned, observer) = Observer::start(scope, command, self.user, task.is_observed)?;
             let stderr = &mut stderr;
@@ -236,6 +240,7 @@ impl Slot {
             status: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
             stdout: read(&said)?,
             stderr: read(&heard)?,
+            duration: began.elapsed(),
             written: None,
             observed: seen.map(|seen| seen.touches(task, image, &self.home())),
         })

@@ -7,7 +7,7 @@
 use super::lines::{Fields, field};
 
 /// In every batch and every key.
-pub const VERSION: &str = "5";
+pub const VERSION: &str = "6";
 
 /// The folder of everything in a container that belongs to the worker.
 pub const WORKER: &str = "/rustcbuildx";
@@ -35,6 +35,8 @@ pub const STDERR: &str = "stderr";
 pub const STATUS: &str = "status";
 /// In an outcome: the number of the batch in which it was made.
 pub const BUILD_ID: &str = "nonce";
+/// In an outcome: how long its process took, in milliseconds.
+pub const DURATION: &str = "duration";
 /// In an outcome: exists if the files stayed in the engine.
 pub const DEFERRED: &str = "left";
 /// In an outcome: what its processes were seen to touch, as

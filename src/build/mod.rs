@@ -31,6 +31,7 @@ use crate::{
     build::outcome::{dep_info_of, with_host_paths},
     config::{
         env::Env,
+        files::registries::Registries,
         jobs::Jobs,
         secrets::{has_password, is_secret},
         settings::{Config, SetEnv},
@@ -95,6 +96,8 @@ pub struct Session<'a> {
     image: Image,
     /// See [`Session::command`].
     command: OnceLock<String>,
+    /// Where the packages of the workspace come from.
+    registries: OnceLock<Registries>,
     pub timings: Timings,
 }
 
@@ -168,6 +171,7 @@ impl<'a> Session<'a> {
             engine_cache,
             image,
             command: OnceLock::new(),
+            registries: OnceLock::new(),
             timings,
         })
     }

@@ -360,6 +360,7 @@ mod tests {
             engine_cache,
             image,
             command: Default::default(),
+            registries: Default::default(),
             timings: Timings::to(None),
         };
         let folder = root.join("sources");

@@ -12,7 +12,7 @@ use crate::{
         outcome::{is_success, possibly_embedded, with_host_paths},
     },
     config::env::BARRIER,
-    inputs::{Finder, canonical_program},
+    inputs::{Finder, canonical_program, discovered::Discovered},
     planning::{
         background,
         barrier::{self, Answer},
@@ -58,7 +58,7 @@ impl Session<'_> {
             return Ok(Built::of(failure, step.clone()));
         }
         self.timings.add(&unit.name(), Phase::Inputs, begun, SystemTime::now());
-        let built = self.build_missing(*missing)?;
+        let built = self.build_missing(*missing, &prepared.discovered)?;
         self.sweep();
         if built.outcome.status == 0 {
             self.engine_cache.add(&built.step.key)?;
@@ -88,7 +88,7 @@ impl Session<'_> {
     }
 
     /// Has the engine build a unit, and stores its outcome if that is a success.
-    fn build_missing(&self, missing: Missing) -> Result<Built> {
+    fn build_missing(&self, missing: Missing, discovered: &Discovered) -> Result<Built> {
         let Missing { found: Found { unit, step, .. }, key, .. } = missing;
         let (called, records) = (SystemTime::now(), self.records(&unit));
         let mut came = None;
@@ -114,6 +114,7 @@ impl Session<'_> {
         if is_success(unit.is_build_script(), &received.outcome) {
             self.note_trace(&step, received.outcome.observed.as_deref());
         }
+        let as_made = received.outcome.clone();
         let received = with_host_paths(&unit, received)?;
         log::info!("{} was made by {}", unit.name(), self.engine.name());
         if !embedded.is_empty() && unit.makes_build_script() && received.outcome.status == 0 {
@@ -126,6 +127,7 @@ impl Session<'_> {
             // The build is right without it.
             let stored = self.store().put(&step.key, &mut archive);
             stored.unwrap_or_else(|error| self.slow(NOT_STORED, &error));
+            self.note_about(&unit, discovered, &step, &as_made);
         }
         let is_new = received.outcome.was_made_since(called);
         Ok(Built { embedded, is_new, ..Built::of(received, step) })

@@ -12,8 +12,13 @@ use crate::{
     step::spec::Output,
     store::provenance::Provenance,
     target::{deferred, shim::Shim},
-    util::{digest::digest, disk::OnDisk},
+    util::{digest::digest, disk::OnDisk, state_dir::Cache},
 };
+
+/// Whether a folder is such a copy.
+pub fn are_in(cache: &Cache, folder: &Utf8Path) -> bool {
+    folder.starts_with(cache.path("artifacts"))
+}
 
 impl Finder<'_> {
     /// An artifact as it is.

@@ -3,7 +3,7 @@
 
 pub mod baked;
 pub mod canonical_program;
-mod copies;
+pub mod copies;
 pub mod discovered;
 mod named;
 pub mod observed;

@@ -18,7 +18,8 @@ use crate::{
     step::{
         pack::{Entry, Reader},
         protocol::{
-            BUILD_ID, DEFERRED, EMBEDDED, FILES, INDEX, OBSERVED, STATUS, STDERR, STDOUT, WRITTEN,
+            BUILD_ID, DEFERRED, DURATION, EMBEDDED, FILES, INDEX, OBSERVED, STATUS, STDERR, STDOUT,
+            WRITTEN,
         },
         touched::{self, FileState, Written},
     },
@@ -40,6 +41,8 @@ pub struct Outcome {
     pub stderr: Vec<u8>,
     /// The number of the call in which it ran.
     pub build_id: String,
+    /// How long its process took, in milliseconds.
+    pub millis: u64,
     /// What its processes touched, as [`touches`](crate::step::touched::touches) reads
     /// it; `None` if nobody could look.
     pub observed: Option<Vec<u8>>,
@@ -118,6 +121,7 @@ impl<R: Read> Archive<R> {
         let is_deferred = file(DEFERRED).is_some();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
         let observed = file(OBSERVED);
+        let millis = text(file(DURATION).unwrap_or_default()).parse().unwrap_or_default();
         let embedded = text(file(EMBEDDED).unwrap_or_default());
         let mut file = |name| file(name).with_context(|| format!("{DAMAGED}: no `{name}` in it"));
         let status = text(file(STATUS)?);
@@ -128,6 +132,7 @@ impl<R: Read> Archive<R> {
             stdout: file(STDOUT)?,
             stderr: file(STDERR)?,
             build_id: text(file(BUILD_ID)?),
+            millis,
             observed,
             written,
             is_deferred,

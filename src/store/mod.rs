@@ -1,5 +1,6 @@
 //! Outcomes that are kept on this machine, and how each known artifact came to be.
 
+pub mod about;
 pub mod archive;
 pub mod local;
 pub mod provenance;

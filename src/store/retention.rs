@@ -18,6 +18,7 @@ use crate::util::state_dir::Cache;
 /// ([`Cache::sweep`]).
 const GOES: &[&str] = &["artifacts", "programs", "sources", "store"];
 const RECORDS: &[&str] = &[
+    "about",
     "bases",
     "digests",
     "discovered",

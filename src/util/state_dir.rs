@@ -205,8 +205,10 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// written together with these files, and only read later. Without them, the files are sent as
 /// artifacts of unknown making.
 const AGES: &[(&str, u32)] = &[
+    ("about", 90),
     ("artifacts", 30),
     ("digests", 90),
+    ("discovered", 90),
     ("engine-cache", 30),
     ("failures", 1),
     ("links", 90),

@@ -39,7 +39,7 @@ fn portable(unit: &Unit, path: &Utf8Path) -> Utf8PathBuf {
 
 /// Under which name it is remembered: a library, a program and a test of one name are three, and
 /// clippy reads more than rustc.
-fn name(unit: &Unit) -> String {
+pub(super) fn name(unit: &Unit) -> String {
     let (input, is_clippy) = match &unit.work {
         Work::Compile { args, tool, .. } => {
             (args.inputs().next().unwrap_or_default(), *tool == Tool::Clippy)

@@ -1,4 +1,5 @@
 //! What is remembered of units from one build to the next.
 
+mod about;
 mod discovered;
 mod traces;

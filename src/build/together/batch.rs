@@ -121,7 +121,7 @@ impl Session<'_> {
         if outcome.status == 0 {
             self.engine_cache.add(key)?;
         }
-        let observed = outcome.observed.clone();
+        let as_made = outcome.clone();
         restore_output(unit, &mut outcome);
         let has_succeeded = is_success(unit.is_build_script(), &outcome);
         let embedded = if has_succeeded {
@@ -133,9 +133,12 @@ impl Session<'_> {
             return Ok(Some(End::ReadsMore(more)));
         }
         if has_succeeded {
-            self.note_trace(step, observed.as_deref());
+            self.note_trace(step, as_made.observed.as_deref());
             let name = if outcome.is_deferred { deferred::stored_as(key) } else { key.to_owned() };
             self.store().put(&name, &mut archive)?;
+            if !outcome.is_deferred {
+                self.note_about(unit, &prepared.discovered, step, &as_made);
+            }
             let baked = baked::variables(unit, &dep_info, &self.homes.cargo);
             let is_known = unit.is_build_script() || baked.is_subset(&prepared.discovered.baked);
             let bakes = || End::Bakes(Discovered { baked, ..Discovered::default() });

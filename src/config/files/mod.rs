@@ -9,5 +9,6 @@ pub mod location;
 pub mod lock;
 mod member;
 pub mod overrides;
+pub mod registries;
 pub mod resolved;
 pub mod schema;

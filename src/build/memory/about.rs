@@ -1,0 +1,95 @@
+//! What is noted of each outcome that the store gets: see [`crate::store::about`].
+
+use camino::Utf8Path;
+
+use crate::{
+    build::{Session, is_storable},
+    config::files::registries::Registries,
+    inputs::{canonical_program, copies, discovered::Discovered},
+    step::{
+        key,
+        spec::Step,
+        touched::{How, touches},
+    },
+    store::{
+        about::{self, About},
+        archive::Outcome,
+    },
+    unit::work::Unit,
+};
+
+impl Session<'_> {
+    /// Notes of which unit an outcome is that the store has now. `outcome` is as the worker has it.
+    pub(in crate::build) fn note_about(
+        &self,
+        unit: &Unit,
+        discovered: &Discovered,
+        step: &Step,
+        outcome: &Outcome,
+    ) {
+        let printed = unit.is_build_script().then(|| String::from_utf8(outcome.stdout.clone()));
+        let task = canonical_program::as_made(&step.task);
+        let made = Step { task: task.into_owned(), ..step.clone() };
+        let version = unit.env.get("CARGO_PKG_VERSION").map_or("", String::as_str);
+        let registry = self.registries().of(unit.package_name(), version, &unit.package);
+        let about = About {
+            unit: unit.name(),
+            package: unit.package_name().to_owned(),
+            millis: outcome.millis,
+            made_from: made.made_from().map(str::to_owned).collect(),
+            discovered: super::discovered::name(unit),
+            declared: key::declared(&made.base, &made.task),
+            printed: printed.and_then(Result::ok),
+            registry: registry.map(str::to_owned),
+            own: self.why_own(unit, discovered, step),
+            local: why_local(unit, &made, outcome),
+        };
+        // The build is right without it.
+        about::write(&self.cache, &step.key, &about)
+            .unwrap_or_else(|error| log::warn!("{error:#}"));
+    }
+
+    fn registries(&self) -> &Registries {
+        self.registries.get_or_init(|| {
+            let is_lock = |path: &&Utf8Path| path.file_name() == Some("Cargo.lock");
+            let mut files = self.env.settings_files().iter().map(AsRef::as_ref);
+            let text = files.find(is_lock).and_then(|path| std::fs::read_to_string(path).ok());
+            Registries::parse(&text.unwrap_or_default())
+        })
+    }
+
+    /// Why a unit's outcome belongs to its user.
+    fn why_own(&self, unit: &Unit, discovered: &Discovered, step: &Step) -> Option<String> {
+        let is_given =
+            |name: &&str| unit.env.get(*name).is_some_and(|own| self.env.get(name) == Some(own));
+        let asked = discovered.variables.iter().map(String::as_str);
+        let set = self.config.set_envs.iter().map(|set| set.name.as_str());
+        if let Some(name) = asked.chain(set).find(is_given) {
+            return Some(format!("it has the value of the variable {name}"));
+        }
+        let mut touched = discovered.paths.iter().chain(&discovered.opened);
+        if let Some(path) = touched.find(|path| !path.starts_with(&unit.package)) {
+            return Some(format!("it reads `{path}`, outside of its package"));
+        }
+        let unknown = step.contexts.values().find(|it| copies::are_in(&self.cache, &it.folder));
+        unknown.map(|_| "it reads what something else than rustcbuildx made".to_owned())
+    }
+}
+
+/// Why an outcome is of no use to others.
+fn why_local(unit: &Unit, made: &Step, outcome: &Outcome) -> Option<String> {
+    let observed = String::from_utf8_lossy(outcome.observed.as_deref().unwrap_or_default());
+    let asks_for_time = || touches(&observed).any(|touch| touch.how == How::Clock);
+    let why = if !is_storable(made) {
+        "it depends on earlier compiles, or on an image without a digest"
+    } else if unit.hidden.values().any(Option::is_some) {
+        "it has a secret"
+    } else if made.key != key::of(&made.base, &made.task) {
+        "it is made for one command only, or found by what it looked at"
+    } else if unit.is_build_script() && asks_for_time() {
+        "it asks for the time"
+    } else {
+        return None;
+    };
+    Some(why.to_owned())
+}
