@@ -9,8 +9,8 @@ use crate::{
     config::{
         env::Env,
         files::schema::schema,
-        settings::{Config, Origin, setting},
-        table::{VARS, Var, var},
+        settings::{self, Config, Origin, setting},
+        table::var,
     },
     report::misspelt,
     util::quote,
@@ -27,21 +27,20 @@ pub fn run<'a>(
 ) -> Result<ExitCode> {
     let mut asked_for = vec![];
     for name in names {
-        let Some(var) = var(name) else {
+        if var(name).is_none() {
             bail!("failed to show `{name}`: no such setting (hint: `rustcbuildx env` lists them)");
-        };
-        asked_for.push(var);
+        }
+        asked_for.push(name.clone());
     }
-    let all: Vec<&Var> =
-        if asked_for.is_empty() { VARS.iter().collect() } else { asked_for.clone() };
+    let all = if asked_for.is_empty() { settings::names(env) } else { asked_for.clone() };
     if is_json {
         let settings: Map<String, Value> =
-            all.iter().map(|var| (var.name.to_owned(), described(env, var))).collect();
+            all.iter().map(|name| (name.clone(), described(env, name))).collect();
         println!("{:#}", Value::Object(settings));
     } else if asked_for.is_empty() {
-        all.iter().for_each(|var| println!("{}", line(env, var)));
+        all.iter().for_each(|name| println!("{}", line(env, name)));
     } else {
-        all.iter().for_each(|var| println!("{}", setting(env, var).0.unwrap_or_default()));
+        all.iter().for_each(|name| println!("{}", setting(env, name).0.unwrap_or_default()));
     }
     misspelt::complain(env);
     Config::load(env)?;
@@ -55,23 +54,27 @@ pub fn print_schema() -> Result<ExitCode> {
 }
 
 /// A setting as a shell takes it, with what it is for.
-fn line(env: &Env, var: &Var) -> String {
-    let (value, origin) = setting(env, var);
+fn line(env: &Env, name: &str) -> String {
+    let (value, origin) = setting(env, name);
     let origin = match origin {
         Origin::Default => "default".to_owned(),
         Origin::File(located) => located.for_people(),
         Origin::Environment => "environment".to_owned(),
     };
     let value = quote::word(value.unwrap_or_default());
-    format!("{}={value}  # {origin}: {}", var.name, var.doc)
+    format!("{name}={value}  # {origin}: {}", doc(name))
 }
 
-fn described(env: &Env, var: &Var) -> Value {
-    let (value, origin) = setting(env, var);
+fn doc(name: &str) -> &'static str {
+    var(name).map_or("", |var| var.doc)
+}
+
+fn described(env: &Env, name: &str) -> Value {
+    let (value, origin) = setting(env, name);
     let (origin, at) = match origin {
         Origin::Default => ("default", &[][..]),
         Origin::File(located) => ("file", &located.at[..]),
         Origin::Environment => ("environment", &[][..]),
     };
-    json!({ "value": value, "origin": origin, "at": at, "doc": var.doc })
+    json!({ "value": value, "origin": origin, "at": at, "doc": doc(name) })
 }

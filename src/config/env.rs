@@ -81,6 +81,11 @@ impl Env {
         self.files.get(name)
     }
 
+    /// The variables of the settings that files have.
+    pub fn names_in_files(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
     pub fn get(&self, name: &str) -> Option<&str> {
         self.vars.get(name).map(String::as_str)
     }

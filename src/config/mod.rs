@@ -6,6 +6,7 @@ pub mod files;
 pub mod help;
 pub mod jobs;
 pub mod programs;
+pub mod remotes;
 pub mod secrets;
 pub mod settings;
 pub mod table;

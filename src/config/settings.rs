@@ -1,6 +1,6 @@
 //! The settings in force, each with where it came from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
 use camino::Utf8Path;
@@ -14,8 +14,9 @@ use crate::{
             lock::{self, LOCKED},
         },
         programs::{Program, programs},
+        remotes::{self, RemoteSettings},
         secrets::is_secret,
-        table::{Var, is_path, var},
+        table::{NAME, VARS, Var, in_variable, is_path, var},
     },
     util::logging::Log,
 };
@@ -73,6 +74,8 @@ pub struct Config {
     pub observe: bool,
     /// Packages of the workspace in whose compiles macros from elsewhere may write there.
     pub allow_writes: Vec<String>,
+    /// Where outcomes are shared, in the order in which they are asked.
+    pub remotes: Vec<RemoteSettings>,
     /// Whether nothing is compiled locally unless all is.
     pub strict: bool,
     /// In bytes.
@@ -157,6 +160,7 @@ impl Config {
             local_scripts: list(env, "RUSTCBUILDX_LOCAL_SCRIPTS").map(str::to_owned).collect(),
             allow_writes: list(env, "RUSTCBUILDX_ALLOW_WRITES").map(str::to_owned).collect(),
             observe: switch(env, "RUSTCBUILDX_OBSERVE")?,
+            remotes: remotes::load(env)?,
             strict: switch(env, "RUSTCBUILDX_STRICT")?,
             store_size: size(env, "RUSTCBUILDX_STORE_SIZE")?,
             engine_store_size: size(env, "RUSTCBUILDX_ENGINE_STORE_SIZE")?,
@@ -187,13 +191,36 @@ impl Config {
 }
 
 /// A setting's value as text and where it came from; an empty variable counts as unset.
-pub fn setting<'a>(env: &'a Env, var: &Var) -> (Option<&'a str>, Origin<'a>) {
-    let set = env.get(var.name).filter(|value| !value.is_empty());
-    match (set, env.in_files(var.name)) {
+pub fn setting<'a>(env: &'a Env, name: &str) -> (Option<&'a str>, Origin<'a>) {
+    let set = env.get(name).filter(|value| !value.is_empty());
+    match (set, env.in_files(name)) {
         (Some(value), _) => (Some(value), Origin::Environment),
         (None, Some(located)) => (Some(&located.value), Origin::File(located)),
-        (None, None) => (var.default, Origin::Default),
+        (None, None) => (var(name).and_then(|var| var.default), Origin::Default),
     }
+}
+
+/// The variables of all settings, in the order of the table: where the user gives names, those
+/// below each name that there is.
+pub fn names(env: &Env) -> Vec<String> {
+    let mut names = Vec::new();
+    for var in VARS {
+        match var.name.contains(NAME) {
+            false => names.push(var.name.to_owned()),
+            true => names.extend(own_names(env, var).iter().map(|own| in_variable(var, own))),
+        }
+    }
+    names
+}
+
+/// The names that the user gives to the tables of a setting.
+pub fn own_names(env: &Env, var: &Var) -> BTreeSet<String> {
+    let table = |var: &Var| var.name.split(NAME).next().map(str::to_owned);
+    let beside =
+        VARS.iter().filter(|other| other.name.contains(NAME) && table(other) == table(var));
+    let set = env.iter().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name);
+    let set: Vec<&str> = set.chain(env.names_in_files()).collect();
+    beside.flat_map(|var| set.iter().filter_map(|name| var.own_name(name))).collect()
 }
 
 /// What a workspace's files take from the sandbox, for a notice: who builds it may not have written
@@ -208,7 +235,7 @@ pub fn taken_from_sandbox(env: &Env, config: &Config) -> Option<String> {
         ("RUSTCBUILDX_RUNNER", config.runner == RunnerChoice::None),
         ("RUSTCBUILDX_LOCAL_SCRIPTS", !config.local_scripts.is_empty()),
     ];
-    let of_workspace = |name: &str| match setting(env, var(name)?).1 {
+    let of_workspace = |name: &str| match setting(env, name).1 {
         Origin::File(located) => {
             located.at.iter().any(|at| !is_own(&at.file)).then(|| written(env, name))
         }
@@ -225,22 +252,27 @@ pub fn taken_from_sandbox(env: &Env, config: &Config) -> Option<String> {
     (!taken.is_empty()).then(|| are(&taken))
 }
 
-/// A setting as its user wrote it, for an error about it.
-fn written(env: &Env, name: &str) -> String {
+/// What files call the setting of a variable.
+fn key_of(name: &str) -> String {
     let var = var(name).expect("every setting is in the table");
-    match setting(env, var) {
+    var.key().replace(NAME, &var.own_name(name).unwrap_or_default())
+}
+
+/// A setting as its user wrote it, for an error about it.
+pub fn written(env: &Env, name: &str) -> String {
+    match setting(env, name) {
         (Some(value), Origin::File(located)) => {
-            format!("`{}` in {}: `{value}`", var.key(), located.for_people())
+            format!("`{}` in {}: `{value}`", key_of(name), located.for_people())
         }
         (value, _) => format!("{name}=`{}`", value.unwrap_or_default()),
     }
 }
 
-fn value<'a>(env: &'a Env, name: &str) -> Option<&'a str> {
-    setting(env, var(name).expect("every setting is in the table")).0
+pub fn value<'a>(env: &'a Env, name: &str) -> Option<&'a str> {
+    setting(env, name).0
 }
 
-fn switch(env: &Env, name: &str) -> Result<bool> {
+pub fn switch(env: &Env, name: &str) -> Result<bool> {
     match value(env, name) {
         Some("1" | "true" | "on" | "yes") => Ok(true),
         Some("0" | "false" | "off" | "no") => Ok(false),

@@ -1,6 +1,7 @@
 //! The table of all settings.
 
-/// A setting, named by its variable.
+/// A setting, named by its variable. Where [`NAME`] is a part of that, there is one for each name
+/// that the user gives.
 pub struct Var {
     pub name: &'static str,
     pub kind: Kind,
@@ -39,6 +40,9 @@ pub const MEMBER_KEYS: [MemberKey; 3] = [
     MemberKey { key: "set-envs", kind: Kind::List, name: "RUSTCBUILDX_SET_ENVS" },
 ];
 
+/// Stands for a name that the user gives. In a file of settings it is a table's.
+pub const NAME: &str = "<NAME>";
+
 /// What starts the names of all settings.
 pub const OURS: &str = "RUSTCBUILDX";
 
@@ -54,12 +58,59 @@ impl Var {
         let Some(name) = self.name.strip_prefix("RUSTCBUILDX_") else {
             return "enabled".to_owned();
         };
-        let key = name.to_ascii_lowercase().replace('_', "-");
+        let in_key = |name: &str| name.to_ascii_lowercase().replace('_', "-");
+        if let Some((table, key)) = name.split_once(NAME) {
+            let [table, key] = [table.trim_end_matches('_'), key.trim_start_matches('_')];
+            return format!("{}.{NAME}.{}", in_key(table), in_key(key));
+        }
+        let key = in_key(name);
         match key.strip_prefix("image-") {
             Some(of_images) => format!("image.{of_images}"),
             None => key,
         }
     }
+
+    /// What the user has in the place of [`NAME`] in a variable, as files spell it; `None` if it is
+    /// no variable of this setting.
+    pub fn own_name(&self, variable: &str) -> Option<String> {
+        let (before, after) = self.name.split_once(NAME)?;
+        let own = variable.strip_prefix(before)?.strip_suffix(after)?;
+        let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        let is_one = !own.is_empty() && own.chars().all(is_name);
+        is_one.then(|| own.to_ascii_lowercase().replace('_', "-"))
+    }
+}
+
+/// Whether a file may have settings below a key.
+pub fn has_keys_below(key: &str) -> bool {
+    let is_above = |known: String| {
+        let known: Vec<&str> = known.split('.').collect();
+        let parts: Vec<&str> = key.split('.').collect();
+        let is_like = |(part, known): (&&str, &&str)| part == known || *known == NAME;
+        parts.len() < known.len() && parts.iter().zip(&known).all(is_like)
+    };
+    of_files().any(|var| is_above(var.key()))
+}
+
+/// The setting that a file calls by this key, and its variable. The name of a table consists of
+/// letters, digits and hyphens.
+pub fn of_key(key: &str) -> Option<(&'static Var, String)> {
+    if let Some(var) = of_files().find(|var| var.key() == key && !var.name.contains(NAME)) {
+        return Some((var, var.name.to_owned()));
+    }
+    of_files().find_map(|var| {
+        let own = var.key();
+        let (before, after) = own.split_once(NAME)?;
+        let own = key.strip_prefix(before)?.strip_suffix(after)?;
+        let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let is_one = !own.is_empty() && own.chars().all(is_name);
+        is_one.then(|| (var, in_variable(var, own)))
+    })
+}
+
+/// The variable of a setting, with what the user has in the place of [`NAME`].
+pub fn in_variable(var: &Var, own: &str) -> String {
+    var.name.replace(NAME, &own.to_ascii_uppercase().replace('-', "_"))
 }
 
 /// The settings that files may have.
@@ -69,7 +120,7 @@ pub fn of_files() -> impl Iterator<Item = &'static Var> {
 
 /// The setting of a variable's name.
 pub fn var(name: &str) -> Option<&'static Var> {
-    VARS.iter().find(|var| var.name == name)
+    VARS.iter().find(|var| var.name == name || var.own_name(name).is_some())
 }
 
 /// Every setting: `rustcbuildx env`, `--help` and the table in docs/settings.md come from here.
@@ -228,6 +279,34 @@ pub const VARS: &[Var] = &[
         default: Some("0"),
         doc: "1 leaves libraries and build scripts of dependencies in the engine where only \
               compilers and containers need them; cargo's build folder is then in the cache folder",
+    },
+    Var {
+        name: "RUSTCBUILDX_REMOTE_<NAME>_URL",
+        kind: Kind::Text,
+        default: None,
+        doc: "a remote, where outcomes are shared between machines: oci://REGISTRY/REPOSITORY, \
+              s3://BUCKET/FOLDER, https://…, or file:///FOLDER. Remotes are asked in the order of \
+              their names",
+    },
+    Var {
+        name: "RUSTCBUILDX_REMOTE_<NAME>_MODE",
+        kind: Kind::Text,
+        default: Some("read"),
+        doc: "read, or read-write: what is built is added to the remote, too",
+    },
+    Var {
+        name: "RUSTCBUILDX_REMOTE_<NAME>_TRUST",
+        kind: Kind::List,
+        default: None,
+        doc: "public keys, separated by commas: what none of them signed is not used. \
+              `rustcbuildx cache keygen` makes one",
+    },
+    Var {
+        name: "RUSTCBUILDX_REMOTE_<NAME>_PRIVATE",
+        kind: Kind::Switch,
+        default: Some("0"),
+        doc: "1 if only people who may read your sources can read the remote: then it gets all \
+              outcomes, not only those of packages that everybody has",
     },
     Var {
         name: "RUSTCBUILDX_TIMINGS",

@@ -65,7 +65,7 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
         args = words.iter().map(OsString::from).collect();
     }
     let overrides: Vec<(&str, &str)> =
-        overrides.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        overrides.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let env = Env::current().with_variables(&overrides);
     let location = env.current_dir().ok();
     let location =

@@ -5,7 +5,7 @@ use crate::{
     config::{
         env::{BARRIER, Env, NOTICES, RECORDER},
         settings::list,
-        table::{OURS, VARS},
+        table::{OURS, VARS, var},
     },
     report::notice,
     util::spelling,
@@ -66,7 +66,7 @@ pub fn complain_once(env: &Env) {
 /// Quickly: this is asked of every variable in every call.
 fn is_recognized(name: &str) -> bool {
     !name.starts_with("RUST")
-        || VARS.iter().any(|var| var.name == name)
+        || var(name).is_some()
         || OTHERS.contains(&name)
         || OTHERS_BEGIN.iter().any(|begin| name.starts_with(begin))
 }

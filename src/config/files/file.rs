@@ -9,7 +9,7 @@ use toml::{
 };
 
 use crate::{
-    config::table::{Kind, Var, of_files},
+    config::table::{Kind, NAME, has_keys_below, of_files, of_key},
     util::{quote, spelling},
 };
 
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The setting's variable.
-    pub name: &'static str,
+    pub name: String,
     /// As the variable has it.
     pub value: String,
     pub line: usize,
@@ -150,11 +150,11 @@ impl Lines<'_> {
     ) -> Result<()> {
         let name = format!("{above}{}", key.get_ref());
         let line = self.of(key.span().start);
-        let Some(var) = of_files().find(|var| var.key() == name) else {
-            let below = format!("{name}.");
+        let Some((var, variable)) = of_key(&name) else {
             if let DeValue::Table(table) = value.get_ref()
-                && of_files().any(|var| var.key().starts_with(&below))
+                && has_keys_below(&name)
             {
+                let below = format!("{name}.");
                 let mut keys = table.iter();
                 return keys
                     .try_for_each(|(key, value)| self.add(&below, key, value, &[], entries));
@@ -166,7 +166,7 @@ impl Lines<'_> {
         };
         let value =
             text(var.kind, value.get_ref()).ok_or_else(|| mistake(line, &name, var.kind))?;
-        entries.push(Entry { name: var.name, value, line });
+        entries.push(Entry { name: variable, value, line });
         Ok(())
     }
 }
@@ -186,7 +186,11 @@ pub(super) fn mistake(line: usize, name: &str, kind: Kind) -> Error {
 pub(super) type Key<'t> = Spanned<std::borrow::Cow<'t, str>>;
 
 fn hint(name: &str, also: &[&str]) -> String {
-    let keys = of_files().map(Var::key).chain(also.iter().map(ToString::to_string));
+    // A table's name is the user's own.
+    let own = name.split('.').nth(1).unwrap_or(NAME);
+    let keys = of_files()
+        .map(|var| var.key().replace(NAME, own))
+        .chain(also.iter().map(ToString::to_string));
     match spelling::nearest(name, keys, FAR) {
         Some(nearest) => format!("is `{nearest}` meant?"),
         None => "`rustcbuildx env` shows all settings".to_owned(),
@@ -231,8 +235,8 @@ fn strings(value: &DeValue<'_>) -> Option<Vec<String>> {
 mod tests {
     use super::*;
 
-    fn entry(name: &'static str, value: &str, line: usize) -> Entry {
-        Entry { name, value: value.to_owned(), line }
+    fn entry(name: &str, value: &str, line: usize) -> Entry {
+        Entry { name: name.to_owned(), value: value.to_owned(), line }
     }
 
     #[test]
@@ -272,15 +276,13 @@ mod tests {
                 Kind::Pairs => "{ A = \"x\" }",
                 Kind::Variable => unreachable!(),
             };
-            for text in [
-                format!("{} = {value}", var.key()),
-                format!("[profile.p]\n{} = {value}", var.key()),
-            ] {
+            let (key, variable) = (var.key().replace(NAME, "x-1"), var.name.replace(NAME, "X_1"));
+            for text in [format!("{key} = {value}"), format!("[profile.p]\n{key} = {value}")] {
                 let file = parse(&text).unwrap();
                 let profiles = file.profiles.values().flat_map(|profile| &profile.entries);
                 let names: Vec<_> =
-                    file.entries.iter().chain(profiles).map(|entry| entry.name).collect();
-                assert_eq!(names, [var.name]);
+                    file.entries.iter().chain(profiles).map(|entry| &entry.name).collect();
+                assert_eq!(names, [&variable]);
             }
         }
     }
@@ -305,6 +307,11 @@ mod tests {
             "[image]\nat = []",
             "2: no setting is called `image.at` (hint: is `image.apt` meant?)",
         );
+        case(
+            "[remote.team]\nmod = \"read\"",
+            "2: no setting is called `remote.team.mod` (hint: is `remote.team.mode` meant?)",
+        );
+        case("remote.My_Team.url = \"x\"", "1: no setting is called `remote.My_Team.url`");
         case("[image]\nenv = { A = 1 }", "2: the value of `image.env` is not a table of texts");
         case(
             "[other-table]\nx = 1",

@@ -88,7 +88,7 @@ impl Layers {
         let mut merged = BTreeMap::<String, Located>::new();
         let located = |path: &Utf8PathBuf, entry: &Entry| {
             let at = At { file: path.clone(), line: entry.line };
-            (entry.name.to_owned(), Located { value: value_in(path, entry), at: vec![at] })
+            (entry.name.clone(), Located { value: value_in(path, entry), at: vec![at] })
         };
         let mut add = |path: &Utf8PathBuf, entries: &[Entry]| {
             merged.extend(entries.iter().map(|entry| located(path, entry)));
@@ -260,7 +260,7 @@ mod tests {
             ("m/two", "RUSTCBUILDX_LOCAL_SCRIPTS", "two"),
             ("m/two", "RUSTCBUILDX_ALLOW_WRITES", "two"),
         ] {
-            let entry = Entry { name, value: value.to_owned(), line: 5 };
+            let entry = Entry { name: name.to_owned(), value: value.to_owned(), line: 5 };
             layers.add_member(manifest.into(), vec![entry]);
         }
         let expected = [

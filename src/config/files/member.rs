@@ -41,7 +41,7 @@ pub fn parse(manifest: &str, table: &DeTable<'_>, package: &str) -> Result<Vec<E
             }
             _ => continue,
         };
-        entries.push(Entry { name: known.name, value, line });
+        entries.push(Entry { name: known.name.to_owned(), value, line });
     }
     Ok(entries)
 }

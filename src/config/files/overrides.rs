@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     config::{
         files::file::{self, Entry},
-        table::{Var, of_files},
+        table::{Var, of_files, of_key},
     },
     util::spelling,
 };
@@ -17,7 +17,7 @@ const FAR: usize = 2;
 
 /// Takes the settings out of cargo's words, as variables with their values. `own` is how many of
 /// the words are cargo's own.
-pub fn split_off(words: &mut Vec<String>, own: usize) -> Result<Vec<(&'static str, String)>> {
+pub fn split_off(words: &mut Vec<String>, own: usize) -> Result<Vec<(String, String)>> {
     let mut overrides = Vec::new();
     let (mut at, mut own) = (0, own);
     while at < own {
@@ -44,7 +44,7 @@ pub fn split_off(words: &mut Vec<String>, own: usize) -> Result<Vec<(&'static st
 fn setting(given: &str) -> Result<Option<Entry>> {
     let Some((key, value)) = given.split_once('=') else { return Ok(None) };
     let key = key.trim();
-    if !of_files().any(|var| var.key() == key) {
+    if of_key(key).is_none() {
         return match spelling::nearest(key, of_files().map(Var::key), FAR) {
             Some(nearest) => bail!(
                 "failed to read `{CONFIG} {given}`: no setting is called `{key}` (hint: is \
@@ -67,7 +67,7 @@ fn setting(given: &str) -> Result<Option<Entry>> {
 mod tests {
     use super::*;
 
-    fn parted(words: &str) -> Result<(String, Vec<(&'static str, String)>)> {
+    fn parted(words: &str) -> Result<(String, Vec<(String, String)>)> {
         let mut words: Vec<String> = words.split(' ').map(str::to_owned).collect();
         let own = words.iter().position(|word| word == "--").unwrap_or(words.len());
         let overrides = split_off(&mut words, own)?;
@@ -84,7 +84,7 @@ mod tests {
             "build --config profile.dev.debug=0 --config x.toml -- --config leave=true"
         );
         let expected = [("RUSTCBUILDX_STRICT", "1"), ("RUSTCBUILDX_STORE_SIZE", "1GB")];
-        assert_eq!(overrides, expected.map(|(name, value)| (name, value.to_owned())));
+        assert_eq!(overrides, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!(parted("build --config").unwrap().0, "build --config");
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{
     files::file::{INCLUDE, INHERITS, PROFILE},
-    table::{Kind, Var, of_files},
+    table::{Kind, NAME, Var, of_files},
 };
 
 /// Source of the words: JSON Schema, draft 7, which editors of TOML read.
@@ -23,11 +23,18 @@ pub fn schema() -> Value {
     schema
 }
 
+/// What is in tables, by their names.
+type Tables = BTreeMap<String, Map<String, Value>>;
+
 fn settings() -> Map<String, Value> {
     let mut settings = Map::new();
-    let mut tables = BTreeMap::<String, Map<String, Value>>::new();
+    let (mut tables, mut named) = (Tables::new(), Tables::new());
     for var in of_files() {
         match var.key().split_once('.') {
+            Some((table, key)) if key.starts_with(NAME) => {
+                let key = key.trim_start_matches(NAME).trim_start_matches('.');
+                named.entry(table.to_owned()).or_default().insert(key.to_owned(), described(var));
+            }
             Some((table, key)) => {
                 tables.entry(table.to_owned()).or_default().insert(key.to_owned(), described(var));
             }
@@ -36,6 +43,8 @@ fn settings() -> Map<String, Value> {
             }
         }
     }
+    let any_name = |keys| json!({ "type": "object", "additionalProperties": object(keys) });
+    settings.extend(named.into_iter().map(|(name, keys)| (name, any_name(keys))));
     settings.extend(tables.into_iter().map(|(name, keys)| (name, object(keys))));
     settings
 }
@@ -87,6 +96,10 @@ mod tests {
             let of_profiles = &settings["profile"]["additionalProperties"]["properties"];
             for settings in [settings, of_profiles] {
                 let described = match var.key().split_once('.') {
+                    Some((table, key)) if key.starts_with(NAME) => {
+                        let below = &settings[table]["additionalProperties"]["properties"];
+                        &below[key.trim_start_matches(NAME).trim_start_matches('.')]
+                    }
                     Some((table, key)) => &settings[table]["properties"][key],
                     None => &settings[var.key()],
                 };
