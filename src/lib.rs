@@ -122,6 +122,7 @@
 //! |---|---|
 //! | [`wrapper`] | one call by cargo: who calls, a compile, a run of a build script |
 //! | [`cli`] | the commands of `rustcbuildx` |
+//! | [`cache`] | the commands of `rustcbuildx cache`, and what a build asks remotes through |
 //! | [`green`] | the planner and its progress; `cargo green` |
 //! | [`build`] | units through the engine: resolve, run, retry; batches |
 //! | [`planning`] | a whole cargo command before it runs: its cargo, dry run, recorder, barrier |
@@ -129,6 +130,7 @@
 //! | [`target`] | files under `target/`: install, shims, stubs |
 //! | [`report`] | what a person is told: notices, misspelt settings, timings |
 //! | [`engine`] | docker and podman, where they differ, and what they have |
+//! | [`remote`] | outcomes shared between machines: packs, signatures, kinds of remotes |
 //! | [`store`] | outcomes on this machine, and the provenance of artifacts |
 //! | [`step`] | a unit as a step of a container: paths, task, key, Dockerfile |
 //! | [`mod@unit`] | what a unit is: its work, variables, path map, target folder |
@@ -151,10 +153,10 @@
 pub mod wrapper;
 // The commands of `rustcbuildx`.
 pub mod cli;
+// The commands of `rustcbuildx cache`.
+pub mod cache;
 // The planner, and `cargo green`.
 pub mod green;
-// Outcomes shared between machines.
-pub mod remote;
 // Units through the engine.
 pub mod build;
 // A whole cargo command, before it runs.
@@ -167,6 +169,8 @@ pub mod target;
 pub mod report;
 // docker and podman.
 pub mod engine;
+// Outcomes shared between machines.
+pub mod remote;
 // Outcomes on this machine.
 pub mod store;
 // A unit as a step of a container.

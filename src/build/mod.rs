@@ -11,6 +11,7 @@ mod memory;
 pub mod missing_tools;
 mod outcome;
 mod perform;
+pub mod remotes;
 mod run;
 pub mod together;
 mod untold;

@@ -9,8 +9,9 @@ use crate::{
     config::{
         env::Env,
         files::schema::schema,
-        settings::{self, Config, Origin, setting},
+        settings::Config,
         table::var,
+        values::{self, Origin, setting},
     },
     report::misspelt,
     util::quote,
@@ -32,7 +33,7 @@ pub fn run<'a>(
         }
         asked_for.push(name.clone());
     }
-    let all = if asked_for.is_empty() { settings::names(env) } else { asked_for.clone() };
+    let all = if asked_for.is_empty() { values::names(env) } else { asked_for.clone() };
     if is_json {
         let settings: Map<String, Value> =
             all.iter().map(|name| (name.clone(), described(env, name))).collect();

@@ -17,21 +17,37 @@ use anyhow::Result;
 use camino::Utf8Path;
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, error::ErrorKind};
 
-use crate::config::{
-    env::Env,
-    files::{location::Location, resolved::with_files},
-    help,
+use crate::{
+    build::remotes::PROGRAM,
+    cache,
+    config::{
+        env::{self as environment, Env},
+        files::{location::Location, resolved::with_files},
+        help,
+    },
+    util::process,
 };
 
 /// The words that are commands and never a compiler's name.
-pub const NAMES: &[&str] =
-    &["audit", "completions", "doctor", "env", "explain", "man", "pull", "timings", "help"];
+pub const NAMES: &[&str] = &[
+    "audit",
+    "cache",
+    "completions",
+    "doctor",
+    "env",
+    "explain",
+    "man",
+    "pull",
+    "timings",
+    "help",
+];
 
 /// The shells that words are completed in.
 const SHELLS: [&str; 5] = ["bash", "elvish", "fish", "powershell", "zsh"];
 
 /// Runs `rustcbuildx COMMAND …`; a wrong command line ends with status 2 and says what is right.
 pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
+    let cache_words: Vec<OsString> = args.iter().skip(1).cloned().collect();
     let words = std::iter::once("rustcbuildx".into()).chain(args);
     let matches = match command().try_get_matches_from(words) {
         Ok(matches) => matches,
@@ -52,6 +68,10 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
             return pages::man(Utf8Path::new(&word(matches, "FOLDER")), command());
         }
         _ => {}
+    }
+    if matches.subcommand_name() == Some("cache") {
+        let program = environment::current_exe()?.with_file_name(PROGRAM);
+        match process::exec(program.as_ref(), cache_words)? {}
     }
     let env = Env::current();
     let location = Location::here(&env);
@@ -116,6 +136,7 @@ fn command() -> Command {
                 .arg(Arg::new("FOLDER").help("The target folder [default: target]"))
                 .arg(json("For programs: the same as JSON")),
         )
+        .subcommand(cache::command())
         .subcommand(
             Command::new("completions")
                 .about("Print what completes the words of rustcbuildx and cargo-green in a shell")

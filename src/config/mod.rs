@@ -10,3 +10,4 @@ pub mod remotes;
 pub mod secrets;
 pub mod settings;
 pub mod table;
+pub mod values;

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{
     env::Env,
-    settings::{list, own_names, switch, value, written},
     table::{in_variable, var},
+    values::{list, own_names, switch, value, written},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "bytes/lz4.rs",
     "bytes/memory.rs",
     "bytes/mod.rs",
-    "bytes/ring.rs",
+    "bytes/ring_buffer.rs",
     "bytes/search.rs",
     "bytes/sum.rs",
     "bytes/texts.rs",

@@ -13,13 +13,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use camino::Utf8Path;
 use tempfile::TempDir;
 
 use crate::{
     build::{
         Session,
+        remotes::{Answer, Remotes, Request},
         together::{Ended, Together},
     },
     config::{
@@ -99,10 +100,20 @@ fn end_with(cargo: Process) {
     });
 }
 
+/// What makes a build slower, for [`notice::say_slow`].
+const NO_REMOTES: &str = "no remote is used";
+
+/// Remotes, and what they answer.
+struct AskedRemotes {
+    remotes: Remotes,
+    answers: Receiver<Option<Answer>>,
+}
+
 /// A finished dry run.
 struct Recorded<'a> {
     session: Session<'a>,
     recorder: Recorder,
+    remotes: Option<AskedRemotes>,
     inventory: HashMap<Key, String>,
     /// Where that is.
     _folder: TempDir,
@@ -158,6 +169,7 @@ impl Planner<'_> {
             Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
         let recorder = Recorder::begin(path.to_owned())?;
         let begun = SystemTime::now();
+        let remotes = self.start_remotes();
         let (ran, inventory) = thread::scope(|scope| {
             let inventory = scope.spawn(|| session.inventory());
             let ran = self.dry_run.run(&self.cargo, &recorder);
@@ -170,7 +182,7 @@ impl Planner<'_> {
         // The first batch fails for the same reason, and says so.
         let inventory = inventory.inspect_err(|error| log::warn!("{error:#}")).unwrap_or_default();
         session.timings.add("dry run", Phase::DryRun, begun, SystemTime::now());
-        Ok(Recorded { session, recorder, inventory, _folder: folder })
+        Ok(Recorded { session, recorder, remotes, inventory, _folder: folder })
     }
 
     /// Fills the store with what the command will ask for, whose units wait: there is one that
@@ -181,7 +193,7 @@ impl Planner<'_> {
         waiting: &mut Vec<Waiting>,
         news: (Sender<News>, Receiver<News>),
     ) -> Result<()> {
-        let Recorded { session, recorder, inventory, _folder } = recorded;
+        let Recorded { session, recorder, remotes, inventory, _folder } = recorded;
         let jobs = self.jobs(&recorder);
         let PlanRequest { target, output, may_be_alone, .. } = &waiting[0].request;
         if deferred::is_build_folder(target, self.env) {
@@ -189,6 +201,7 @@ impl Planner<'_> {
             deferred::sweep(&session.cache, target).unwrap_or_else(|error| log::warn!("{error:#}"));
         }
         let mut together = Together::new(&session, &recorder, target.clone(), jobs, inventory)?;
+        let mut remotes = remotes.and_then(|remotes| self.ask_for_records(remotes, &mut together));
         let missing = together.resolve();
         let is_of_use = together.is_of_use(output);
         // After the next edit, nobody is to wait for what is of no use.
@@ -205,9 +218,55 @@ impl Planner<'_> {
         }
         let mut progress = Progress::new(self.is_quiet);
         progress.expect(missing);
-        let planned = build_all(&session, &mut together, &mut progress, waiting, news);
+        if let Some(AskedRemotes { answers, .. }) = &mut remotes {
+            let (answers, sender) = (std::mem::replace(answers, mpsc::channel().1), news.0.clone());
+            thread::spawn(move || {
+                answers.into_iter().try_for_each(|answer| sender.send(News::Remotes(answer)))
+            });
+        }
+        let remotes = remotes.map(|remotes| remotes.remotes);
+        let planned =
+            self.build_all(&session, &mut together, &mut progress, (waiting, remotes), news);
         progress.finish();
         planned
+    }
+
+    /// Starts to ask remotes. The build is right without them.
+    fn start_remotes(&self) -> Option<AskedRemotes> {
+        let (sender, answers) = mpsc::channel();
+        let started = Remotes::start(self.config, move |answer| drop(sender.send(answer)));
+        let remotes = started.unwrap_or_else(|error| {
+            notice::say_slow(self.env, NO_REMOTES, &error);
+            None
+        })?;
+        Some(AskedRemotes { remotes, answers })
+    }
+
+    /// Waits for what remotes remember of the units, which decides their keys.
+    fn ask_for_records(
+        &self,
+        mut remotes: AskedRemotes,
+        together: &mut Together<'_>,
+    ) -> Option<AskedRemotes> {
+        let names = together.with_remotes();
+        let asked = remotes.remotes.ask(&Request::Records { names });
+        asked.inspect_err(|error| notice::say_slow(self.env, NO_REMOTES, error)).ok()?;
+        loop {
+            match remotes.answers.recv().ok().flatten() {
+                Some(Answer::Records) => return Some(remotes),
+                Some(answer) => self.say_of_remote(&answer),
+                None => break,
+            }
+        }
+        together.end_fetching();
+        None
+    }
+
+    fn say_of_remote(&self, answer: &Answer) {
+        if let Answer::Fails { remote, why } = answer {
+            let kind = format!("the remote `{remote}` is not used");
+            notice::say_slow(self.env, &kind, &anyhow!("{why}"));
+        }
     }
 
     fn jobs(&self, recorder: &Recorder) -> Jobs {
@@ -218,6 +277,8 @@ impl Planner<'_> {
 
 /// What happens while a plan is carried out.
 enum News {
+    /// `None` if remotes answer no more.
+    Remotes(Option<Answer>),
     Asked(Waiting),
     Event(Event),
     /// A call, by its name, has brought an outcome of this key.
@@ -225,44 +286,61 @@ enum News {
     Ended(Ended),
 }
 
-/// Builds all units that are missing, batch after batch. A unit waits until its outcome is there,
-/// or no batch will make it.
-fn build_all(
-    session: &Session<'_>,
-    together: &mut Together<'_>,
-    progress: &mut Progress,
-    waiting: &mut Vec<Waiting>,
-    (sender, news): (Sender<News>, Receiver<News>),
-) -> Result<()> {
-    let mut goes_on = true;
-    thread::scope(|scope| {
-        loop {
-            while goes_on && let Some(batch) = together.next_batch() {
-                let (sender, stored) = (sender.clone(), sender.clone());
-                scope.spawn(move || {
-                    // Whoever no longer listens has failed.
-                    let ended = batch.run(
-                        session,
-                        |event| drop(sender.send(News::Event(event))),
-                        |call, key| drop(stored.send(News::Stored(call.to_owned(), key))),
-                    );
-                    drop(sender.send(News::Ended(ended)));
-                });
-            }
-            waiting.retain(|unit| together.is_awaited(&unit.request.output));
-            if !together.is_calling() {
-                return Ok(());
-            }
-            match news.recv()? {
-                News::Asked(unit) => waiting.push(unit),
-                News::Event(event) => {
-                    together.add(&event)?;
-                    progress.add(event);
+impl Planner<'_> {
+    /// Builds all units that are missing, batch after batch, and fetches what remotes have. A unit
+    /// waits until its outcome is there, or nothing will bring it.
+    fn build_all(
+        &self,
+        session: &Session<'_>,
+        together: &mut Together<'_>,
+        progress: &mut Progress,
+        (waiting, mut remotes): (&mut Vec<Waiting>, Option<Remotes>),
+        (sender, news): (Sender<News>, Receiver<News>),
+    ) -> Result<()> {
+        let mut goes_on = true;
+        thread::scope(|scope| {
+            loop {
+                let keys = together.to_fetch();
+                if !keys.is_empty()
+                    && remotes.as_mut().is_none_or(|it| it.ask(&Request::Fetch { keys }).is_err())
+                {
+                    together.end_fetching();
                 }
-                News::Stored(call, key) => together.add_stored(&call, key)?,
-                News::Ended(ended) => goes_on &= together.end(ended)?,
+                while goes_on && let Some(batch) = together.next_batch() {
+                    let (sender, stored) = (sender.clone(), sender.clone());
+                    scope.spawn(move || {
+                        // Whoever no longer listens has failed.
+                        let ended = batch.run(
+                            session,
+                            |event| drop(sender.send(News::Event(event))),
+                            |call, key| drop(stored.send(News::Stored(call.to_owned(), key))),
+                        );
+                        drop(sender.send(News::Ended(ended)));
+                    });
+                }
+                waiting.retain(|unit| together.is_awaited(&unit.request.output));
+                if !together.is_at_work() {
+                    return Ok(());
+                }
+                match news.recv()? {
+                    News::Asked(unit) => waiting.push(unit),
+                    News::Remotes(Some(Answer::Fetched { key, is_stored })) => {
+                        if is_stored {
+                            progress.add(Event::Ended { key: key.clone(), is_stored });
+                        }
+                        together.add_fetched(key, is_stored)?;
+                    }
+                    News::Remotes(Some(answer)) => self.say_of_remote(&answer),
+                    News::Remotes(None) => together.end_fetching(),
+                    News::Event(event) => {
+                        together.add(&event)?;
+                        progress.add(event);
+                    }
+                    News::Stored(call, key) => together.add_stored(&call, key)?,
+                    News::Ended(ended) => goes_on &= together.end(ended)?,
+                }
+                progress.expect(together.resolve());
             }
-            progress.expect(together.resolve());
-        }
-    })
+        })
+    }
 }

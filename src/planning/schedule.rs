@@ -31,6 +31,8 @@ pub enum State {
     Fallback,
     /// The store does not have its outcome.
     Missing(Key),
+    /// The store does not have its outcome, but a remote may.
+    Fetching(Key),
     /// A call of the engine is building it.
     InCall(Key),
     /// The store has its outcome.
@@ -41,7 +43,9 @@ impl State {
     pub fn key(&self) -> Option<&Key> {
         match self {
             Self::Unknown | Self::Fallback => None,
-            Self::Missing(key) | Self::InCall(key) | Self::Done(key) => Some(key),
+            Self::Missing(key) | Self::Fetching(key) | Self::InCall(key) | Self::Done(key) => {
+                Some(key)
+            }
         }
     }
 }
@@ -130,10 +134,25 @@ impl Schedule {
         std::iter::once(unit).chain(dependents)
     }
 
-    /// The missing units, which are to be built next, each after those that it is made from.
+    /// The missing units, which are to be built next, each after those that it is made from. Those
+    /// that are made from what may come from a remote are not among them.
     pub fn missing(&self) -> Vec<usize> {
-        let is_missing = |unit: &usize| matches!(self.state(*unit), State::Missing(_));
-        (0..self.units.len()).filter(is_missing).collect()
+        let mut waiting = self.fetching();
+        let mut missing = Vec::new();
+        for (number, Entry { made_from, scripts, state, .. }) in self.units.iter().enumerate() {
+            if made_from.iter().chain(scripts).any(|below| waiting.contains(below)) {
+                waiting.insert(number);
+            } else if matches!(state, State::Missing(_)) {
+                missing.push(number);
+            }
+        }
+        missing
+    }
+
+    /// The units whose outcomes a remote may have.
+    pub fn fetching(&self) -> HashSet<usize> {
+        let is_fetching = |unit: &usize| matches!(self.state(*unit), State::Fetching(_));
+        (0..self.units.len()).filter(is_fetching).collect()
     }
 
     /// For each unit, how long the longest chain is that begins with it and in which each is made
@@ -163,6 +182,7 @@ impl Schedule {
                 State::Unknown => "unknown",
                 State::Fallback => "by themselves",
                 State::Missing(_) => "missing",
+                State::Fetching(_) => "asked of remotes",
                 State::InCall(_) => "in a call",
                 State::Done(_) => "done",
             };
@@ -195,6 +215,20 @@ mod tests {
         while let Some(unit) = schedule.resolvable() {
             schedule.set(unit, State::Missing(format!("k{unit}")));
         }
+    }
+
+    #[test]
+    fn what_is_made_from_what_is_fetched_waits() {
+        let mut schedule = schedule();
+        schedule.note_printed(2);
+        tell(&mut schedule);
+        schedule.set(1, State::Fetching("k1".into()));
+        assert_eq!(schedule.missing(), [0]);
+        schedule.set(1, State::Done("k1".into()));
+        tell(&mut schedule);
+        assert_eq!(schedule.missing(), [0, 2, 3, 4]);
+        schedule.set(3, State::Fetching("k3".into()));
+        assert_eq!(schedule.missing(), [0, 2]);
     }
 
     #[test]

@@ -23,7 +23,12 @@
 pub mod blob;
 pub mod folder;
 pub mod head;
+pub mod opened;
+pub mod outcomes;
 pub mod pack;
+pub mod pull;
+pub mod push;
+pub mod records;
 pub mod segment;
 pub mod signature;
 

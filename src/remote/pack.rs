@@ -53,15 +53,15 @@ impl Writer {
         self.items.is_empty()
     }
 
-    /// The pack's bytes, how long their beginning is with the list, and what is in it.
-    pub fn finish(self) -> Result<(Vec<u8>, u32, Vec<Item>)> {
+    /// The pack's bytes, their beginning with the list, and what is in it.
+    pub fn finish(self) -> Result<(Vec<u8>, Blob, Vec<Item>)> {
         let list = zstd::encode_all(&serde_json::to_vec(&self.items)?[..], 3)?;
         let length = u32::try_from(list.len()).context("a pack has too many items")?;
         let mut bytes = Vec::with_capacity(START + list.len() + self.bytes.len());
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&length.to_le_bytes());
         bytes.extend_from_slice(&list);
-        let listed = u32::try_from(bytes.len()).context("a pack has too many items")?;
+        let listed = Blob::of(&bytes);
         bytes.extend_from_slice(&self.bytes);
         Ok((bytes, listed, self.items))
     }
@@ -97,7 +97,7 @@ mod tests {
             writer.add(name, text.as_bytes(), 7);
         }
         let (bytes, listed, _) = writer.finish().unwrap();
-        let items = items(&bytes[..listed as usize]).unwrap();
+        let items = items(&bytes[..listed.size as usize]).unwrap();
         let texts: Vec<_> = items
             .iter()
             .map(|(item, part)| {
@@ -116,7 +116,7 @@ mod tests {
         let mut writer = Writer::default();
         writer.add("outcome/u1", b"one", 0);
         let (bytes, listed, _) = writer.finish().unwrap();
-        for cut in 0..listed as usize {
+        for cut in 0..listed.size as usize {
             assert!(items(&bytes[..cut]).is_err(), "cut at {cut}");
         }
         assert!(items(b"rcbxpk02\0\0\0\0").is_err());

@@ -26,8 +26,8 @@ const MOST: u64 = 1 << 30;
 pub struct Pack {
     #[serde(flatten)]
     pub blob: Blob,
-    /// How long its beginning is, with its list.
-    pub listed: u32,
+    /// How it begins, with its list, of which that is the digest.
+    pub list: Blob,
     /// How many items it has.
     pub items: u32,
     /// Whether it holds records, and no outcomes.
@@ -127,7 +127,10 @@ impl Segment {
         let (packs, items) = rest.split_at_checked(length).context("it is cut short")?;
         let packs: Vec<Pack> = serde_json::from_slice(packs)?;
         ensure!(items.len() % 12 == 0, "it is cut short");
-        ensure!(packs.iter().all(|pack| pack.blob.is_sound()), "a pack's digest is none");
+        ensure!(
+            packs.iter().all(|pack| pack.blob.is_sound() && pack.list.is_sound()),
+            "a pack's digest is none"
+        );
         let (prefixes, numbers) = items.split_at(items.len() / 12 * 8);
         let prefixes = prefixes.as_chunks::<8>().0.iter().map(|it| u64::from_be_bytes(*it));
         let numbers = numbers.as_chunks::<4>().0.iter().map(|it| u32::from_le_bytes(*it));
@@ -144,7 +147,7 @@ mod tests {
 
     fn pack(text: &str, added: u64) -> Pack {
         let blob = Blob::of(text.as_bytes());
-        Pack { blob, listed: 1, items: 2, is_of_records: false, added }
+        Pack { list: blob.clone(), blob, items: 2, is_of_records: false, added }
     }
 
     fn added(segment: &Segment, name: &str) -> Vec<u64> {

@@ -4,8 +4,8 @@
 use crate::{
     config::{
         env::{BARRIER, Env, NOTICES, RECORDER},
-        settings::list,
         table::{OURS, VARS, var},
+        values::list,
     },
     report::notice,
     util::spelling,

@@ -68,9 +68,47 @@ impl<'a> LocalStore<'a> {
         self.cache.path(&format!("{}/{key}", self.folder))
     }
 
+    /// The keys of all outcomes that are whole, those that were used last first.
+    pub fn keys(&self) -> Vec<String> {
+        let dir = self.cache.path(&self.folder);
+        let entries = dir.read_dir_utf8().into_iter().flatten().flatten();
+        let used = |entry: camino::Utf8DirEntry| {
+            let used = entry.metadata().ok()?.modified().ok()?;
+            let name = entry.into_path().file_name()?.to_owned();
+            is_key(&name).then_some((used, name))
+        };
+        let mut keys: Vec<_> = entries.filter_map(used).collect();
+        keys.sort_by(|one, other| other.cmp(one));
+        keys.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// Keeps the archive that `write` writes.
+    pub fn put_with(
+        &self,
+        key: &str,
+        write: impl FnOnce(&mut dyn Write) -> Result<()>,
+    ) -> Result<()> {
+        if self.limit == 0 {
+            return Ok(());
+        }
+        let path = self.path(key);
+        let put = || -> Result<()> {
+            let dir = self.cache.path(&self.folder);
+            fs::create_dir_all(&dir)?;
+            let mut file = tempfile::NamedTempFile::new_in(&dir)?;
+            let mut hashing = Hashing { inner: &mut file, hasher: Sha256::new() };
+            write(&mut hashing)?;
+            let digest = hashing.hasher.finalize();
+            file.write_all(&digest)?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        put().on_disk(&path, || format!("failed to keep the outcome `{path}`"))
+    }
+
     /// What `read` makes of an entry, compressed as it is; `None` if that fails, or if there is no
     /// entry. A damaged one is removed.
-    fn read<T>(&self, key: &str, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Option<T> {
+    pub fn read<T>(&self, key: &str, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Option<T> {
         let path = self.path(key);
         let file = File::options().read(true).write(true).open(&path).ok()?;
         let length = file.metadata().ok()?.len().saturating_sub(DIGEST);
@@ -131,28 +169,23 @@ impl Store for LocalStore<'_> {
     }
 
     fn put(&self, key: &str, archive: &mut File) -> Result<()> {
-        if self.limit == 0 {
-            return Ok(());
-        }
-        let path = self.path(key);
-        let mut put = || -> Result<()> {
-            let dir = self.cache.path(&self.folder);
-            fs::create_dir_all(&dir)?;
+        self.put_with(key, |to| {
             archive.seek(SeekFrom::Start(0))?;
-            let mut file = tempfile::NamedTempFile::new_in(&dir)?;
-            let mut hashing = Hashing { inner: &mut file, hasher: Sha256::new() };
-            io::copy(archive, &mut hashing)?;
-            let digest = hashing.hasher.finalize();
-            file.write_all(&digest)?;
-            file.persist(&path)?;
+            io::copy(archive, to)?;
             Ok(())
-        };
-        put().on_disk(&path, || format!("failed to keep the outcome `{path}`"))
+        })
     }
 
     fn remove(&self, key: &str) {
         let _ = fs::remove_file(self.path(key));
     }
+}
+
+/// Whether a file's name in the store is a key of an outcome that is there with its files.
+fn is_key(name: &str) -> bool {
+    name.len() == 33
+        && name.starts_with('u')
+        && name[1..].bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Digests what is read or written through it.

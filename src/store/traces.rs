@@ -4,6 +4,7 @@
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{step::key::Key, util::state_dir::Cache};
 
@@ -39,6 +40,36 @@ pub fn find(
         let states = states(touched)?;
         made.iter().find(|(known, _)| *known == states).map(|(_, key)| key.clone())
     })
+}
+
+/// What is remembered of what is `declared`, without outcomes that are not there; `None` if that is
+/// nothing.
+pub fn of(cache: &Cache, declared: &str, is_there: impl Fn(&str) -> bool) -> Option<Value> {
+    let mut traces: Traces = cache.read(&name_of(declared))?;
+    traces.sets.iter_mut().for_each(|set| set.made.retain(|(_, key)| is_there(key)));
+    traces.sets.retain(|set| !set.made.is_empty());
+    if traces.sets.is_empty() { None } else { serde_json::to_value(traces).ok() }
+}
+
+/// Adds what another machine remembers, behind what is known here.
+pub fn merge(cache: &Cache, declared: &str, others: &Value) -> Result<()> {
+    let name = name_of(declared);
+    let Traces { sets: others } = Traces::deserialize(others)?;
+    let Traces { mut sets } = cache.read(&name).unwrap_or_default();
+    for other in others {
+        match sets.iter_mut().find(|set| set.touched == other.touched) {
+            None => sets.push(other),
+            Some(set) => {
+                let is_new =
+                    |(states, _): &(String, Key)| set.made.iter().all(|(known, _)| known != states);
+                let new: Vec<_> = other.made.into_iter().filter(is_new).collect();
+                set.made.extend(new);
+                set.made.truncate(MOST);
+            }
+        }
+    }
+    sets.truncate(MOST);
+    cache.write(&name, &Traces { sets })
 }
 
 /// Remembers an outcome that was made from these states of what it touched.

@@ -5,7 +5,7 @@ use std::{
     ffi::{OsStr, OsString},
     fmt,
     fs::{self, File},
-    io::{self, PipeReader},
+    io::{self, PipeReader, PipeWriter},
     os::{
         fd::{OwnedFd, RawFd},
         unix::process::{CommandExt, ExitStatusExt},
@@ -201,6 +201,18 @@ pub fn start_dependent(
     command.args(args).envs(env.iter().copied()).stdin(stdin).stdout(Stdio::null());
     end_with_this(&mut command);
     command.spawn().with_context(|| format!("failed to run `{}`", program.display())).map(drop)
+}
+
+/// Starts a process that reads what is written to the one pipe, writes to the other, and ends with
+/// this thread.
+pub fn start_to_talk(cmd: &Cmd) -> Result<(PipeWriter, PipeReader)> {
+    let pipe = || io::pipe().context("failed to make a pipe");
+    let ((stdin, to), (from, stdout)) = (pipe()?, pipe()?);
+    let mut command = command(cmd);
+    command.stdin(stdin).stdout(stdout);
+    end_with_this(&mut command);
+    command.spawn().with_context(|| format!("failed to run `{}`", cmd.program))?;
+    Ok((to, from))
 }
 
 /// Starts a process in the background, with a folder and an environment of its own. It goes on

@@ -63,12 +63,17 @@ impl Cache {
 
     /// Writes a record; readers see the old one or the new one.
     pub fn write<T: Serialize>(&self, name: &str, record: &T) -> Result<()> {
+        self.write_bytes(name, &serde_json::to_vec(record)?)
+    }
+
+    /// The same with bytes that are no JSON.
+    pub fn write_bytes(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path(name);
         let write = || -> Result<()> {
             let dir = path.parent().expect("a record is in the cache folder");
             fs::create_dir_all(dir)?;
             let mut file = NamedTempFile::new_in(dir)?;
-            file.write_all(&serde_json::to_vec(record)?)?;
+            file.write_all(bytes)?;
             file.persist(&path)?;
             Ok(())
         };
@@ -223,6 +228,9 @@ const AGES: &[(&str, u32)] = &[
     ("reach", 30),
     ("programs-known", 90),
     ("recipes", 90),
+    ("records", 30),
+    ("remotes", 90),
+    ("segments", 30),
     ("settings", 30),
     ("sources", 30),
     ("steps", 90),

@@ -5,7 +5,7 @@
 
 pub mod lz4;
 pub mod memory;
-pub mod ring;
+pub mod ring_buffer;
 pub mod search;
 pub mod sum;
 pub mod texts;

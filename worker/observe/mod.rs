@@ -29,7 +29,7 @@ pub use self::seen::Seen;
 use crate::{
     bytes::{
         memory::{LONGEST_PATH, Memory},
-        ring::{self, LONGEST},
+        ring_buffer::{self, LONGEST},
     },
     protocol::SHARED,
     sys::{
@@ -140,9 +140,9 @@ impl Looking {
         let mut text = [0; LONGEST];
         while let Some((kind, length)) = shared.ring().next(&mut text) {
             let how = match kind {
-                ring::ASK => How::Ask,
-                ring::READ => How::Read,
-                ring::LIST => How::List,
+                ring_buffer::ASK => How::Ask,
+                ring_buffer::READ => How::Read,
+                ring_buffer::LIST => How::List,
                 // A process may write anything there.
                 _ => continue,
             };

@@ -20,7 +20,7 @@ use crate::{
         AT_FDCWD, AT_SYMLINK_NOFOLLOW, CALLS, NO_MARK, O_CLOEXEC, O_DIRECTORY, O_PATH, O_RDWR,
         PATH_MAX, call, close, kernel, own_path,
     },
-    ring::{self, ASK, LIST, READ, Ring},
+    ring_buffer::{self, ASK, LIST, READ, Ring},
 };
 
 extern "C" {
@@ -59,7 +59,7 @@ unsafe fn map() -> usize {
         return NONE;
     }
     // The last argument, from where in the file, is zero as well.
-    let arguments = [0, ring::SIZE, READ_WRITE, MAP_SHARED, file as usize];
+    let arguments = [0, ring_buffer::SIZE, READ_WRITE, MAP_SHARED, file as usize];
     let at = kernel(&NO_MARK, CALLS.map, arguments);
     close(file);
     if at < 0 { NONE } else { at as usize }

@@ -16,8 +16,8 @@ mod kernel;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod real_path;
 #[allow(dead_code, reason = "the worker reads it")]
-#[path = "../bytes/ring.rs"]
-mod ring;
+#[path = "../bytes/ring_buffer.rs"]
+mod ring_buffer;
 
 use core::{
     arch::{asm, global_asm},

@@ -16,7 +16,7 @@ use crate::{
         own_path,
     },
     next,
-    ring::ASK,
+    ring_buffer::ASK,
 };
 
 extern "C" {

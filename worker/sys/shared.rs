@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    bytes::ring::{Ring, SIZE},
+    bytes::ring_buffer::{Ring, SIZE},
     sys,
 };
 

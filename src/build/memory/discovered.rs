@@ -8,7 +8,10 @@ use crate::{
     build::{Prepared, Session},
     inputs::discovered::Discovered,
     rustc::tool::Tool,
-    unit::work::{Unit, Work},
+    unit::{
+        path_map::PathMap,
+        work::{Unit, Work},
+    },
     util::digest::digest,
 };
 
@@ -27,6 +30,15 @@ impl Session<'_> {
     ) -> Result<()> {
         self.cache.write(&name(unit), &all.clone().with_paths(|path| portable(unit, path)))
     }
+}
+
+/// Under which names inputs are remembered of units as a dry run recorded them.
+pub(in crate::build) fn names(session: &Session<'_>, units: &[Unit]) -> Vec<String> {
+    let with_paths = |unit: &Unit| {
+        let path_map = PathMap::of(unit, session.config.canonical_paths, &session.homes.cargo);
+        name(&Unit { path_map, ..unit.clone() })
+    };
+    units.iter().map(with_paths).collect()
 }
 
 /// A path as others have it. Nobody else has a file of the target folder.

@@ -1,5 +1,5 @@
 //! What is remembered of units from one build to the next.
 
 mod about;
-mod discovered;
+pub(super) mod discovered;
 mod traces;

@@ -2,8 +2,10 @@
 //! batch after the other. The next one begins when the last is nearly done: it has what that made,
 //! and the engine computes while outcomes come here.
 
+mod asked;
 mod batch;
 mod calls;
+mod fetched;
 mod graph;
 mod results;
 
@@ -17,6 +19,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 pub use self::batch::Ended;
 use self::{
+    asked::Asked,
     batch::{Batch, Resolved},
     calls::Calls,
 };
@@ -37,6 +40,7 @@ use crate::{
         spec::{self, Output, Step},
     },
     store::{
+        about,
         local::Store,
         provenance::{Provenance, ProvenanceRecords},
     },
@@ -70,6 +74,8 @@ pub struct Together<'a> {
     /// What those printed whose outcomes the engine has, by their keys.
     inventory: HashMap<Key, String>,
     jobs: Jobs,
+    /// `None` if there are no remotes.
+    remotes: Option<Asked>,
 }
 
 impl<'a> Together<'a> {
@@ -102,6 +108,7 @@ impl<'a> Together<'a> {
             build_outputs,
             inventory,
             jobs,
+            remotes: None,
         })
     }
 
@@ -133,7 +140,7 @@ impl<'a> Together<'a> {
         self.unit_of(output).is_some_and(|number| match self.schedule.state(number) {
             State::Fallback | State::Done(_) => false,
             State::Unknown => !self.schedule.is_above_fallback(number),
-            State::Missing(_) | State::InCall(_) => true,
+            State::Missing(_) | State::Fetching(_) | State::InCall(_) => true,
         })
     }
 
@@ -159,9 +166,17 @@ impl<'a> Together<'a> {
             {
                 state = State::InCall(key.clone());
             }
+            if let State::Missing(key) = &state
+                && self.may_be_fetched(number, key)
+            {
+                state = State::Fetching(key.clone());
+            }
             self.schedule.set(number, state.clone());
-            if let State::Missing(key) = state {
-                if let Some(printed) = self.inventory.remove(&key) {
+            if let State::Missing(key) | State::Fetching(key) = state {
+                let is_fetched = self.remotes.is_some() && self.units[number].is_build_script();
+                let known = || about::read(&self.session.cache, &key)?.printed;
+                let printed = self.inventory.remove(&key);
+                if let Some(printed) = printed.or_else(|| known().filter(|_| is_fetched)) {
                     self.note_printed(number, &key, &printed);
                 }
                 missing.push((key, self.resolved[&number].prepared.unit.name()));
@@ -302,9 +317,9 @@ impl<'a> Together<'a> {
         self.schedule.find(key).filter(is_in_call)
     }
 
-    /// Whether some call runs.
-    pub fn is_calling(&self) -> bool {
-        !self.calls.is_empty()
+    /// Whether some call runs, or a remote is asked.
+    pub fn is_at_work(&self) -> bool {
+        !self.calls.is_empty() || !self.schedule.fetching().is_empty()
     }
 
     /// All units that can be built now; `None` if there are none, or if the calls that run still

@@ -44,7 +44,7 @@ impl Together<'_> {
         Ok(())
     }
 
-    fn note_stored(&mut self, number: usize, key: Key) -> Result<()> {
+    pub(super) fn note_stored(&mut self, number: usize, key: Key) -> Result<()> {
         // What went as soon as it came would only be built again and again.
         let state = self.stored(number, key)?.unwrap_or(State::Fallback);
         if state == State::Unknown {

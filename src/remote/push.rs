@@ -1,0 +1,216 @@
+//! Adds to a remote what the local store has and the remote lacks.
+
+use std::collections::{BTreeSet, HashMap};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::{
+    Blob, PACK_SIZE,
+    head::Head,
+    opened::Opened,
+    outcomes,
+    pack::Writer,
+    pull::name_of,
+    records::{self, Records},
+    segment::{Pack, Segment},
+    signature::Signer,
+};
+use crate::{
+    config::{files::registries::is_public, remotes::RemoteSettings},
+    step::key::Key,
+    store::{
+        about::{self, About},
+        local::LocalStore,
+        traces,
+    },
+    util::state_dir::Cache,
+};
+
+/// How often another head is written, where others write at the same time.
+const ATTEMPTS: usize = 50;
+
+/// What was pushed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Pushed {
+    pub outcomes: usize,
+    pub bytes: u64,
+    /// Outcomes that are not for this remote, by the reasons.
+    pub withheld: HashMap<String, usize>,
+}
+
+pub struct Pusher<'a> {
+    pub settings: &'a RemoteSettings,
+    pub cache: &'a Cache,
+    pub store: &'a LocalStore<'a>,
+    pub signer: Option<&'a Signer>,
+    /// In seconds since 1970.
+    pub now: u64,
+}
+
+impl Pusher<'_> {
+    /// Pushes all outcomes of the store that may be.
+    pub fn push(&self, mut progress: impl FnMut(&About)) -> Result<Pushed> {
+        let mut opened = Opened::open(self.settings, self.cache)?;
+        let mut pushed = Pushed::default();
+        let keys = self.candidates(&opened, &mut pushed);
+        let segment = self.add_packs(&opened, &keys, &mut pushed, &mut progress)?;
+        if segment.is_empty() {
+            return Ok(pushed);
+        }
+        for _ in 0..ATTEMPTS {
+            if self.add_segment(&opened, &segment)? {
+                return Ok(pushed);
+            }
+            opened = Opened::open(self.settings, self.cache)?;
+        }
+        bail!("others write its head all the time (hint: push again later)")
+    }
+
+    /// What is to be pushed, what was made first in front.
+    fn candidates(&self, opened: &Opened, pushed: &mut Pushed) -> Vec<(Key, About)> {
+        let mut reasons = Reasons { cache: self.cache, resolved: HashMap::new() };
+        let mut candidates = Vec::new();
+        for key in self.store.keys() {
+            if opened.has(&name_of(&key)) {
+                continue;
+            }
+            let Some(about) = about::read(self.cache, &key) else {
+                *pushed.withheld.entry("nothing is known of it".to_owned()).or_default() += 1;
+                continue;
+            };
+            let private = || reasons.why_private(&key).filter(|_| !self.settings.is_private);
+            match about.local.clone().or_else(private) {
+                Some(why) => *pushed.withheld.entry(why).or_default() += 1,
+                None => candidates.push((key, about)),
+            }
+        }
+        candidates.reverse();
+        candidates
+    }
+
+    /// Adds packs with these outcomes, and what belongs to them; returns what tells of them.
+    fn add_packs(
+        &self,
+        opened: &Opened,
+        keys: &[(Key, About)],
+        pushed: &mut Pushed,
+        progress: &mut impl FnMut(&About),
+    ) -> Result<Segment> {
+        let (mut segment, mut writer) = (Segment::default(), Writer::default());
+        let mut own = Vec::new();
+        for (key, about) in keys {
+            // It may have gone meanwhile.
+            let Some(bytes) = outcomes::packed(self.store, key) else { continue };
+            writer.add(&name_of(key), &bytes, about.millis);
+            pushed.outcomes += 1;
+            own.push((key, about));
+            progress(about);
+            if writer.len() >= PACK_SIZE {
+                self.add_pack(opened, std::mem::take(&mut writer), &mut segment, pushed)?;
+            }
+        }
+        if !writer.is_empty() {
+            self.add_pack(opened, writer, &mut segment, pushed)?;
+        }
+        if !own.is_empty() {
+            let records = self.records(opened, &own)?;
+            let bytes = records::encode(&records)?;
+            let blob = Blob::of(&bytes);
+            opened.remote.add(&blob, &bytes)?;
+            pushed.bytes += blob.size;
+            let items = u32::try_from(records.len()).context("there are too many records")?;
+            let list = blob.clone();
+            let pack = Pack { blob, list, items, is_of_records: true, added: self.now };
+            segment.add(pack, records.keys().map(String::as_str));
+        }
+        Ok(segment)
+    }
+
+    fn add_pack(
+        &self,
+        opened: &Opened,
+        writer: Writer,
+        segment: &mut Segment,
+        pushed: &mut Pushed,
+    ) -> Result<()> {
+        let (bytes, list, items) = writer.finish()?;
+        let blob = Blob::of(&bytes);
+        opened.remote.add(&blob, &bytes)?;
+        pushed.bytes += blob.size;
+        let count = u32::try_from(items.len()).context("there are too many outcomes")?;
+        let pack = Pack { blob, list, items: count, is_of_records: false, added: self.now };
+        segment.add(pack, items.iter().map(|item| item.name.as_str()));
+        Ok(())
+    }
+
+    /// What belongs to outcomes: what is known of them, what was discovered of their units, and the
+    /// traces that lead to them or to what the remote has.
+    fn records(&self, opened: &Opened, own: &[(&Key, &About)]) -> Result<Records> {
+        let keys: BTreeSet<&str> = own.iter().map(|(key, _)| key.as_str()).collect();
+        let mut records = Records::new();
+        for (key, about) in own {
+            records.insert(format!("about/{key}"), serde_json::to_value(about)?);
+            let nothing = || Value::Object(serde_json::Map::default());
+            let discovered: Option<Value> = self.cache.read(&about.discovered);
+            records.insert(about.discovered.clone(), discovered.unwrap_or_else(nothing));
+            let is_there = |key: &str| keys.contains(key) || opened.has(&name_of(key));
+            if let Some(traces) = traces::of(self.cache, &about.declared, is_there) {
+                records.insert(format!("traces/{}", about.declared), traces);
+            }
+        }
+        Ok(records)
+    }
+
+    /// Writes a head with one more segment. Returns false if somebody else wrote one meanwhile.
+    ///
+    /// Segments that are not much longer than those behind them become one with them, so that there
+    /// are few, however often somebody pushes.
+    fn add_segment(&self, opened: &Opened, segment: &Segment) -> Result<bool> {
+        let mut segments: Vec<(Blob, &Segment)> =
+            opened.head.segments.iter().cloned().zip(&opened.segments).collect();
+        let mut last = segment.clone();
+        while let Some((_, before)) = segments.last()
+            && before.len() <= 2 * last.len()
+        {
+            last = Segment::merged(&[(*before).clone(), last], |_| true);
+            segments.pop();
+        }
+        let bytes = last.encode()?;
+        let blob = Blob::of(&bytes);
+        opened.remote.add(&blob, &bytes)?;
+        segments.push((blob, &last));
+        let blobs = segments.iter().map(|(blob, _)| blob.clone()).collect();
+        let head = Head::new(opened.head.generation + 1, blobs);
+        let text = head.encode(segments.iter().map(|(_, segment)| *segment), self.signer)?;
+        opened.remote.replace_head(opened.known.as_deref(), &text)
+    }
+}
+
+/// Why outcomes are only for those who may read their sources.
+struct Reasons<'a> {
+    cache: &'a Cache,
+    resolved: HashMap<Key, Option<String>>,
+}
+
+impl Reasons<'_> {
+    fn why_private(&mut self, key: &str) -> Option<String> {
+        if let Some(why) = self.resolved.get(key) {
+            return why.clone();
+        }
+        let why = match about::read(self.cache, key) {
+            None => Some("nothing is known of what it is made from".to_owned()),
+            Some(About { own: Some(why), .. }) => Some(why),
+            Some(about) if !about.registry.as_deref().is_some_and(is_public) => {
+                Some("its package is in no public registry".to_owned())
+            }
+            Some(about) => {
+                let mut below = about.made_from.iter();
+                let is_private = below.any(|key| self.why_private(key).is_some());
+                is_private.then(|| "it is made from what is private".to_owned())
+            }
+        };
+        self.resolved.insert(key.to_owned(), why.clone());
+        why
+    }
+}
