@@ -86,3 +86,13 @@ impl Remotes {
         self.to.write_all(line.as_bytes()).context("failed to ask remotes: their process ended")
     }
 }
+
+/// Why a push that nobody waited for failed, to be told in the next build.
+pub mod failures {
+    use crate::{config::remotes::RemoteSettings, util::digest::digest};
+
+    /// Where that is in the cache folder.
+    pub fn name_of(remote: &RemoteSettings) -> String {
+        format!("push-failures/{}", digest([remote.url.as_str()]))
+    }
+}

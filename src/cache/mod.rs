@@ -45,7 +45,10 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     match matches.subcommand() {
         Some(("push", matches)) => {
             let remote = matches.get_one::<String>("REMOTE").map(String::as_str);
-            push::run(&env, &config, remote)
+            match matches.get_one("after") {
+                Some(process) => push::run_after(&env, &config, *process),
+                None => push::run(&env, &config, remote),
+            }
         }
         _ => unreachable!("clap asks for one of the commands"),
     }
@@ -66,7 +69,14 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("push")
                 .about("Add to remotes what the local store has and they lack")
-                .arg(remote("The remote's name [default: all with mode = \"read-write\"]")),
+                .arg(remote("The remote's name [default: all with mode = \"read-write\"]"))
+                .arg(
+                    Arg::new("after")
+                        .long("after")
+                        .hide(true)
+                        .value_parser(clap::value_parser!(u32))
+                        .help("Push once this process has ended, and say nothing"),
+                ),
         )
         .subcommand(
             Command::new("serve").hide(true).about("For rustcbuildx: ask remotes during a build"),

@@ -2,20 +2,25 @@
 
 use std::{
     process::ExitCode,
-    time::{SystemTime, UNIX_EPOCH},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail};
 
 use crate::{
+    build::remotes::failures,
     config::{env::Env, remotes::RemoteSettings, settings::Config},
     remote::{
         push::{Pushed, Pusher},
         signature::{SIGNING_KEY, Signer},
     },
     store::local::LocalStore,
-    util::{spelling, state_dir::Cache},
+    util::{ancestors::Process, spelling, state_dir::Cache},
 };
+
+/// How often it is looked whether a process still runs.
+const INTERVAL: Duration = Duration::from_millis(100);
 
 pub fn run(env: &Env, config: &Config, remote: Option<&str>) -> Result<ExitCode> {
     let cache = Cache::open(env.cache_dir()?)?;
@@ -34,6 +39,28 @@ pub fn run(env: &Env, config: &Config, remote: Option<&str>) -> Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
+/// Pushes to all remotes that are written to once a process has ended. What fails is told in the
+/// next build.
+pub fn run_after(env: &Env, config: &Config, process: u32) -> Result<ExitCode> {
+    let process = Process::of(process);
+    while process.as_ref().is_some_and(Process::is_at_work) {
+        thread::sleep(INTERVAL);
+    }
+    let cache = Cache::open(env.cache_dir()?)?;
+    let failed = |settings: &RemoteSettings| {
+        let signer = signer(env)?;
+        push(config, &cache, settings, signer.as_ref()).map(drop)
+    };
+    let writable = config.remotes.iter().filter(|remote| remote.is_writable);
+    for settings in writable {
+        match failed(settings) {
+            Ok(()) => drop(std::fs::remove_file(cache.path(&failures::name_of(settings)))),
+            Err(error) => cache.write(&failures::name_of(settings), &format!("{error:#}"))?,
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// The key of the environment to sign with, if there is one.
 pub fn signer(env: &Env) -> Result<Option<Signer>> {
     let key = env.get(SIGNING_KEY).filter(|key| !key.is_empty());
@@ -47,6 +74,8 @@ pub fn push(
     settings: &RemoteSettings,
     signer: Option<&Signer>,
 ) -> Result<Pushed> {
+    // One after the other: what the first adds, the next does not have to.
+    let _lock = cache.lock("push.lock")?;
     let store = LocalStore::new(cache, config.store_size);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     Pusher { settings, cache, store: &store, signer, now }.push(|_| ())

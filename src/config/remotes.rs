@@ -17,6 +17,8 @@ pub struct RemoteSettings {
     pub is_writable: bool,
     /// The public keys of those who may sign what is used of it.
     pub trust: Vec<String>,
+    /// The header that a server is sent, `Authorization`. No file has it.
+    pub authorization: Option<String>,
     /// Whether only people who may read the sources can read it.
     pub is_private: bool,
 }
@@ -25,7 +27,8 @@ const URL: &str = "RUSTCBUILDX_REMOTE_<NAME>_URL";
 const MODE: &str = "RUSTCBUILDX_REMOTE_<NAME>_MODE";
 const TRUST: &str = "RUSTCBUILDX_REMOTE_<NAME>_TRUST";
 const PRIVATE: &str = "RUSTCBUILDX_REMOTE_<NAME>_PRIVATE";
-const SCHEMES: [&str; 5] = ["oci://", "s3://", "https://", "http://", "file:///"];
+const AUTHORIZATION: &str = "RUSTCBUILDX_REMOTE_<NAME>_AUTHORIZATION";
+const SCHEMES: [&str; 6] = ["oci://", "s3://", "https://", "file:///", "http://", "oci+http://"];
 
 /// All of them, in the order of their names. An empty address switches one off.
 pub fn load(env: &Env) -> Result<Vec<RemoteSettings>> {
@@ -36,7 +39,8 @@ pub fn load(env: &Env) -> Result<Vec<RemoteSettings>> {
 
 fn one(env: &Env, name: String) -> Result<Option<RemoteSettings>> {
     let variable = |setting| in_variable(var(setting).expect("it is in the table"), &name);
-    let [of_url, of_mode, of_trust, of_private] = [URL, MODE, TRUST, PRIVATE].map(variable);
+    let [of_url, of_mode, of_trust, of_private, of_authorization] =
+        [URL, MODE, TRUST, PRIVATE, AUTHORIZATION].map(variable);
     let Some(url) = value(env, &of_url) else {
         bail!("failed to use the remote `{name}`: it has no address (hint: set {of_url})");
     };
@@ -61,7 +65,8 @@ fn one(env: &Env, name: String) -> Result<Option<RemoteSettings>> {
     let url = url.trim_end_matches('/').to_owned();
     let trust = list(env, &of_trust).map(str::to_owned).collect();
     let is_private = switch(env, &of_private)?;
-    Ok(Some(RemoteSettings { name, url, is_writable, trust, is_private }))
+    let authorization = value(env, &of_authorization).map(str::to_owned);
+    Ok(Some(RemoteSettings { name, url, is_writable, trust, authorization, is_private }))
 }
 
 #[cfg(test)]
@@ -85,6 +90,7 @@ mod tests {
             url: "file:///srv/cache".to_owned(),
             is_writable: true,
             trust: vec!["ed25519:a".to_owned(), "ed25519:b".to_owned()],
+            authorization: None,
             is_private: false,
         };
         assert_eq!(remotes[1], expected);

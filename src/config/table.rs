@@ -309,6 +309,12 @@ pub const VARS: &[Var] = &[
               outcomes, not only those of packages that everybody has",
     },
     Var {
+        name: "RUSTCBUILDX_REMOTE_<NAME>_AUTHORIZATION",
+        kind: Kind::Variable,
+        default: None,
+        doc: "header of that name for a remote of http(s), such as `Bearer …`: a secret",
+    },
+    Var {
         name: "RUSTCBUILDX_TIMINGS",
         kind: Kind::Path,
         default: None,

@@ -16,6 +16,7 @@
 
 pub mod planner;
 mod progress;
+mod remotes;
 
 use std::{ffi::OsString, os::fd::OwnedFd, process::ExitCode};
 
@@ -100,6 +101,7 @@ pub fn run(mut args: Vec<OsString>) -> Result<ExitCode> {
             words,
             dry_run,
             is_quiet: is_quiet(words),
+            process: process::parent(),
         };
         planner.serve(0)?;
         return Ok(ExitCode::SUCCESS);

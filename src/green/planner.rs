@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use camino::Utf8Path;
 use tempfile::TempDir;
 
@@ -30,7 +30,10 @@ use crate::{
         settings::Config,
     },
     engine::client::Event,
-    green::progress::Progress,
+    green::{
+        progress::Progress,
+        remotes::{self, AskedRemotes},
+    },
     planning::{
         barrier::{Barrier, PlanRequest, Waiting},
         caller::Caller,
@@ -56,6 +59,8 @@ pub struct Planner<'a> {
     pub dry_run: &'a DryRun,
     /// Whether nobody is to see how far it is.
     pub is_quiet: bool,
+    /// The process of the command.
+    pub process: u32,
 }
 
 /// Serves `rustcbuildx --plan-in-background PROCESS`.
@@ -80,6 +85,7 @@ pub fn run_in_background(process: &str) -> Result<ExitCode> {
         words: &caller.words,
         dry_run: &DryRun::of(&caller.words).context(NOT_FOR_PEOPLE)?,
         is_quiet: true,
+        process: caller.process.id,
     };
     // Whoever started it has let the first go that may be alone.
     planner.serve(1)?;
@@ -100,20 +106,11 @@ fn end_with(cargo: Process) {
     });
 }
 
-/// What makes a build slower, for [`notice::say_slow`].
-const NO_REMOTES: &str = "no remote is used";
-
-/// Remotes, and what they answer.
-struct AskedRemotes {
-    remotes: Remotes,
-    answers: Receiver<Option<Answer>>,
-}
-
 /// A finished dry run.
 struct Recorded<'a> {
     session: Session<'a>,
     recorder: Recorder,
-    remotes: Option<AskedRemotes>,
+    asked: Option<AskedRemotes>,
     inventory: HashMap<Key, String>,
     /// Where that is.
     _folder: TempDir,
@@ -169,7 +166,7 @@ impl Planner<'_> {
             Utf8Path::from_path(folder.path()).context("the cache folder's name is not UTF-8")?;
         let recorder = Recorder::begin(path.to_owned())?;
         let begun = SystemTime::now();
-        let remotes = self.start_remotes();
+        let asked = AskedRemotes::start(self.env, self.config);
         let (ran, inventory) = thread::scope(|scope| {
             let inventory = scope.spawn(|| session.inventory());
             let ran = self.dry_run.run(&self.cargo, &recorder);
@@ -182,7 +179,7 @@ impl Planner<'_> {
         // The first batch fails for the same reason, and says so.
         let inventory = inventory.inspect_err(|error| log::warn!("{error:#}")).unwrap_or_default();
         session.timings.add("dry run", Phase::DryRun, begun, SystemTime::now());
-        Ok(Recorded { session, recorder, remotes, inventory, _folder: folder })
+        Ok(Recorded { session, recorder, asked, inventory, _folder: folder })
     }
 
     /// Fills the store with what the command will ask for, whose units wait: there is one that
@@ -193,7 +190,7 @@ impl Planner<'_> {
         waiting: &mut Vec<Waiting>,
         news: (Sender<News>, Receiver<News>),
     ) -> Result<()> {
-        let Recorded { session, recorder, remotes, inventory, _folder } = recorded;
+        let Recorded { session, recorder, asked, inventory, _folder } = recorded;
         let jobs = self.jobs(&recorder);
         let PlanRequest { target, output, may_be_alone, .. } = &waiting[0].request;
         if deferred::is_build_folder(target, self.env) {
@@ -201,7 +198,7 @@ impl Planner<'_> {
             deferred::sweep(&session.cache, target).unwrap_or_else(|error| log::warn!("{error:#}"));
         }
         let mut together = Together::new(&session, &recorder, target.clone(), jobs, inventory)?;
-        let mut remotes = remotes.and_then(|remotes| self.ask_for_records(remotes, &mut together));
+        let asked = asked.and_then(|asked| asked.bring_records(self.env, &mut together));
         let missing = together.resolve();
         let is_of_use = together.is_of_use(output);
         // After the next edit, nobody is to wait for what is of no use.
@@ -218,55 +215,16 @@ impl Planner<'_> {
         }
         let mut progress = Progress::new(self.is_quiet);
         progress.expect(missing);
-        if let Some(AskedRemotes { answers, .. }) = &mut remotes {
-            let (answers, sender) = (std::mem::replace(answers, mpsc::channel().1), news.0.clone());
-            thread::spawn(move || {
-                answers.into_iter().try_for_each(|answer| sender.send(News::Remotes(answer)))
-            });
-        }
-        let remotes = remotes.map(|remotes| remotes.remotes);
+        let asked = asked.map(|asked| {
+            let sender = news.0.clone();
+            asked.hand_on(move |answer| sender.send(News::Remotes(answer)).is_ok())
+        });
         let planned =
-            self.build_all(&session, &mut together, &mut progress, (waiting, remotes), news);
+            self.build_all(&session, &mut together, &mut progress, (waiting, asked), news);
         progress.finish();
+        remotes::push_after(self.env, self.config, self.process)
+            .unwrap_or_else(|error| log::warn!("{error:#}"));
         planned
-    }
-
-    /// Starts to ask remotes. The build is right without them.
-    fn start_remotes(&self) -> Option<AskedRemotes> {
-        let (sender, answers) = mpsc::channel();
-        let started = Remotes::start(self.config, move |answer| drop(sender.send(answer)));
-        let remotes = started.unwrap_or_else(|error| {
-            notice::say_slow(self.env, NO_REMOTES, &error);
-            None
-        })?;
-        Some(AskedRemotes { remotes, answers })
-    }
-
-    /// Waits for what remotes remember of the units, which decides their keys.
-    fn ask_for_records(
-        &self,
-        mut remotes: AskedRemotes,
-        together: &mut Together<'_>,
-    ) -> Option<AskedRemotes> {
-        let names = together.with_remotes();
-        let asked = remotes.remotes.ask(&Request::Records { names });
-        asked.inspect_err(|error| notice::say_slow(self.env, NO_REMOTES, error)).ok()?;
-        loop {
-            match remotes.answers.recv().ok().flatten() {
-                Some(Answer::Records) => return Some(remotes),
-                Some(answer) => self.say_of_remote(&answer),
-                None => break,
-            }
-        }
-        together.end_fetching();
-        None
-    }
-
-    fn say_of_remote(&self, answer: &Answer) {
-        if let Answer::Fails { remote, why } = answer {
-            let kind = format!("the remote `{remote}` is not used");
-            notice::say_slow(self.env, &kind, &anyhow!("{why}"));
-        }
     }
 
     fn jobs(&self, recorder: &Recorder) -> Jobs {
@@ -294,7 +252,7 @@ impl Planner<'_> {
         session: &Session<'_>,
         together: &mut Together<'_>,
         progress: &mut Progress,
-        (waiting, mut remotes): (&mut Vec<Waiting>, Option<Remotes>),
+        (waiting, mut asked): (&mut Vec<Waiting>, Option<Remotes>),
         (sender, news): (Sender<News>, Receiver<News>),
     ) -> Result<()> {
         let mut goes_on = true;
@@ -302,7 +260,7 @@ impl Planner<'_> {
             loop {
                 let keys = together.to_fetch();
                 if !keys.is_empty()
-                    && remotes.as_mut().is_none_or(|it| it.ask(&Request::Fetch { keys }).is_err())
+                    && asked.as_mut().is_none_or(|it| it.ask(&Request::Fetch { keys }).is_err())
                 {
                     together.end_fetching();
                 }
@@ -330,7 +288,7 @@ impl Planner<'_> {
                         }
                         together.add_fetched(key, is_stored)?;
                     }
-                    News::Remotes(Some(answer)) => self.say_of_remote(&answer),
+                    News::Remotes(Some(answer)) => remotes::say_of_remote(self.env, &answer),
                     News::Remotes(None) => together.end_fetching(),
                     News::Event(event) => {
                         together.add(&event)?;

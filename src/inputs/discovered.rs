@@ -30,22 +30,20 @@ const MANY: usize = 100;
 
 /// Names of variables, and paths outside the package.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Discovered {
     pub variables: BTreeSet<String>,
     pub paths: BTreeSet<Utf8PathBuf>,
     /// Folders outside of its output folder that it writes to.
-    #[serde(default)]
     pub opened: BTreeSet<Utf8PathBuf>,
     /// The sentinels that its output embeds: it uses these folders when it runs, so it must see the
     /// host's own paths of them.
-    #[serde(default, rename = "own_places")]
+    #[serde(rename = "own_places")]
     pub own_sentinels: BTreeSet<String>,
     /// Whether cargo runs it in each of its commands, a build script that says so: by a file that
     /// is never there.
-    #[serde(default)]
     pub runs_always: bool,
     /// The names of variables that its code has paths from: see [`crate::unit::baked_paths`].
-    #[serde(default)]
     pub baked: BTreeSet<String>,
 }
 

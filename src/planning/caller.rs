@@ -23,7 +23,7 @@ use crate::{
 /// How the names of variables begin that decide what a planner does. The wrapper may have others
 /// than cargo: by the `[env]` table of cargo's configuration, or of a script that calls it.
 const SETTINGS: &[&str] =
-    &["BUILDKIT_", "BUILDX_", "CONTAINER", "DOCKER_", "RUSTCBUILDX", "XDG_CACHE_HOME"];
+    &["AWS_", "BUILDKIT_", "BUILDX_", "CONTAINER", "DOCKER_", "RUSTCBUILDX", "XDG_CACHE_HOME"];
 /// By these, cargo would take part in the jobserver of who started it, whose files a process in the
 /// background does not have.
 const JOBSERVER: &[&str] = &["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];

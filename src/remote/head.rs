@@ -65,7 +65,7 @@ impl Head {
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
             "artifactType": ARTIFACT_TYPE,
-            "config": descriptor(EMPTY_TYPE, &Blob::of(EMPTY)),
+            "config": descriptor_of_nothing(),
             "layers": layers.collect::<Vec<_>>(),
             "annotations": annotations,
         });
@@ -93,6 +93,11 @@ impl SignedHead {
         ensure!(is_signed, "it is signed by nobody who is trusted");
         Ok(())
     }
+}
+
+/// What stands for nothing in a manifest: it has to have something.
+pub fn descriptor_of_nothing() -> Value {
+    descriptor(EMPTY_TYPE, &Blob::of(EMPTY))
 }
 
 fn descriptor(media_type: &str, blob: &Blob) -> Value {

@@ -21,8 +21,8 @@
 //! that a remote of one kind is copied to another as it is.
 
 pub mod blob;
-pub mod folder;
 pub mod head;
+pub mod kinds;
 pub mod opened;
 pub mod outcomes;
 pub mod pack;
@@ -32,33 +32,5 @@ pub mod records;
 pub mod segment;
 pub mod signature;
 
-use std::ops::Range;
-
-use anyhow::Result;
-
-pub use self::blob::Blob;
-
 /// How many bytes of items a pack has, more or less.
 pub const PACK_SIZE: u64 = 32 << 20;
-
-/// A place that has a head and blobs. Errors name the place.
-pub trait Remote: Send + Sync {
-    /// The text of the head; `None` if there is none yet.
-    fn head(&self) -> Result<Option<String>>;
-
-    /// Puts another head in the place of the one that is `known`. Returns false, and changes
-    /// nothing, if that is no longer there.
-    fn replace_head(&self, known: Option<&str>, new: &str) -> Result<bool>;
-
-    /// A part of a blob, or all of it. It is not checked.
-    fn read(&self, blob: &Blob, part: Option<Range<u64>>) -> Result<Vec<u8>>;
-
-    /// Adds a blob, unless it is there.
-    fn add(&self, blob: &Blob, bytes: &[u8]) -> Result<()>;
-
-    /// Removes a blob that no head names any more.
-    fn remove(&self, blob: &Blob) -> Result<()>;
-
-    /// The blobs that are there, as far as it can tell: whoever removes the others needs it.
-    fn list(&self) -> Result<Vec<Blob>>;
-}

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Blob, Remote,
-    folder::Folder,
+    blob::Blob,
     head::{Head, SignedHead},
+    kinds::{connect, remote::Remote},
     pack::{self, Item},
     records::{self, Records},
     segment::{Pack, Segment},
@@ -33,14 +33,6 @@ pub struct Opened {
 #[derive(Default, Serialize, Deserialize)]
 struct Seen {
     generation: u64,
-}
-
-/// The remote of these settings, not asked anything yet.
-pub fn connect(settings: &RemoteSettings) -> Result<Box<dyn Remote>> {
-    match settings.url.split_once("://") {
-        Some(("file", folder)) => Ok(Box::new(Folder::new(folder.into()))),
-        _ => bail!("its kind is not known"),
-    }
 }
 
 impl Opened {

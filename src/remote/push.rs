@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::{
-    Blob, PACK_SIZE,
+    PACK_SIZE,
+    blob::Blob,
     head::Head,
     opened::Opened,
     outcomes,

@@ -35,6 +35,12 @@ impl Process {
         format!("{} {} {} {}", self.id, self.start, boot.trim(), space.display())
     }
 
+    /// Whether it still runs, and still is the program that it was, if that is cargo.
+    pub fn is_at_work(&self) -> bool {
+        let is_there = Self::of(self.id).is_some_and(|now| now.start == self.start);
+        is_there && (self.name != CARGO || self.is_cargo_still())
+    }
+
     /// Whether it still runs, and still is the program cargo. `cargo run` becomes the program that
     /// it runs.
     pub fn is_cargo_still(&self) -> bool {

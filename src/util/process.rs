@@ -356,6 +356,11 @@ pub fn exec(program: &OsStr, args: impl IntoIterator<Item = OsString>) -> Result
     exec_with(program, args, &[])
 }
 
+/// The number of the process that started this one.
+pub fn parent() -> u32 {
+    std::os::unix::process::parent_id()
+}
+
 /// Becomes another program, with variables added to this one's; returns only on failure.
 pub fn exec_with(
     program: &OsStr,

@@ -228,6 +228,7 @@ const AGES: &[(&str, u32)] = &[
     ("reach", 30),
     ("programs-known", 90),
     ("recipes", 90),
+    ("push-failures", 30),
     ("records", 30),
     ("remotes", 90),
     ("segments", 30),

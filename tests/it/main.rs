@@ -36,6 +36,7 @@ mod other_engines;
 mod other_names;
 mod planned;
 mod properties;
+mod remotes;
 mod sandbox;
 mod secrets;
 mod settings;

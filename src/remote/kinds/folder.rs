@@ -11,7 +11,8 @@ use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use tempfile::NamedTempFile;
 
-use super::{Blob, Remote};
+use super::remote::Remote;
+use crate::remote::blob::Blob;
 
 pub struct Folder {
     root: Utf8PathBuf,
@@ -108,16 +109,17 @@ impl Remote for Folder {
         }
     }
 
-    fn list(&self) -> Result<Vec<Blob>> {
+    fn list(&self) -> Result<Option<Vec<(Blob, u64)>>> {
         let folder = self.root.join(BLOBS);
-        let Ok(entries) = folder.read_dir_utf8() else { return Ok(vec![]) };
+        let Ok(entries) = folder.read_dir_utf8() else { return Ok(Some(vec![])) };
         let mut blobs = Vec::new();
         for entry in entries {
             let entry = entry.with_context(|| format!("failed to read `{folder}`"))?;
-            let size = entry.metadata().map_or(0, |data| data.len());
-            blobs.push(Blob { digest: entry.file_name().to_owned(), size });
+            let data = entry.metadata().with_context(|| format!("failed to read `{folder}`"))?;
+            let age = data.modified()?.elapsed().unwrap_or_default().as_secs();
+            blobs.push((Blob { digest: entry.file_name().to_owned(), size: data.len() }, age));
         }
-        blobs.retain(Blob::is_sound);
-        Ok(blobs)
+        blobs.retain(|(blob, _)| blob.is_sound());
+        Ok(Some(blobs))
     }
 }
