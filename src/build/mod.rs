@@ -68,6 +68,7 @@ use crate::{
         provenance::ProvenanceRecords,
         retention,
         staging::Unpacked,
+        statistics::{self, Came},
     },
     target::install,
     unit::{
@@ -298,6 +299,7 @@ impl<'a> Session<'a> {
         else {
             return Ok(None);
         };
+        statistics::note(&self.cache, Came::Stored, key);
         let received = with_host_paths(unit, received)?;
         log::info!("{} was taken from the store in {} ms", unit.name(), millis_since(begun));
         self.timings.add(&unit.name(), Phase::Restore, begun, SystemTime::now());

@@ -83,33 +83,33 @@ pub fn switch(env: &Env, name: &str) -> Result<bool> {
 /// unit.
 pub fn size(env: &Env, name: &str) -> Result<u64> {
     let value = value(env, name).unwrap_or_default();
-    let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = value.split_at(digits);
-    let factor = match unit.trim().to_ascii_uppercase().trim_end_matches('B') {
-        "" if unit.is_empty() && number.parse::<u64>().is_ok_and(|number| number > 0) => {
-            let meant = match number.len() {
-                0..3 => format!("{number}GB"),
-                3..6 => format!("{number}MB or {number}GB"),
-                _ => format!("{number}B"),
-            };
-            bail!("failed to read {}: it has no unit (hint: is {meant} meant?)", written(env, name))
-        }
-        "" => Some(1),
-        "K" => Some(1_000),
-        "M" => Some(1_000_000),
-        "G" => Some(1_000_000_000),
-        "T" => Some(1_000_000_000_000),
-        _ => None,
-    };
-    let bytes = number
-        .parse::<u64>()
-        .ok()
-        .zip(factor)
-        .and_then(|(number, factor)| number.checked_mul(factor));
-    bytes.with_context(|| {
+    if value.parse::<u64>().is_ok_and(|number| number > 0) {
+        let meant = match value.len() {
+            0..3 => format!("{value}GB"),
+            3..6 => format!("{value}MB or {value}GB"),
+            _ => format!("{value}B"),
+        };
+        bail!("failed to read {}: it has no unit (hint: is {meant} meant?)", written(env, name));
+    }
+    bytes(value).with_context(|| {
         let written = written(env, name);
         format!("failed to read {written}: not a size (hint: a number and KB, MB, GB or TB)")
     })
+}
+
+/// A size as people write it, such as `5GB`.
+pub fn bytes(text: &str) -> Option<u64> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim().to_ascii_uppercase().trim_end_matches('B') {
+        "" => 1,
+        "K" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "T" => 1_000_000_000_000,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// The items of a list.

@@ -21,6 +21,7 @@
 //! that a remote of one kind is copied to another as it is.
 
 pub mod blob;
+pub mod compact;
 pub mod head;
 pub mod kinds;
 pub mod opened;

@@ -18,7 +18,11 @@ use super::{
 use crate::{
     config::remotes::RemoteSettings,
     step::key::Key,
-    store::{local::LocalStore, traces},
+    store::{
+        local::{self, LocalStore},
+        statistics::{self, Came},
+        traces,
+    },
     util::state_dir::Cache,
 };
 
@@ -183,6 +187,7 @@ impl<'a> Puller<'a> {
         let mut done = HashSet::new();
         let mut save = |key: &Key, bytes: &[u8]| -> Result<()> {
             outcomes::save(&self.store, key, bytes)?;
+            statistics::note(self.cache, Came::Fetched, key);
             stored(key);
             done.insert(key.clone());
             Ok(())
@@ -230,6 +235,12 @@ impl<'a> Puller<'a> {
         }
         Ok(Some(whole))
     }
+}
+
+/// The key of an outcome that is called so in packs; `None` if it is nothing of the kind.
+pub fn key_of(name: &str) -> Option<Key> {
+    let key = name.strip_prefix("outcome/")?;
+    local::is_key(key).then(|| key.to_owned())
 }
 
 /// What an outcome is called in packs.

@@ -22,7 +22,7 @@ use crate::{
     step::key::Key,
     store::{
         about::{self, About},
-        local::LocalStore,
+        local::{LocalStore, Stored},
         traces,
     },
     util::state_dir::Cache,
@@ -72,7 +72,7 @@ impl Pusher<'_> {
     fn candidates(&self, opened: &Opened, pushed: &mut Pushed) -> Vec<(Key, About)> {
         let mut reasons = Reasons { cache: self.cache, resolved: HashMap::new() };
         let mut candidates = Vec::new();
-        for key in self.store.keys() {
+        for Stored { key, .. } in self.store.list() {
             if opened.has(&name_of(&key)) {
                 continue;
             }

@@ -51,6 +51,14 @@ pub struct LocalStore<'a> {
     limit: u64,
 }
 
+/// An outcome that is there.
+pub struct Stored {
+    pub key: String,
+    /// In bytes.
+    pub size: u64,
+    pub used: SystemTime,
+}
+
 const DIGEST: u64 = 32;
 
 impl<'a> LocalStore<'a> {
@@ -68,18 +76,19 @@ impl<'a> LocalStore<'a> {
         self.cache.path(&format!("{}/{key}", self.folder))
     }
 
-    /// The keys of all outcomes that are whole, those that were used last first.
-    pub fn keys(&self) -> Vec<String> {
+    /// All outcomes that are whole, those that were used last first.
+    pub fn list(&self) -> Vec<Stored> {
         let dir = self.cache.path(&self.folder);
         let entries = dir.read_dir_utf8().into_iter().flatten().flatten();
-        let used = |entry: camino::Utf8DirEntry| {
-            let used = entry.metadata().ok()?.modified().ok()?;
-            let name = entry.into_path().file_name()?.to_owned();
-            is_key(&name).then_some((used, name))
+        let stored = |entry: camino::Utf8DirEntry| {
+            let data = entry.metadata().ok()?;
+            let key = entry.file_name().to_owned();
+            let used = data.modified().ok()?;
+            is_key(&key).then_some(Stored { key, size: data.len(), used })
         };
-        let mut keys: Vec<_> = entries.filter_map(used).collect();
-        keys.sort_by(|one, other| other.cmp(one));
-        keys.into_iter().map(|(_, key)| key).collect()
+        let mut all: Vec<Stored> = entries.filter_map(stored).collect();
+        all.sort_by(|one, other| (other.used, &other.key).cmp(&(one.used, &one.key)));
+        all
     }
 
     /// Keeps the archive that `write` writes.
@@ -182,7 +191,7 @@ impl Store for LocalStore<'_> {
 }
 
 /// Whether a file's name in the store is a key of an outcome that is there with its files.
-fn is_key(name: &str) -> bool {
+pub fn is_key(name: &str) -> bool {
     name.len() == 33
         && name.starts_with('u')
         && name[1..].bytes().all(|byte| byte.is_ascii_hexdigit())

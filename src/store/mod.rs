@@ -6,4 +6,5 @@ pub mod local;
 pub mod provenance;
 pub mod retention;
 pub mod staging;
+pub mod statistics;
 pub mod traces;

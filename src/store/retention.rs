@@ -48,10 +48,30 @@ pub fn sweep(cache: &Cache, limit: u64) -> Result<()> {
     if !cache.is_due("store-swept", INTERVAL)? {
         return Ok(());
     }
-    sweep_now(cache, limit, SystemTime::now())
+    let limits = Limits { size: limit, age: None, is_rehearsal: false };
+    collect(cache, limits, SystemTime::now()).map(drop)
 }
 
-fn sweep_now(cache: &Cache, limit: u64, now: SystemTime) -> Result<()> {
+/// What is to be left, and what of that is only looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// In bytes.
+    pub size: u64,
+    pub age: Option<Duration>,
+    /// Whether nothing is removed in fact.
+    pub is_rehearsal: bool,
+}
+
+/// What went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    pub items: usize,
+    pub bytes: u64,
+}
+
+/// Removes what is too old, and then what was used least recently, until the rest is within the
+/// limits.
+pub fn collect(cache: &Cache, limits: Limits, now: SystemTime) -> Result<Removed> {
     let mut entries = Vec::new();
     for kind in GOES {
         let Ok(listed) = cache.path(kind).read_dir_utf8() else { continue };
@@ -66,17 +86,25 @@ fn sweep_now(cache: &Cache, limit: u64, now: SystemTime) -> Result<()> {
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.used));
     let mut counted = HashSet::new();
     let mut size: u64 = RECORDS.iter().map(|kind| size_of(&cache.path(kind), &mut counted)).sum();
+    let mut removed = Removed::default();
     for Entry { used, path } in entries {
-        size += size_of(&path, &mut counted);
-        let is_in_use = path.is_dir() && now.duration_since(used).is_ok_and(|age| age < IN_USE);
-        if size <= limit || is_in_use {
+        let own = size_of(&path, &mut counted);
+        size += own;
+        let age = now.duration_since(used).unwrap_or_default();
+        let is_in_use = path.is_dir() && age < IN_USE;
+        let is_too_old = limits.age.is_some_and(|most| age > most);
+        if is_in_use || size <= limits.size && !is_too_old {
             continue;
         }
-        let removed =
-            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        removed.with_context(|| format!("failed to remove `{path}`"))?;
+        removed.items += 1;
+        removed.bytes += own;
+        if limits.is_rehearsal {
+            continue;
+        }
+        let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        gone.with_context(|| format!("failed to remove `{path}`"))?;
     }
-    Ok(())
+    Ok(removed)
 }
 
 /// The bytes on the disk of a file or folder, without those of files that were counted before.
@@ -127,7 +155,11 @@ mod tests {
         #[track_caller]
         fn left_within(&self, megabytes: u64, expected: &[&str], gone: &[&str]) {
             // Folders take some room, too.
-            sweep_now(&self.cache, (megabytes << 20) + (1 << 18), self.now).unwrap();
+            let size = (megabytes << 20) + (1 << 18);
+            let limits = Limits { size, age: None, is_rehearsal: false };
+            let told = Limits { is_rehearsal: true, ..limits };
+            let told = collect(&self.cache, told, self.now).unwrap();
+            assert_eq!(collect(&self.cache, limits, self.now).unwrap(), told);
             expected
                 .iter()
                 .for_each(|name| assert!(self.cache.path(name).exists(), "{name} is gone"));
@@ -155,6 +187,17 @@ mod tests {
         disk.keep("sources/s1/p", 0);
         disk.keep("store/u1", 0);
         disk.left_within(0, &["sources/s1"], &["store/u1"]);
+    }
+
+    #[test]
+    fn what_is_too_old_goes_however_small() {
+        let disk = Disk::new();
+        disk.keep("store/u1", 1);
+        disk.keep("store/u2", 3);
+        let limits = Limits { size: u64::MAX, age: Some(2 * HOUR), is_rehearsal: false };
+        let removed = collect(&disk.cache, limits, disk.now).unwrap();
+        assert_eq!(removed, Removed { items: 1, bytes: 1 << 20 });
+        assert!(disk.cache.path("store/u1").exists() && !disk.cache.path("store/u2").exists());
     }
 
     #[test]

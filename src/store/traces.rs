@@ -42,6 +42,13 @@ pub fn find(
     })
 }
 
+/// Whether anything else than an outcome is remembered of what is `declared`.
+pub fn are_there(cache: &Cache, declared: &str, but: &str) -> bool {
+    let all: Option<Traces> = cache.read(&name_of(declared));
+    let mut made = all.iter().flat_map(|all| &all.sets).flat_map(|set| &set.made);
+    made.any(|(_, key)| key != but)
+}
+
 /// What is remembered of what is `declared`, without outcomes that are not there; `None` if that is
 /// nothing.
 pub fn of(cache: &Cache, declared: &str, is_there: impl Fn(&str) -> bool) -> Option<Value> {

@@ -14,6 +14,8 @@ use crate::{
     store::{
         about::{self, About},
         archive::Outcome,
+        statistics::{self, Came},
+        traces,
     },
     unit::work::Unit,
 };
@@ -44,9 +46,21 @@ impl Session<'_> {
             own: self.why_own(unit, discovered, step),
             local: why_local(unit, &made, outcome),
         };
+        statistics::note(&self.cache, self.how_it_came(step, &about), &step.key);
         // The build is right without it.
         about::write(&self.cache, &step.key, &about)
             .unwrap_or_else(|error| log::warn!("{error:#}"));
+    }
+
+    /// Why an outcome was made that the store has only now.
+    fn how_it_came(&self, step: &Step, about: &About) -> Came {
+        if about::read(&self.cache, &step.key).is_some() {
+            Came::Gone
+        } else if traces::are_there(&self.cache, &about.declared, &step.key) {
+            Came::Changed
+        } else {
+            Came::New
+        }
     }
 
     fn registries(&self) -> &Registries {
