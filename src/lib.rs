@@ -56,7 +56,9 @@
 //! ([`planning::recorder`]), and build scripts print placeholders ([`planning::directives`]). From
 //! the recorded units it finds out what can be built when ([`planning::schedule`]), builds what the
 //! store lacks in batches ([`build::together`]), and lets go who waits for one of their outcomes.
-//! Of an engine that nothing is known of, it first asks what that has. After an edit, a unit
+//! Of an engine that nothing is known of, it first asks what that has. Where the settings name
+//! [remotes](remote), a process beside the planner ([`cache`], [`build::remotes`]) asks them, and
+//! brings what they have into the store while the engine builds the rest. After an edit, a unit
 //! that is not known to reach many others goes ahead without a plan ([`planning::reach`]).
 //!
 //! # Decisions
@@ -108,6 +110,9 @@
 //!   tells what it depends on beyond its key, also one from a store: what was looked for in vain
 //!   and is there by now makes it another unit ([`inputs::discovered`]). What nobody gives, though
 //!   this machine has it, is said once in a build ([`report::notice`]).
+//! - **What others made is apart** ([`config::remotes`]). Where outcomes of others are trusted, cache
+//!   folder and engine store are of that trust alone. Keys say what an outcome is made from, and
+//!   nobody can tell from a key who made it.
 //! - **Nothing leaves the sandbox because of what it does.** Who asks about version control gets
 //!   what tells the revision ([`inputs::version_control`]); what members write beside their outputs
 //!   is a part of their outcomes ([`target::written`]).

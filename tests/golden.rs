@@ -103,6 +103,6 @@ fn a_call_becomes_this_dockerfile() {
         path: "p".to_owned(),
         target: "/home/me/project/modules".to_owned(),
     };
-    let plan = plan::batch(&image(), worker, given, &[mounted], secrets, Style::default());
+    let plan = plan::batch(&image(), worker, given, &[mounted], secrets, Style::default(), None);
     is_golden(&plan.dockerfile, &root().join("Dockerfile"));
 }

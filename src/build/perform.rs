@@ -189,7 +189,15 @@ impl Session<'_> {
         fs::write(&path, batch.encode()).on_disk(&path, || format!("failed to write `{path}`"))?;
         let (source, style) = (worker::source(&self.cache)?, self.style());
         let Given { folder, mounted, .. } = given;
-        let plan = plan::batch(&self.image, &source, folder, mounted, call.secrets(), style);
+        let plan = plan::batch(
+            &self.image,
+            &source,
+            folder,
+            mounted,
+            call.secrets(),
+            style,
+            self.env.domain(),
+        );
         let (begun, purpose) = (SystemTime::now(), call.purpose());
         let (mut messages, mut report) = (Vec::new(), BTreeMap::<String, Vec<u8>>::new());
         let mut receive = |result: &mut dyn Read| {

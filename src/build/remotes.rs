@@ -6,10 +6,15 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{env, remotes::RemoteSettings, settings::Config},
+    config::{
+        env::{self, Env},
+        remotes::RemoteSettings,
+        settings::Config,
+    },
     step::key::Key,
     util::process::{self, Cmd},
 };
@@ -20,6 +25,8 @@ pub const PROGRAM: &str = "rustcbuildx-cache";
 /// The first line that the process gets.
 #[derive(Serialize, Deserialize)]
 pub struct Start {
+    /// The cache folder.
+    pub cache: Utf8PathBuf,
     pub remotes: Vec<RemoteSettings>,
     pub store_size: u64,
 }
@@ -53,6 +60,7 @@ impl Remotes {
     /// Starts the process, if there are any remotes. `on_answer` gets what it answers, and `None`
     /// once it answers no more.
     pub fn start(
+        env: &Env,
         config: &Config,
         on_answer: impl Fn(Option<Answer>) + Send + 'static,
     ) -> Result<Option<Self>> {
@@ -62,7 +70,11 @@ impl Remotes {
         let program = env::current_exe()?.with_file_name(PROGRAM);
         let (to, from) = process::start_to_talk(&Cmd::new(program, ["serve"]))?;
         let mut remotes = Self { to };
-        let start = Start { remotes: config.remotes.clone(), store_size: config.store_size };
+        let start = Start {
+            cache: env.cache_dir()?,
+            remotes: config.remotes.clone(),
+            store_size: config.store_size,
+        };
         remotes.say(&start)?;
         thread::spawn(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {

@@ -13,7 +13,7 @@ use anyhow::{Context, Error, Result};
 
 use crate::{
     build::remotes::{Answer, Request, Start},
-    config::{env::Env, remotes::RemoteSettings},
+    config::remotes::RemoteSettings,
     remote::pull::Puller,
     util::state_dir::Cache,
 };
@@ -22,9 +22,9 @@ use crate::{
 pub fn run() -> Result<ExitCode> {
     let mut lines = io::stdin().lock().lines();
     let first = lines.next().context("nobody asks")??;
-    let Start { remotes, store_size } =
+    let Start { cache, remotes, store_size } =
         serde_json::from_str(&first).context("only rustcbuildx asks this program to serve")?;
-    let cache = Cache::open(Env::current().cache_dir()?)?;
+    let cache = Cache::open(cache)?;
     let failed = Mutex::new(HashSet::new());
     let say = |answer: Answer| {
         let mut to = io::stdout().lock();

@@ -37,6 +37,8 @@ pub struct Env {
     files: BTreeMap<String, Located>,
     /// All files that decide these, there or not.
     settings_files: Vec<Utf8PathBuf>,
+    /// Of whose outcomes the cache folder is: see [`crate::config::remotes::domain`].
+    domain: Option<String>,
 }
 
 impl Env {
@@ -45,13 +47,28 @@ impl Env {
         let vars = env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Self { vars, parent: parent_environment(), files: BTreeMap::new(), settings_files: vec![] }
+        Self { parent: parent_environment(), ..Self::of(vars) }
     }
 
     /// An environment with just these variables, none of them set by a caller.
     pub fn with(vars: &[(&str, &str)]) -> Self {
         let vars = vars.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        Self { vars, parent: None, files: BTreeMap::new(), settings_files: vec![] }
+        Self::of(vars)
+    }
+
+    fn of(vars: BTreeMap<String, String>) -> Self {
+        let (parent, files, settings_files, domain) = Default::default();
+        Self { vars, parent, files, settings_files, domain }
+    }
+
+    /// The same with the outcomes of others apart from all else.
+    pub fn with_domain(self, domain: Option<String>) -> Self {
+        Self { domain, ..self }
+    }
+
+    /// Of whose outcomes the cache folder is, if of others' than this machine's.
+    pub fn domain(&self) -> Option<&str> {
+        self.domain.as_deref()
     }
 
     /// The same with settings of files, which hold where no variable sets another value.
@@ -129,13 +146,18 @@ impl Env {
         entries(&self.vars).into_iter().filter(|entry| !known.contains(entry)).collect()
     }
 
-    /// The folder for what this user may lose: `$XDG_CACHE_HOME` or `~/.cache`, then `rustcbuildx`.
+    /// The folder for what this user may lose: `$XDG_CACHE_HOME` or `~/.cache`, then `rustcbuildx`,
+    /// and below that a folder for each domain.
     pub fn cache_dir(&self) -> Result<Utf8PathBuf> {
         let base = match self.get("XDG_CACHE_HOME").filter(|path| path.starts_with('/')) {
             Some(path) => Utf8PathBuf::from(path),
             None => self.home()?.join(".cache"),
         };
-        Ok(base.join("rustcbuildx"))
+        let own = base.join("rustcbuildx");
+        Ok(match &self.domain {
+            None => own,
+            Some(domain) => own.join("domains").join(domain),
+        })
     }
 
     /// The folder of the user's configuration: `$XDG_CONFIG_HOME` or `~/.config`.

@@ -1,12 +1,17 @@
 //! The remotes of the settings: places where outcomes are shared between machines.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{
-    env::Env,
-    table::{in_variable, var},
-    values::{list, own_names, switch, value, written},
+use crate::{
+    config::{
+        env::Env,
+        table::{in_variable, var},
+        values::{list, own_names, switch, value, written},
+    },
+    util::digest::digest,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +40,18 @@ pub fn load(env: &Env) -> Result<Vec<RemoteSettings>> {
     let names = own_names(env, var(URL).expect("it is in the table"));
     let loaded = names.into_iter().map(|name| one(env, name));
     loaded.filter_map(Result::transpose).collect()
+}
+
+/// A name for all that may have been made by those whom the settings trust, `None` if that is this
+/// machine alone. Outcomes of different domains never meet, neither here nor in an engine: else
+/// whoever changes the settings of one workspace could give outcomes to all others.
+pub fn domain(env: &Env) -> Result<Option<String>> {
+    let whom = |remote: RemoteSettings| match remote.trust.is_empty() {
+        true => vec![remote.url],
+        false => remote.trust,
+    };
+    let trusted: BTreeSet<String> = load(env)?.into_iter().flat_map(whom).collect();
+    Ok((!trusted.is_empty()).then(|| digest(trusted)))
 }
 
 fn one(env: &Env, name: String) -> Result<Option<RemoteSettings>> {
@@ -96,6 +113,23 @@ mod tests {
         assert_eq!(remotes[1], expected);
         assert!(remotes[0].is_private && !remotes[0].is_writable);
         assert!(load(&Env::with(&[])).unwrap().is_empty());
+    }
+
+    /// Whoever is trusted decides what is apart, and not where they put it or who may write.
+    #[test]
+    fn those_who_are_trusted_have_a_domain() {
+        let of = |variables: &[(&str, &str)]| domain(&Env::with(variables)).unwrap();
+        let (url, trust) = ("RUSTCBUILDX_REMOTE_T_URL", "RUSTCBUILDX_REMOTE_T_TRUST");
+        let mode = ("RUSTCBUILDX_REMOTE_T_MODE", "read-write");
+        let team = of(&[(url, "s3://x"), (trust, "k1")]);
+        assert_eq!(of(&[]), None);
+        assert!(team.is_some());
+        assert_eq!(of(&[(url, "oci://y/z"), (trust, "k1"), mode]), team);
+        assert_ne!(of(&[(url, "s3://x"), (trust, "k2")]), team);
+        assert_ne!(of(&[(url, "s3://x"), (trust, "k1,k2")]), team);
+        assert_ne!(of(&[(url, "file:///x")]), of(&[(url, "file:///y")]));
+        let other = ("RUSTCBUILDX_REMOTE_U_URL", "file:///y");
+        assert_ne!(of(&[(url, "s3://x"), (trust, "k1"), other]), team);
     }
 
     #[test]

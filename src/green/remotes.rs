@@ -35,7 +35,7 @@ impl AskedRemotes {
     pub fn start(env: &Env, config: &Config) -> Option<Self> {
         say_of_last_push(env, config);
         let (sender, answers) = mpsc::channel();
-        let started = Remotes::start(config, move |answer| drop(sender.send(answer)));
+        let started = Remotes::start(env, config, move |answer| drop(sender.send(answer)));
         let remotes = started.unwrap_or_else(|error| {
             notice::say_slow(env, NO_REMOTES, &error);
             None

@@ -70,20 +70,23 @@ impl Pusher<'_> {
 
     /// What is to be pushed, what was made first in front.
     fn candidates(&self, opened: &Opened, pushed: &mut Pushed) -> Vec<(Key, About)> {
-        let mut reasons = Reasons { cache: self.cache, resolved: HashMap::new() };
+        let mut reasons = Reasons {
+            cache: self.cache,
+            is_private: self.settings.is_private,
+            resolved: HashMap::new(),
+        };
         let mut candidates = Vec::new();
         for Stored { key, .. } in self.store.list() {
             if opened.has(&name_of(&key)) {
                 continue;
             }
-            let Some(about) = about::read(self.cache, &key) else {
-                *pushed.withheld.entry("nothing is known of it".to_owned()).or_default() += 1;
-                continue;
-            };
-            let private = || reasons.why_private(&key).filter(|_| !self.settings.is_private);
-            match about.local.clone().or_else(private) {
-                Some(why) => *pushed.withheld.entry(why).or_default() += 1,
-                None => candidates.push((key, about)),
+            let why = reasons.why_withheld(&key);
+            match (why, about::read(self.cache, &key)) {
+                (None, Some(about)) => candidates.push((key, about)),
+                (why, _) => {
+                    let why = why.unwrap_or_else(|| UNKNOWN.to_owned());
+                    *pushed.withheld.entry(why).or_default() += 1;
+                }
             }
         }
         candidates.reverse();
@@ -188,30 +191,39 @@ impl Pusher<'_> {
     }
 }
 
-/// Why outcomes are only for those who may read their sources.
+/// Why outcomes are not for a remote.
 struct Reasons<'a> {
     cache: &'a Cache,
+    /// Whether only people who may read the sources can read the remote.
+    is_private: bool,
     resolved: HashMap<Key, Option<String>>,
 }
 
 impl Reasons<'_> {
-    fn why_private(&mut self, key: &str) -> Option<String> {
+    fn why_withheld(&mut self, key: &str) -> Option<String> {
         if let Some(why) = self.resolved.get(key) {
             return why.clone();
         }
-        let why = match about::read(self.cache, key) {
-            None => Some("nothing is known of what it is made from".to_owned()),
-            Some(About { own: Some(why), .. }) => Some(why),
-            Some(about) if !about.registry.as_deref().is_some_and(is_public) => {
-                Some("its package is in no public registry".to_owned())
-            }
-            Some(about) => {
-                let mut below = about.made_from.iter();
-                let is_private = below.any(|key| self.why_private(key).is_some());
-                is_private.then(|| "it is made from what is private".to_owned())
-            }
-        };
+        let about = about::read(self.cache, key);
+        let why = about.as_ref().map_or(Some(UNKNOWN.to_owned()), |about| self.why_own(about));
+        let why = why.or_else(|| {
+            let below = about.map(|about| about.made_from).unwrap_or_default();
+            let is_withheld = below.iter().any(|key| self.why_withheld(key).is_some());
+            is_withheld.then(|| "it is made from what stays here".to_owned())
+        });
         self.resolved.insert(key.to_owned(), why.clone());
         why
     }
+
+    /// Why one is withheld whatever it is made from.
+    fn why_own(&self, about: &About) -> Option<String> {
+        if about.local.is_some() || self.is_private {
+            return about.local.clone();
+        }
+        let is_public = about.registry.as_deref().is_some_and(is_public);
+        let not_public = || (!is_public).then(|| "its package is in no public registry".to_owned());
+        about.own.clone().or_else(not_public)
+    }
 }
+
+const UNKNOWN: &str = "nothing is known of it";

@@ -50,7 +50,8 @@ impl Mounted {
 }
 
 /// Plans the batch in the folder `given`, for the worker whose source is in the folder `worker`.
-/// The result has a folder for each outcome that the batch wants.
+/// The result has a folder for each outcome that the batch wants. Outcomes of different domains are
+/// in different stores of the engine.
 pub fn batch(
     image: &Image,
     worker: &Utf8Path,
@@ -58,6 +59,7 @@ pub fn batch(
     mounted: &[Mounted],
     secrets: BTreeSet<String>,
     style: Style<'_>,
+    domain: Option<&str>,
 ) -> Plan {
     let [source, bin, outcome] =
         ["source", "bin", "outcome"].map(|folder| format!("{WORKER}/{folder}"));
@@ -79,7 +81,8 @@ pub fn batch(
         "preload/lib.rs",
         &["--crate-type=cdylib", "-Copt-level=2", "-Cforce-frame-pointers=yes"],
     );
-    let store = format!("rustcbuildx-store-{VERSION}");
+    let apart = domain.map(|domain| format!("-{domain}")).unwrap_or_default();
+    let store = format!("rustcbuildx-store-{VERSION}{apart}");
     let mounts = [
         Mount::Cache { id: store.clone(), target: format!("{WORKER}/store") },
         Mount::Bind { from: GIVEN.to_owned(), target: format!("{WORKER}/given") },

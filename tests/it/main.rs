@@ -6,10 +6,12 @@
 //! - `command`: one process: started, waited for, its output made comparable.
 //! - `tree`: what a target folder holds, made comparable.
 //! - `project`: a copy of a fixture, and the two cargos that build it.
+//! - `team`: two machines, and a remote between them.
 
 mod command;
 mod engine;
 mod project;
+mod team;
 mod tree;
 
 mod artifacts;
@@ -37,6 +39,7 @@ mod other_names;
 mod planned;
 mod properties;
 mod remotes;
+mod remotes_lost;
 mod sandbox;
 mod secrets;
 mod settings;

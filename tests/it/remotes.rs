@@ -1,164 +1,24 @@
-//! Outcomes that are shared between machines: one machine with docker and one with podman, each
-//! with its own cache, and a real remote of each kind between them.
+//! Outcomes that are shared between machines, by each kind of remote.
 
 use std::{
-    collections::BTreeMap,
-    ffi::{OsStr, OsString},
     fs,
-    io::{Read, Write},
-    net::TcpStream,
-    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
 };
 
-use rustcbuildx::remote::{head::SignedHead, pack, records, segment::Segment};
+use rustcbuildx::remote::{
+    blob::Blob,
+    head::{Head, SignedHead},
+    pack, records,
+    segment::{self, Segment},
+};
 
 use crate::{
-    command::{Finished, start},
-    engine::{Engine, WRAPPER},
+    command::start,
+    engine::WRAPPER,
     project::{By, Project},
+    team::{Kind, Team, builds, cache, folder_of, own_cache, rustcbuildx},
 };
-
-/// What `hack/engine env remotes` exports.
-fn servers() -> &'static BTreeMap<String, String> {
-    static SERVERS: OnceLock<BTreeMap<String, String>> = OnceLock::new();
-    SERVERS.get_or_init(|| {
-        let script = "set -e; exports=$(hack/engine env remotes); eval \"$exports\"; exec env -0";
-        let mut command = Command::new("sh");
-        let output = command.args(["-c", script]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
-        let output = output.unwrap();
-        assert!(
-            output.status.success(),
-            "failed to reach remotes (hint: `hack/engine up remotes`): {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let pairs = output.stdout.split(|byte| *byte == 0);
-        let pairs = pairs.filter_map(|pair| {
-            let text = OsString::from_vec(pair.to_vec()).into_string().ok()?;
-            text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
-        });
-        pairs.collect()
-    })
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Folder,
-    Registry,
-    Web,
-    S3,
-}
-
-/// The variables by which a machine reaches a remote of this kind that has nothing yet.
-fn variables(kind: Kind, folder: &Path, name: &str) -> Vec<(String, String)> {
-    let server = |name: &str| servers()[name].clone();
-    let name = format!("it-{}-{name}", std::process::id());
-    let (url, more) = match kind {
-        Kind::Folder => (format!("file://{}", folder.join("remote").display()), vec![]),
-        Kind::Registry => (format!("{}/{name}", server("RUSTCBUILDX_IT_REGISTRY")), vec![]),
-        Kind::Web => {
-            let [server, authorization] =
-                ["RUSTCBUILDX_IT_WEB", "RUSTCBUILDX_IT_AUTHORIZATION"].map(server);
-            ask(&server, &format!("MKCOL /{name}/"), &authorization);
-            let url = format!("{server}/{name}");
-            (url, vec![("RUSTCBUILDX_REMOTE_TEAM_AUTHORIZATION", authorization)])
-        }
-        Kind::S3 => {
-            let endpoint = server("RUSTCBUILDX_IT_S3");
-            ask(&endpoint, &format!("PUT /{name}"), "none");
-            let more = vec![
-                ("AWS_ENDPOINT_URL", endpoint),
-                ("AWS_ACCESS_KEY_ID", "it".to_owned()),
-                ("AWS_SECRET_ACCESS_KEY", "it".to_owned()),
-                ("AWS_REGION", "us-east-1".to_owned()),
-            ];
-            (format!("s3://{name}/team"), more)
-        }
-    };
-    let own = [("RUSTCBUILDX_REMOTE_TEAM_URL", url)].into_iter().chain(more);
-    own.map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-/// Makes a request of a server that has to succeed.
-fn ask(server: &str, request: &str, authorization: &str) {
-    let host = server.strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(host).unwrap();
-    let request = format!(
-        "{request} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\n\
-         Content-Length: 0\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
-}
-
-/// Two machines, whose outcomes nobody else has: the first may write.
-struct Team {
-    machines: [Project; 2],
-    public: String,
-}
-
-impl Team {
-    fn new(fixture: &str, kind: Kind, name: &str) -> Self {
-        Self::with(fixture, kind, name, |project| project)
-    }
-
-    fn with(fixture: &str, kind: Kind, name: &str, change: impl Fn(Project) -> Project) -> Self {
-        let folder = tempfile::tempdir().unwrap().keep();
-        let variables = variables(kind, &folder, name);
-        let keys = rustcbuildx(&[], "cache keygen").succeeds().stdout;
-        let line = |start: &str| {
-            let line = keys.lines().find_map(|line| line.strip_prefix(start)).unwrap();
-            line.trim_matches(['[', ']', '"']).to_owned()
-        };
-        let (secret, public) = (line("RUSTCBUILDX_SIGNING_KEY="), line("trust = "));
-        let machine = |engine: &Engine| {
-            let flags = format!("--cfg it_{}_{}", name.replace('-', "_"), std::process::id());
-            let project = Project::on(engine, fixture).with_own_cache();
-            let project = project.env("RUSTFLAGS", &flags).env("CARGO_INCREMENTAL", "0");
-            let project = project.env("RUSTCBUILDX_REMOTE_TEAM_TRUST", &public);
-            let project =
-                variables.iter().fold(project, |project, (name, value)| project.env(name, value));
-            change(with_credentials(project))
-        };
-        let first = machine(Engine::docker())
-            .env("RUSTCBUILDX_REMOTE_TEAM_MODE", "read-write")
-            .env("RUSTCBUILDX_SIGNING_KEY", &secret);
-        Self { machines: [first, machine(Engine::podman())], public }
-    }
-}
-
-/// What docker knows of the registry, beside what tests have in docker's configuration.
-fn with_credentials(project: Project) -> Project {
-    let folder = project.dir().join("docker");
-    fs::create_dir(&folder).unwrap();
-    let own = Engine::docker().env[OsStr::new("DOCKER_CONFIG")].clone();
-    std::os::unix::fs::symlink(Path::new(&own).join("cli-plugins"), folder.join("cli-plugins"))
-        .unwrap();
-    let config = Path::new(&servers()["RUSTCBUILDX_IT_DOCKER_CONFIG"]).join("config.json");
-    fs::copy(config, folder.join("config.json")).unwrap();
-    project.env("DOCKER_CONFIG", folder.to_str().unwrap())
-}
-
-fn rustcbuildx(variables: &[(&str, &str)], args: &str) -> Finished {
-    let mut command = crate::engine::command(WRAPPER, &Engine::docker().env);
-    command.args(args.split_whitespace()).envs(variables.iter().copied());
-    start(command, &format!("rustcbuildx {args}")).finish()
-}
-
-fn cache(project: &Project, args: &str) -> Finished {
-    let mut command = project.command(WRAPPER, By::Ours);
-    command.arg("cache").args(args.split_whitespace()).env_remove("RUSTC_WRAPPER");
-    start(command, &format!("rustcbuildx cache {args}")).finish()
-}
-
-/// The calls of an engine in which something was built.
-fn builds(project: &Project) -> Vec<String> {
-    project.calls.take().into_iter().filter(|call| !call.contains("/inventory ")).collect()
-}
 
 /// What one machine built, another one has without any engine, from each kind of remote.
 #[track_caller]
@@ -197,14 +57,6 @@ fn a_web_server_restores_all() {
 #[test]
 fn s3_restores_all() {
     restores_all(Kind::S3);
-}
-
-/// The folder of a remote that is one.
-fn folder_of(project: &Project) -> PathBuf {
-    let command = project.command("true", By::Ours);
-    let mut variables = command.get_envs();
-    let url = variables.find(|(name, _)| *name == "RUSTCBUILDX_REMOTE_TEAM_URL").unwrap().1;
-    Path::new(url.unwrap().to_str().unwrap().strip_prefix("file://").unwrap()).to_owned()
 }
 
 /// All that is in a remote, unpacked.
@@ -305,8 +157,7 @@ fn only_what_is_signed_is_used() {
     second.ours("build --target-dir {target}/again").succeeds();
     fs::remove_dir_all(second.target(By::Ours).join("again")).unwrap();
     fs::write(remote.join("head.json"), &head).unwrap();
-    let store = second.dir().join("cache/rustcbuildx/store");
-    fs::remove_dir_all(store).unwrap();
+    fs::remove_dir_all(own_cache(&second).join("store")).unwrap();
     says("somebody put an earlier state in its place");
 }
 
@@ -339,7 +190,7 @@ fn loses_nothing(kind: Kind) {
     let name = format!("many-{kind:?}").to_lowercase();
     let Team { machines: [first, _], .. } = Team::new("package", kind, &name);
     first.ours("build").succeeds();
-    let cache_folder = first.dir().join("cache/rustcbuildx");
+    let cache_folder = own_cache(&first);
     let project = first.env("RUSTCBUILDX_REMOTE_TEAM_PRIVATE", "1");
     // Each has one outcome that the others do not have.
     let all: Vec<PathBuf> =
@@ -350,7 +201,8 @@ fn loses_nothing(kind: Kind) {
         .enumerate()
         .map(|(number, outcome)| {
             let own = project.dir().join(format!("writer-{number}"));
-            let folder = own.join("rustcbuildx");
+            let below = cache_folder.strip_prefix(project.dir().join("cache")).unwrap();
+            let folder = own.join(below);
             fs::create_dir_all(folder.join("store")).unwrap();
             fs::copy(outcome, folder.join("store").join(outcome.file_name().unwrap())).unwrap();
             let mut copy = Command::new("cp");
@@ -390,4 +242,134 @@ fn writers_of_a_web_server_lose_nothing() {
 #[test]
 fn writers_of_s3_lose_nothing() {
     loses_nothing(Kind::S3);
+}
+
+/// What a remote has is copied, made small and checked by commands, and travels in a file.
+#[test]
+fn commands_care_for_remotes() {
+    let private = |project: Project| {
+        let copy = folder_of(&project).with_file_name("copy");
+        project
+            .env("RUSTCBUILDX_CANONICAL_PATHS", "all")
+            .env("RUSTCBUILDX_REMOTE_TEAM_PRIVATE", "1")
+            .env("RUSTCBUILDX_REMOTE_COPY_URL", &format!("file://{}", copy.display()))
+            .env("RUSTCBUILDX_REMOTE_COPY_PRIVATE", "1")
+    };
+    let Team { machines: [first, second], .. } =
+        Team::with("package", Kind::Folder, "commands", private);
+    first.ours("build").succeeds();
+    cache(&first, "push team").succeeds();
+    first.ours("build --release").succeeds();
+    cache(&first, "push team").succeeds();
+    let stats = cache(&first, "stats --json").succeeds().stdout;
+    let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
+    let units = |came: &str| stats["units"][came]["units"].as_u64().unwrap_or_default();
+    let made: u64 = ["new", "changed", "gone"].map(units).iter().sum();
+    assert!(made > 1 && stats["store"]["outcomes"] == made, "{stats}");
+    assert_eq!(stats["remotes"][1]["name"], "team");
+    assert_eq!(stats["remotes"][1]["outcomes"], made);
+    let compacted = cache(&first, "compact team").succeeds();
+    assert!(
+        compacted.stdout.contains(&format!("are now 2 packs with {made} outcomes")),
+        "{compacted}"
+    );
+    cache(&first, "verify team").succeeds().says(&format!("{made} outcomes are what they were"));
+    cache(&first, "copy team copy").succeeds().says(" copied");
+    cache(&first, "copy team copy").succeeds().says("nothing to copy");
+    cache(&first, "verify copy").succeeds();
+    let file = first.dir().join("all.tar");
+    cache(&first, &format!("export {}", file.display())).succeeds();
+    let second =
+        second.env("RUSTCBUILDX_REMOTE_TEAM_URL", "").env("RUSTCBUILDX_REMOTE_COPY_URL", "");
+    cache(&second, &format!("import {}", file.display())).succeeds().says("outcomes brought");
+    second.same(&["build", "build --release"]);
+    let builds = builds(&second);
+    assert!(builds.is_empty(), "{builds:#?}");
+    // Nothing is left of what is too much.
+    cache(&first, "push team").succeeds();
+    cache(&first, "compact team --max-size 0").succeeds().says("are now 0 packs with 0 outcomes");
+}
+
+/// What is stored here is told and removed by its package, its unit or its key.
+#[test]
+fn commands_care_for_the_store() {
+    let Team { machines: [first, _], .. } = Team::new("package", Kind::Folder, "store");
+    first.ours("build").succeeds();
+    let listed = cache(&first, "list --json").succeeds().stdout;
+    let listed: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap();
+    let entry = &listed[0];
+    let (key, package) =
+        (entry["key"].as_str().unwrap(), entry["about"]["package"].as_str().unwrap());
+    cache(&first, &format!("show {key}")).succeeds().says(package);
+    cache(&first, &format!("list {package}")).succeeds().says(key);
+    cache(&first, "show u0").fails().says("`rustcbuildx cache list`");
+    cache(&first, &format!("rm {package}")).succeeds().says("outcomes removed");
+    cache(&first, &format!("rm {package}")).fails().says("nothing of that package or key");
+    cache(&first, "gc --max-size 0 --dry-run").succeeds().says("would be removed");
+    cache(&first, "gc --max-age x").fails().says("a number and h, d or w");
+    cache(&first, "pull nowhere").fails().says("there is no remote `nowhere`");
+    cache(&first, "push").succeeds();
+    cache(&first, "frobnicate").fails();
+}
+
+/// Whoever changes whose outcomes a workspace trusts gives nothing to those who do not.
+#[test]
+fn a_poisoned_remote_reaches_nobody_else() {
+    let Team { machines: [first, second], .. } =
+        Team::with("registry", Kind::Folder, "poisoned", |project| {
+            project
+                .env("RUSTCBUILDX_CANONICAL_PATHS", "all")
+                .env("RUSTCBUILDX_REMOTE_TEAM_PRIVATE", "1")
+                .env("RUSTCBUILDX_REMOTE_TEAM_TRUST", "")
+        });
+    first.ours("build").succeeds();
+    cache(&first, "push").succeeds();
+    // As somebody can who writes there.
+    poison(&folder_of(&first), b"the end", b"the END");
+    second.ours("run").says("the END");
+    let second = second.env("RUSTCBUILDX_REMOTE_TEAM_URL", "");
+    second.ours("run --target-dir {target}/again").says("the end");
+}
+
+/// Replaces a text in all outcomes of a remote.
+fn poison(remote: &Path, from: &[u8], to: &[u8]) {
+    let text = fs::read_to_string(remote.join("head.json")).unwrap();
+    let blobs = remote.join("blobs/sha256");
+    let write = |bytes: &[u8]| {
+        let blob = Blob::of(bytes);
+        fs::write(blobs.join(&blob.digest), bytes).unwrap();
+        blob
+    };
+    let head = SignedHead::decode(&text).unwrap().head;
+    let mut poisoned = Segment::default();
+    for segment in &head.segments {
+        let bytes = fs::read(blobs.join(&segment.digest)).unwrap();
+        for own in Segment::decode(&bytes).unwrap().packs {
+            let bytes = fs::read(blobs.join(&own.blob.digest)).unwrap();
+            if own.is_of_records {
+                let names = records::decode(&bytes).unwrap();
+                poisoned.add(own, names.keys().map(String::as_str));
+                continue;
+            }
+            let mut writer = pack::Writer::default();
+            for (item, part) in pack::items(&bytes).unwrap() {
+                let part = &bytes[part.start as usize..part.end as usize];
+                let mut outcome = zstd::decode_all(part).unwrap();
+                let mut at = 0;
+                while let Some(found) =
+                    outcome[at..].windows(from.len()).position(|window| window == from)
+                {
+                    at += found;
+                    outcome[at..at + to.len()].copy_from_slice(to);
+                }
+                writer.add(&item.name, &zstd::encode_all(&outcome[..], 3).unwrap(), 0);
+            }
+            let (bytes, list, items) = writer.finish().unwrap();
+            let own = segment::Pack { blob: write(&bytes), list, ..own };
+            poisoned.add(own, items.iter().map(|item| item.name.as_str()));
+        }
+    }
+    let segment = write(&poisoned.encode().unwrap());
+    let head = Head::new(head.generation + 1, vec![segment]).encode([&poisoned], None).unwrap();
+    fs::write(remote.join("head.json"), head).unwrap();
 }

@@ -43,8 +43,8 @@ impl Session<'_> {
             declared: key::declared(&made.base, &made.task),
             printed: printed.and_then(Result::ok),
             registry: registry.map(str::to_owned),
-            own: self.why_own(unit, discovered, step),
-            local: why_local(unit, &made, outcome),
+            own: self.why_own(unit, discovered),
+            local: self.why_local(unit, &made, outcome),
         };
         statistics::note(&self.cache, self.how_it_came(step, &about), &step.key);
         // The build is right without it.
@@ -73,7 +73,7 @@ impl Session<'_> {
     }
 
     /// Why a unit's outcome belongs to its user.
-    fn why_own(&self, unit: &Unit, discovered: &Discovered, step: &Step) -> Option<String> {
+    fn why_own(&self, unit: &Unit, discovered: &Discovered) -> Option<String> {
         let is_given =
             |name: &&str| unit.env.get(*name).is_some_and(|own| self.env.get(name) == Some(own));
         let asked = discovered.variables.iter().map(String::as_str);
@@ -85,25 +85,27 @@ impl Session<'_> {
         if let Some(path) = touched.find(|path| !path.starts_with(&unit.package)) {
             return Some(format!("it reads `{path}`, outside of its package"));
         }
-        let unknown = step.contexts.values().find(|it| copies::are_in(&self.cache, &it.folder));
-        unknown.map(|_| "it reads what something else than rustcbuildx made".to_owned())
+        None
     }
-}
 
-/// Why an outcome is of no use to others.
-fn why_local(unit: &Unit, made: &Step, outcome: &Outcome) -> Option<String> {
-    let observed = String::from_utf8_lossy(outcome.observed.as_deref().unwrap_or_default());
-    let asks_for_time = || touches(&observed).any(|touch| touch.how == How::Clock);
-    let why = if !is_storable(made) {
-        "it depends on earlier compiles, or on an image without a digest"
-    } else if unit.hidden.values().any(Option::is_some) {
-        "it has a secret"
-    } else if made.key != key::of(&made.base, &made.task) {
-        "it is made for one command only, or found by what it looked at"
-    } else if unit.is_build_script() && asks_for_time() {
-        "it asks for the time"
-    } else {
-        return None;
-    };
-    Some(why.to_owned())
+    /// Why an outcome is of no use to others, or not to be trusted by them.
+    fn why_local(&self, unit: &Unit, made: &Step, outcome: &Outcome) -> Option<String> {
+        let observed = String::from_utf8_lossy(outcome.observed.as_deref().unwrap_or_default());
+        let asks_for_time = || touches(&observed).any(|touch| touch.how == How::Clock);
+        let mut folders = made.contexts.values().map(|context| &context.folder);
+        let why = if !is_storable(made) {
+            "it depends on earlier compiles, or on an image without a digest"
+        } else if unit.hidden.values().any(Option::is_some) {
+            "it has a secret"
+        } else if made.key != key::of(&made.base, &made.task) {
+            "it is made for one command only, or found by what it looked at"
+        } else if folders.any(|folder| copies::are_in(&self.cache, folder)) {
+            "it reads what something else than rustcbuildx made"
+        } else if unit.is_build_script() && asks_for_time() {
+            "it asks for the time"
+        } else {
+            return None;
+        };
+        Some(why.to_owned())
+    }
 }

@@ -19,6 +19,7 @@ use crate::{
             lock::{self, LOCK, LOCKED},
             member,
         },
+        remotes,
         table::{Kind, is_path, var},
     },
     snapshot::{
@@ -52,6 +53,12 @@ struct Record {
 
 /// The environment with the settings of files, of which those hold that no variable sets.
 pub fn with_files(env: Env, location: Option<&Location>) -> Result<Env> {
+    let env = with_settings(env, location)?;
+    let domain = remotes::domain(&env)?;
+    Ok(env.with_domain(domain))
+}
+
+fn with_settings(env: Env, location: Option<&Location>) -> Result<Env> {
     let cache = env.cache_dir().and_then(Cache::open).ok();
     let name = name_of(&env, location);
     let record = cache.as_ref().and_then(|cache| cache.read::<Record>(&name));
