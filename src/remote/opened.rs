@@ -1,6 +1,6 @@
 //! A remote with all its segments: what can be asked for, and how that is fetched.
 
-use std::ops::Range;
+use std::{ops::Range, sync::atomic::AtomicUsize};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,8 @@ pub struct Opened {
     pub head: Head,
     /// In the order of the head.
     pub segments: Vec<Segment>,
+    /// How often it failed to give a pack.
+    pub failures: AtomicUsize,
 }
 
 /// What is remembered of a remote.
@@ -64,7 +66,8 @@ impl Opened {
         }
         let segment = |blob: &Blob| segment(remote.as_ref(), blob, cache);
         let segments = head.segments.iter().map(segment).collect::<Result<_>>()?;
-        Ok(Self { settings: settings.clone(), remote, known, head, segments })
+        let (settings, failures) = (settings.clone(), AtomicUsize::default());
+        Ok(Self { settings, remote, known, head, segments, failures })
     }
 
     /// The packs that may have an item of this name, the latest first.

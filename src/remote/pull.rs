@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     thread,
 };
 
@@ -28,6 +28,8 @@ use crate::{
 
 /// How many packs are fetched at the same time.
 const AT_ONCE: usize = 4;
+/// A remote that failed so often is asked no more: each time takes until nobody waits any longer.
+const MOST_FAILURES: usize = 4;
 /// How many packs are held until more of them is asked for.
 const MOST_HELD: usize = 8;
 
@@ -124,20 +126,18 @@ impl<'a> Puller<'a> {
         each: &(impl Fn(&str, bool) + Sync),
         fail: &(impl Fn(&RemoteSettings, Error) + Sync),
     ) {
-        let mut failed: HashSet<(usize, &str)> = HashSet::new();
         let mut wanted = keys;
-        while !wanted.is_empty() {
+        // Of the packs that may have an outcome, the first is asked, then the second, and so on.
+        for attempt in 0.. {
             let mut jobs: BTreeMap<(usize, &str), Job<'_>> = BTreeMap::new();
-            for key in std::mem::take(&mut wanted) {
+            for key in wanted {
                 let name = name_of(&key);
-                let all = self.remotes.iter().enumerate();
-                let mut candidates = all.flat_map(|(number, remote)| {
+                let remotes = self.remotes.iter().enumerate();
+                let mut candidates = remotes.flat_map(|(number, remote)| {
                     let packs = remote.segments.iter().rev().flat_map(|it| it.packs_of(&name));
                     packs.map(move |pack| (number, remote, pack))
                 });
-                let next = candidates
-                    .find(|(number, _, pack)| !failed.contains(&(*number, &pack.blob.digest)));
-                match next {
+                match candidates.nth(attempt) {
                     None => each(&key, false),
                     Some((number, remote, pack)) => {
                         let job = jobs.entry((number, &pack.blob.digest));
@@ -145,9 +145,10 @@ impl<'a> Puller<'a> {
                     }
                 }
             }
-            failed.extend(jobs.keys());
-            let left = self.carry_out(jobs.into_values().collect(), each, fail);
-            wanted.extend(left);
+            if jobs.is_empty() {
+                return;
+            }
+            wanted = self.carry_out(jobs.into_values().collect(), each, fail);
         }
     }
 
@@ -166,6 +167,7 @@ impl<'a> Puller<'a> {
                     while let Some(mut job) = next() {
                         let done = self.carry_out_one(&job, |key| each(key, true));
                         let done = done.unwrap_or_else(|(done, error)| {
+                            job.remote.failures.fetch_add(1, Ordering::Relaxed);
                             fail(&job.remote.settings, error);
                             done
                         });
@@ -193,6 +195,9 @@ impl<'a> Puller<'a> {
             Ok(())
         };
         let mut carry_out = || -> Result<()> {
+            if job.remote.failures.load(Ordering::Relaxed) >= MOST_FAILURES {
+                return Ok(());
+            }
             let is_wanted = |item: &Item| job.keys.iter().find(|key| name_of(key) == item.name);
             if let Some(whole) = self.whole(job)? {
                 for (item, part) in pack::items(&whole)? {

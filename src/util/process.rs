@@ -203,14 +203,13 @@ pub fn start_dependent(
     command.spawn().with_context(|| format!("failed to run `{}`", program.display())).map(drop)
 }
 
-/// Starts a process that reads what is written to the one pipe, writes to the other, and ends with
-/// this thread.
+/// Starts a process that reads what is written to the one pipe, and writes to the other. It has to
+/// end by itself once nothing more can come.
 pub fn start_to_talk(cmd: &Cmd) -> Result<(PipeWriter, PipeReader)> {
     let pipe = || io::pipe().context("failed to make a pipe");
     let ((stdin, to), (from, stdout)) = (pipe()?, pipe()?);
     let mut command = command(cmd);
     command.stdin(stdin).stdout(stdout);
-    end_with_this(&mut command);
     command.spawn().with_context(|| format!("failed to run `{}`", cmd.program))?;
     Ok((to, from))
 }

@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use rustcbuildx::remote::{
@@ -14,7 +15,7 @@ use rustcbuildx::remote::{
 };
 
 use crate::{
-    command::start,
+    command::{start, wait_until},
     engine::WRAPPER,
     project::{By, Project},
     team::{Kind, Team, builds, cache, folder_of, own_cache, rustcbuildx},
@@ -57,6 +58,19 @@ fn a_web_server_restores_all() {
 #[test]
 fn s3_restores_all() {
     restores_all(Kind::S3);
+}
+
+/// Where the settings say so, a build adds what it made once it has ended.
+#[test]
+fn a_build_pushes_by_itself() {
+    let Team { machines: [first, second], .. } = Team::new("registry", Kind::Folder, "by-itself");
+    for project in [&second, &first] {
+        assert!(!folder_of(project).exists());
+        project.ours("build").succeeds();
+    }
+    let head = folder_of(&first).join("head.json");
+    assert!(wait_until(Duration::from_secs(60), || head.exists()));
+    cache(&first, "verify").succeeds();
 }
 
 /// All that is in a remote, unpacked.

@@ -14,10 +14,10 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    command::start,
+    command::{start, wait_until},
     engine::WRAPPER,
     project::{By, Project},
-    team::{Kind, Team, builds, cache, folder_of},
+    team::{Kind, Team, builds, cache, folder_of, own_cache},
 };
 
 const URL: &str = "RUSTCBUILDX_REMOTE_TEAM_URL";
@@ -102,6 +102,10 @@ fn it_can_only_be_read() {
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o444)).unwrap();
     first.ours("build").succeeds();
     cache(&first, "push").fails().says("failed to push to the remote `team`");
+    let noted = own_cache(&first).join("push-failures");
+    let is_noted = || fs::read_dir(&noted).is_ok_and(|mut all| all.next().is_some());
+    assert!(wait_until(Duration::from_secs(60), is_noted));
+    first.ours("build --release").succeeds().says("the last build was not added to the remote");
 }
 
 /// The packs of a remote are cut, one after the other.
@@ -147,8 +151,10 @@ fn a_push_is_killed_at_any_time() {
         fs::remove_dir_all(&folder).unwrap();
         let mut pushing = push();
         thread::sleep(whole * number / 90);
-        ended += u32::from(pushing.is_finished());
-        pushing.signal_it(Signal::KILL);
+        match pushing.is_finished() {
+            true => ended += 1,
+            false => pushing.signal_it(Signal::KILL),
+        }
         drop(pushing.finish());
         if folder.join("head.json").exists() {
             cache(&first, "verify").succeeds();
@@ -177,13 +183,15 @@ fn a_pull_is_killed_at_any_time() {
     let own = [second.dir().join("cache"), second.target(By::Ours)];
     for number in 0..100 {
         own.iter().for_each(|folder| clean(folder));
-        let pulling = {
+        let mut pulling = {
             let mut command = second.command(WRAPPER, By::Ours);
             command.args(["cache", "pull"]);
             start(command, "rustcbuildx cache pull")
         };
         thread::sleep(Duration::from_millis(number * 2));
-        pulling.signal_it(Signal::KILL);
+        if !pulling.is_finished() {
+            pulling.signal_it(Signal::KILL);
+        }
         drop(pulling.finish());
         if number % 10 == 0 {
             second.ours("build").succeeds();
