@@ -110,9 +110,9 @@
 //!   tells what it depends on beyond its key, also one from a store: what was looked for in vain
 //!   and is there by now makes it another unit ([`inputs::discovered`]). What nobody gives, though
 //!   this machine has it, is said once in a build ([`report::notice`]).
-//! - **What others made is apart** ([`config::remotes`]). Where outcomes of others are trusted, cache
-//!   folder and engine store are of that trust alone. Keys say what an outcome is made from, and
-//!   nobody can tell from a key who made it.
+//! - **What others made is apart** ([`config::remotes`]). Where outcomes of others are trusted,
+//!   cache folder and engine store are of that trust alone. Keys say what an outcome is made from,
+//!   and nobody can tell from a key who made it.
 //! - **Nothing leaves the sandbox because of what it does.** Who asks about version control gets
 //!   what tells the revision ([`inputs::version_control`]); what members write beside their outputs
 //!   is a part of their outcomes ([`target::written`]).

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::remote::signature::{SIGNING_KEY, Signer};
+use crate::{config::env::SIGNING_KEY, remote::signature::Signer};
 
 pub fn run() -> Result<ExitCode> {
     let signer = Signer::generate()?;

@@ -5,11 +5,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    config::{env::Env, remotes::RemoteSettings, settings::Config},
+    config::{
+        env::{Env, SIGNING_KEY},
+        remotes::RemoteSettings,
+        settings::Config,
+    },
     remote::{
         opened::Opened,
         push::{Pushed, Pusher},
-        signature::{SIGNING_KEY, Signer},
+        signature::Signer,
     },
     store::local::LocalStore,
     util::{spelling, state_dir::Cache},

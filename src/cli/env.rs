@@ -41,7 +41,7 @@ pub fn run<'a>(
     } else if asked_for.is_empty() {
         all.iter().for_each(|name| println!("{}", line(env, name)));
     } else {
-        all.iter().for_each(|name| println!("{}", setting(env, name).0.unwrap_or_default()));
+        all.iter().for_each(|name| println!("{}", without_secret(env, name).0.unwrap_or_default()));
     }
     misspelt::complain(env);
     Config::load(env)?;
@@ -56,7 +56,7 @@ pub fn print_schema() -> Result<ExitCode> {
 
 /// A setting as a shell takes it, with what it is for.
 fn line(env: &Env, name: &str) -> String {
-    let (value, origin) = setting(env, name);
+    let (value, origin) = without_secret(env, name);
     let origin = match origin {
         Origin::Default => "default".to_owned(),
         Origin::File(located) => located.for_people(),
@@ -70,8 +70,15 @@ fn doc(name: &str) -> &'static str {
     var(name).map_or("", |var| var.doc)
 }
 
-fn described(env: &Env, name: &str) -> Value {
+/// A setting, without its value if that is a secret.
+fn without_secret<'a>(env: &'a Env, name: &str) -> (Option<&'a str>, Origin<'a>) {
     let (value, origin) = setting(env, name);
+    let is_secret = var(name).is_some_and(|var| var.is_secret());
+    (value.map(|value| if is_secret { "(a secret)" } else { value }), origin)
+}
+
+fn described(env: &Env, name: &str) -> Value {
+    let (value, origin) = without_secret(env, name);
     let (origin, at) = match origin {
         Origin::Default => ("default", &[][..]),
         Origin::File(located) => ("file", &located.at[..]),

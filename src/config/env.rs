@@ -24,6 +24,9 @@ pub const NOTICES: &str = "RUSTCBUILDX_NOTICES";
 /// record units: see [`crate::planning::recorder`].
 pub const RECORDER: &str = "RUSTCBUILDX_RECORDING";
 
+/// The variable with the key to sign with what is added to remotes.
+pub const SIGNING_KEY: &str = "RUSTCBUILDX_SIGNING_KEY";
+
 /// This machine's processor, as the first word of a target triple.
 pub const ARCH: &str = env::consts::ARCH;
 

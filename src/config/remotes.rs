@@ -58,6 +58,10 @@ fn one(env: &Env, name: String) -> Result<Option<RemoteSettings>> {
     let variable = |setting| in_variable(var(setting).expect("it is in the table"), &name);
     let [of_url, of_mode, of_trust, of_private, of_authorization] =
         [URL, MODE, TRUST, PRIVATE, AUTHORIZATION].map(variable);
+    // Elsewhere, an empty variable is none.
+    if env.get(&of_url) == Some("") {
+        return Ok(None);
+    }
     let Some(url) = value(env, &of_url) else {
         bail!("failed to use the remote `{name}`: it has no address (hint: set {of_url})");
     };
@@ -113,6 +117,8 @@ mod tests {
         assert_eq!(remotes[1], expected);
         assert!(remotes[0].is_private && !remotes[0].is_writable);
         assert!(load(&Env::with(&[])).unwrap().is_empty());
+        let off = [("RUSTCBUILDX_REMOTE_T_URL", ""), ("RUSTCBUILDX_REMOTE_T_PRIVATE", "1")];
+        assert!(load(&Env::with(&off)).unwrap().is_empty());
     }
 
     /// Whoever is trusted decides what is apart, and not where they put it or who may write.

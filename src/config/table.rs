@@ -70,6 +70,11 @@ impl Var {
         }
     }
 
+    /// Whether nobody is to see its value.
+    pub fn is_secret(&self) -> bool {
+        self.name.ends_with("_AUTHORIZATION")
+    }
+
     /// What the user has in the place of [`NAME`] in a variable, as files spell it; `None` if it is
     /// no variable of this setting.
     pub fn own_name(&self, variable: &str) -> Option<String> {

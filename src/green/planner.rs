@@ -167,8 +167,13 @@ impl Planner<'_> {
         let recorder = Recorder::begin(path.to_owned())?;
         let begun = SystemTime::now();
         let asked = AskedRemotes::start(self.env, self.config);
+        let has_remotes = asked.is_some();
         let (ran, inventory) = thread::scope(|scope| {
-            let inventory = scope.spawn(|| session.inventory());
+            // What remotes have, nobody needs to know of an engine, which takes a while to tell.
+            let inventory = scope.spawn(|| match has_remotes {
+                true => Ok(HashMap::new()),
+                false => session.inventory(),
+            });
             let ran = self.dry_run.run(&self.cargo, &recorder);
             (ran, inventory.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
         });
@@ -191,6 +196,9 @@ impl Planner<'_> {
         news: (Sender<News>, Receiver<News>),
     ) -> Result<()> {
         let Recorded { session, recorder, asked, inventory, _folder } = recorded;
+        // This process ends with the command, whatever it is at then.
+        remotes::push_after(self.env, self.config, self.process)
+            .unwrap_or_else(|error| log::warn!("{error:#}"));
         let jobs = self.jobs(&recorder);
         let PlanRequest { target, output, may_be_alone, .. } = &waiting[0].request;
         if deferred::is_build_folder(target, self.env) {
@@ -222,8 +230,6 @@ impl Planner<'_> {
         let planned =
             self.build_all(&session, &mut together, &mut progress, (waiting, asked), news);
         progress.finish();
-        remotes::push_after(self.env, self.config, self.process)
-            .unwrap_or_else(|error| log::warn!("{error:#}"));
         planned
     }
 

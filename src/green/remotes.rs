@@ -85,7 +85,7 @@ fn say_of_last_push(env: &Env, config: &Config) {
     }
 }
 
-/// Has what was built added to remotes once the command of this process has ended, by another
+/// Has what is built added to remotes once the command of this process has ended, by another
 /// process, which nobody waits for.
 pub(super) fn push_after(env: &Env, config: &Config, process: u32) -> Result<()> {
     if !config.remotes.iter().any(|remote| remote.is_writable) {

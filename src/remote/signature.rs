@@ -7,8 +7,6 @@ use ring::{
     signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
 };
 
-/// The variable with the key to sign with.
-pub const SIGNING_KEY: &str = "RUSTCBUILDX_SIGNING_KEY";
 /// What a public key begins with, as settings have it.
 const PUBLIC: &str = "ed25519:";
 /// What a key to sign with begins with, so that nobody takes it for a public one.

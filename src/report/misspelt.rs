@@ -3,7 +3,7 @@
 
 use crate::{
     config::{
-        env::{BARRIER, Env, NOTICES, RECORDER},
+        env::{BARRIER, Env, NOTICES, RECORDER, SIGNING_KEY},
         table::{OURS, VARS, var},
         values::list,
     },
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Names that our scripts and tests use, and how such names begin.
-const OTHERS: &[&str] = &["RUSTCBUILDX_BIN", BARRIER, NOTICES, RECORDER];
+const OTHERS: &[&str] = &["RUSTCBUILDX_BIN", BARRIER, NOTICES, RECORDER, SIGNING_KEY];
 const OTHERS_BEGIN: &[&str] = &["RUSTCBUILDX_ENGINE_", "RUSTCBUILDX_IT_"];
 /// So many letters are wrong, missing or one too many at most where a name was meant.
 const FAR: usize = 3;

@@ -18,7 +18,7 @@ use crate::{
     command::{start, wait_until},
     engine::WRAPPER,
     project::{By, Project},
-    team::{Kind, Team, builds, cache, folder_of, own_cache, rustcbuildx},
+    team::{Kind, MODE, Team, builds, cache, folder_of, own_cache, rustcbuildx},
 };
 
 /// What one machine built, another one has without any engine, from each kind of remote.
@@ -64,6 +64,7 @@ fn s3_restores_all() {
 #[test]
 fn a_build_pushes_by_itself() {
     let Team { machines: [first, second], .. } = Team::new("registry", Kind::Folder, "by-itself");
+    let first = first.env(MODE, "read-write");
     for project in [&second, &first] {
         assert!(!folder_of(project).exists());
         project.ours("build").succeeds();
@@ -223,7 +224,7 @@ fn loses_nothing(kind: Kind) {
             copy.arg("-a").arg(cache_folder.join("about")).arg(&folder);
             assert!(copy.status().unwrap().success());
             let mut command = project.command(WRAPPER, By::Ours);
-            command.args(["cache", "push"]).env("XDG_CACHE_HOME", &own);
+            command.args(["cache", "push"]).env("XDG_CACHE_HOME", &own).env(MODE, "read-write");
             start(command, "rustcbuildx cache push")
         })
         .collect();
@@ -280,14 +281,15 @@ fn commands_care_for_remotes() {
     let units = |came: &str| stats["units"][came]["units"].as_u64().unwrap_or_default();
     let made: u64 = ["new", "changed", "gone"].map(units).iter().sum();
     assert!(made > 1 && stats["store"]["outcomes"] == made, "{stats}");
-    assert_eq!(stats["remotes"][1]["name"], "team");
-    assert_eq!(stats["remotes"][1]["outcomes"], made);
+    let team = &stats["remotes"][1];
+    let shared = team["outcomes"].as_u64().unwrap();
+    assert!(team["name"] == "team" && (2..=made).contains(&shared), "{stats}");
     let compacted = cache(&first, "compact team").succeeds();
     assert!(
-        compacted.stdout.contains(&format!("are now 2 packs with {made} outcomes")),
+        compacted.stdout.contains(&format!("are now 2 packs with {shared} outcomes")),
         "{compacted}"
     );
-    cache(&first, "verify team").succeeds().says(&format!("{made} outcomes are what they were"));
+    cache(&first, "verify team").succeeds().says(&format!("{shared} outcomes are what they were"));
     cache(&first, "copy team copy").succeeds().says(" copied");
     cache(&first, "copy team copy").succeeds().says("nothing to copy");
     cache(&first, "verify copy").succeeds();

@@ -17,7 +17,7 @@ use crate::{
     command::{start, wait_until},
     engine::WRAPPER,
     project::{By, Project},
-    team::{Kind, Team, builds, cache, folder_of, own_cache},
+    team::{Kind, MODE, Team, builds, cache, folder_of, own_cache},
 };
 
 const URL: &str = "RUSTCBUILDX_REMOTE_TEAM_URL";
@@ -100,6 +100,7 @@ fn it_can_only_be_read() {
     // Root may write to any folder, but to none that is no folder.
     fs::write(&folder, "").unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o444)).unwrap();
+    let first = first.env(MODE, "read-write");
     first.ours("build").succeeds();
     cache(&first, "push").fails().says("failed to push to the remote `team`");
     let noted = own_cache(&first).join("push-failures");
@@ -140,7 +141,7 @@ fn a_push_is_killed_at_any_time() {
     let folder = folder_of(&first);
     let push = || {
         let mut command = first.command(WRAPPER, By::Ours);
-        command.args(["cache", "push"]);
+        command.args(["cache", "push"]).env(MODE, "read-write");
         start(command, "rustcbuildx cache push")
     };
     let began = Instant::now();
@@ -149,6 +150,8 @@ fn a_push_is_killed_at_any_time() {
     let mut ended = 0;
     for number in 0..100 {
         fs::remove_dir_all(&folder).unwrap();
+        // It is another remote by now.
+        fs::remove_dir_all(own_cache(&first).join("remotes")).unwrap();
         let mut pushing = push();
         thread::sleep(whole * number / 90);
         match pushing.is_finished() {
@@ -200,5 +203,6 @@ fn a_pull_is_killed_at_any_time() {
     second.plain("build").succeeds();
     second.ours("build").succeeds();
     second.assert_same_tree();
-    assert!(builds(&second).is_empty());
+    let builds = builds(&second);
+    assert!(builds.is_empty(), "{builds:#?}");
 }

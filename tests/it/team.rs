@@ -94,7 +94,9 @@ fn ask(server: &str, request: &str, authorization: Option<&str>) {
     assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
 }
 
-/// Two machines, whose outcomes nobody else has: the first may write.
+pub const MODE: &str = "RUSTCBUILDX_REMOTE_TEAM_MODE";
+
+/// Two machines, whose outcomes nobody else has: the first can sign.
 pub struct Team {
     pub machines: [Project; 2],
     pub public: String,
@@ -128,9 +130,7 @@ impl Team {
                 variables.iter().fold(project, |project, (name, value)| project.env(name, value));
             change(with_credentials(project))
         };
-        let first = machine(Engine::docker())
-            .env("RUSTCBUILDX_REMOTE_TEAM_MODE", "read-write")
-            .env("RUSTCBUILDX_SIGNING_KEY", &secret);
+        let first = machine(Engine::docker()).env("RUSTCBUILDX_SIGNING_KEY", &secret);
         Self { machines: [first, machine(Engine::podman())], public }
     }
 }
@@ -156,12 +156,16 @@ pub fn rustcbuildx(variables: &[(&str, &str)], args: &str) -> Finished {
 pub fn cache(project: &Project, args: &str) -> Finished {
     let mut command = project.command(WRAPPER, By::Ours);
     command.arg("cache").args(args.split_whitespace()).env_remove("RUSTC_WRAPPER");
+    // No build of the test's pushes by itself.
+    command.env(MODE, "read-write");
     start(command, &format!("rustcbuildx cache {args}")).finish()
 }
 
-/// The calls of an engine in which something was built.
+/// The calls of an engine in which something was built: those that are sent something.
 pub fn builds(project: &Project) -> Vec<String> {
-    project.calls.take().into_iter().filter(|call| !call.contains("/inventory ")).collect()
+    let is_build =
+        |call: &String| call.contains("--build-context") && !call.contains("/inventory ");
+    project.calls.take().into_iter().filter(is_build).collect()
 }
 
 /// The cache folder of a machine that trusts a remote, apart from all else that it has.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use docker_credential::DockerCredential;
 use futures_util::TryStreamExt;
 use oci_client::{
-    Client, Reference, RegistryOperation,
+    Client, Reference,
     client::{BlobResponse, Certificate, CertificateEncoding, ClientConfig, ClientProtocol},
     errors::OciDistributionError,
     manifest::OciDescriptor,
@@ -55,12 +55,10 @@ impl Registry {
             use_monolithic_push: true,
             ..ClientConfig::default()
         };
-        Ok(Self { client: Client::new(config), auth: auth(&host), head })
-    }
-
-    /// Gets a token, where one is needed.
-    async fn log_in(&self, operation: RegistryOperation) -> Result<(), OciDistributionError> {
-        self.client.auth(&self.head, &self.auth, operation).await.map(drop)
+        let (client, auth) = (Client::new(config), auth(&host));
+        // With that, it gets the tokens that it needs.
+        run(client.store_auth_if_needed(head.resolve_registry(), &auth));
+        Ok(Self { client, auth, head })
     }
 
     fn tagged(&self, tag: &str) -> Reference {
@@ -69,10 +67,7 @@ impl Registry {
     }
 
     fn manifest(&self, reference: &Reference) -> Result<Option<String>> {
-        let pulled = run(async {
-            self.log_in(RegistryOperation::Pull).await?;
-            self.client.pull_manifest_raw(reference, &self.auth, &[MANIFEST_TYPE]).await
-        });
+        let pulled = run(self.client.pull_manifest_raw(reference, &self.auth, &[MANIFEST_TYPE]));
         match pulled {
             Err(error) if is_absence(&error) => Ok(None),
             Err(error) => {
@@ -86,11 +81,9 @@ impl Registry {
     }
 
     fn put_manifest(&self, reference: &Reference, text: &str) -> Result<()> {
-        let put = run(async {
-            self.log_in(RegistryOperation::Push).await?;
-            let content_type = reqwest::header::HeaderValue::from_static(MANIFEST_TYPE);
-            self.client.push_manifest_raw(reference, text.as_bytes().to_vec(), content_type).await
-        });
+        let content_type = reqwest::header::HeaderValue::from_static(MANIFEST_TYPE);
+        let put =
+            run(self.client.push_manifest_raw(reference, text.as_bytes().to_vec(), content_type));
         put.map_err(|error| brief(&error))
             .with_context(|| format!("failed to write `{reference}`"))
             .map(drop)
@@ -175,7 +168,6 @@ impl Remote for Registry {
     fn add(&self, blob: &Blob, bytes: &[u8]) -> Result<()> {
         let digest = format!("sha256:{}", blob.digest);
         let add = async {
-            self.log_in(RegistryOperation::Push).await?;
             if self.client.blob_exists(&self.head, &digest).await.unwrap_or_default() {
                 return Ok(());
             }
