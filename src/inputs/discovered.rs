@@ -19,6 +19,7 @@ use crate::{
     rustc::dep_info,
     store::archive::Outcome,
     unit::{
+        target_dir::downloaded,
         variables::may_be_given,
         work::{Unit, Work},
     },
@@ -141,6 +142,19 @@ impl Discovered {
             _ => path,
         };
         self.paths = self.paths.into_iter().map(folder).collect();
+        self
+    }
+
+    /// The same without what the unit may not be given, whoever says that it looked for that.
+    pub fn within_reach(mut self, unit: &Unit, homes: &Homes) -> Self {
+        let (given, reach) = (Given::of(unit), homes.reach_of(&unit.package));
+        let downloaded = downloaded(&homes.cargo);
+        let may_be_given = |path: &Utf8PathBuf| {
+            may_be_given_of(unit, path, &reach, &given)
+                || downloaded.iter().any(|folder| path.starts_with(folder))
+        };
+        self.paths.retain(may_be_given);
+        self.opened.retain(may_be_given);
         self
     }
 
@@ -272,6 +286,29 @@ mod tests {
         let homes = Homes { user: None, cargo: "/none".into(), settings: vec![] };
         let env = Env::with(&[("A", "1"), ("B", "2"), ("PATH", "/")]);
         Discovered::from(&unit, &outcome, &Observed::default(), "# env-dep:A\n", &env, &homes)
+    }
+
+    /// A record of another machine may name what is nobody's business.
+    #[test]
+    fn what_is_out_of_reach_is_not_given() {
+        let (_dir, root) = tree();
+        let work = Work::BuildScript {
+            program: root.join("script"),
+            out_dir: root.join("out"),
+            library_path: vec![],
+        };
+        let unit = Unit::new(work, root.join("member"), root.join("member"));
+        let homes = Homes { cargo: root.join("cargo"), ..Homes::of(&Env::with(&[])).unwrap() };
+        let paths = ["/etc/passwd", "/root/.ssh/id", "/home/a/.netrc"].map(Utf8PathBuf::from);
+        let own = root.join("member/data");
+        let all = Discovered {
+            paths: paths.into_iter().chain([own.clone()]).collect(),
+            opened: ["/etc".into()].into(),
+            ..Discovered::default()
+        };
+        let left = all.within_reach(&unit, &homes);
+        assert_eq!(left.paths, [own].into());
+        assert!(left.opened.is_empty());
     }
 
     #[test]

@@ -19,7 +19,12 @@ impl Session<'_> {
     /// What was discovered of a unit by now.
     pub(in crate::build) fn remembered(&self, unit: &Unit) -> Discovered {
         let all: Discovered = self.cache.read(&name(unit)).unwrap_or_default();
-        all.with_paths(|path| unit.path_map.on_host(path))
+        let all = all.with_paths(|path| unit.path_map.on_host(path));
+        match self.env.domain() {
+            None => all,
+            // Others may have written it.
+            Some(_) => all.within_reach(unit, &self.homes),
+        }
     }
 
     /// Remembers what was discovered of a unit.
