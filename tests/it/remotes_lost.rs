@@ -148,12 +148,12 @@ fn a_push_is_killed_at_any_time() {
     push().finish().succeeds();
     let whole = began.elapsed();
     let mut ended = 0;
-    for number in 0..100 {
+    for number in 0..60 {
         fs::remove_dir_all(&folder).unwrap();
         // It is another remote by now.
         let _killed_before = fs::remove_dir_all(own_cache(&first).join("remotes"));
         let mut pushing = push();
-        thread::sleep(whole * number / 90);
+        thread::sleep(whole * number / 50);
         match pushing.is_finished() {
             true => ended += 1,
             false => pushing.signal_it(Signal::KILL),
@@ -165,7 +165,7 @@ fn a_push_is_killed_at_any_time() {
             fs::create_dir_all(&folder).unwrap();
         }
     }
-    assert!((1..100).contains(&ended), "{ended} were not killed in time");
+    assert!((1..60).contains(&ended), "{ended} were not killed in time");
     cache(&first, "push").succeeds();
     second.same(&["build"]);
     assert!(builds(&second).is_empty());
@@ -182,16 +182,20 @@ fn a_pull_is_killed_at_any_time() {
         });
     first.ours("build").succeeds();
     cache(&first, "push").succeeds();
-    let clean = |what: &Path| drop(fs::remove_dir_all(what));
+    // A planner may still be about to end.
+    let clean = |what: &Path| {
+        let is_gone = || fs::remove_dir_all(what).is_ok() || !what.exists();
+        assert!(wait_until(Duration::from_secs(20), is_gone));
+    };
     let own = [second.dir().join("cache"), second.target(By::Ours)];
-    for number in 0..100 {
+    for number in 0..40 {
         own.iter().for_each(|folder| clean(folder));
         let mut pulling = {
             let mut command = second.command(WRAPPER, By::Ours);
             command.args(["cache", "pull"]);
             start(command, "rustcbuildx cache pull")
         };
-        thread::sleep(Duration::from_millis(number * 2));
+        thread::sleep(Duration::from_millis(number * 5));
         if !pulling.is_finished() {
             pulling.signal_it(Signal::KILL);
         }

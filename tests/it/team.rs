@@ -50,7 +50,7 @@ pub enum Kind {
 }
 
 /// The variables by which a machine reaches a remote of this kind that has nothing yet.
-fn variables(kind: Kind, folder: &Path, name: &str) -> Vec<(String, String)> {
+pub fn variables(kind: Kind, folder: &Path, name: &str) -> Vec<(String, String)> {
     let server = |name: &str| servers()[name].clone();
     let name = format!("it-{}-{name}", std::process::id());
     let (url, more) = match kind {
