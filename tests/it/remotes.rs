@@ -175,8 +175,7 @@ fn only_what_is_signed_is_used() {
 /// Each blob is what its digest says, or it is not used.
 #[test]
 fn a_changed_blob_is_not_used() {
-    let Team { machines: [first, second], .. } =
-        Team::with("package", Kind::Folder, "changed", private);
+    let Team { machines: [first, second], .. } = Team::new("registry", Kind::Folder, "changed");
     first.ours("build").succeeds();
     cache(&first, "push").succeeds();
     let blobs = folder_of(&first).join("blobs/sha256");
