@@ -119,6 +119,7 @@ impl Session<'_> {
         log::info!("{} was made by {}", unit.name(), self.engine.name());
         if !embedded.is_empty() && unit.makes_build_script() && received.outcome.status == 0 {
             canonical_program::save(&self.cache, &key, &unit, &received.files.root)?;
+            self.note_about_program(&unit, discovered, &step.clone().called(key.clone()), &as_made);
         }
         if is_success(unit.is_build_script(), &received.outcome)
             && is_storable(&step)

@@ -29,12 +29,41 @@ impl Session<'_> {
         step: &Step,
         outcome: &Outcome,
     ) {
+        let about = self.about(unit, discovered, step, outcome);
+        let is_known = about::read(&self.cache, &step.key).is_some();
+        let came = match is_known {
+            true => Came::Gone,
+            false if traces::are_there(&self.cache, &about.declared, &step.key) => Came::Changed,
+            false => Came::New,
+        };
+        statistics::note(&self.cache, came, &step.key);
+        self.write_about(&step.key, &about);
+    }
+
+    /// The same of the canonical program of a build script, which is not in the store. What is made
+    /// from it goes by what is known of it.
+    pub(in crate::build) fn note_about_program(
+        &self,
+        unit: &Unit,
+        discovered: &Discovered,
+        step: &Step,
+        outcome: &Outcome,
+    ) {
+        self.write_about(&step.key, &self.about(unit, discovered, step, outcome));
+    }
+
+    fn write_about(&self, key: &str, about: &About) {
+        // The build is right without it.
+        about::write(&self.cache, key, about).unwrap_or_else(|error| log::warn!("{error:#}"));
+    }
+
+    fn about(&self, unit: &Unit, discovered: &Discovered, step: &Step, outcome: &Outcome) -> About {
         let printed = unit.is_build_script().then(|| String::from_utf8(outcome.stdout.clone()));
         let task = canonical_program::as_made(&step.task);
         let made = Step { task: task.into_owned(), ..step.clone() };
         let version = unit.env.get("CARGO_PKG_VERSION").map_or("", String::as_str);
         let registry = self.registries().of(unit.package_name(), version, &unit.package);
-        let about = About {
+        About {
             unit: unit.name(),
             package: unit.package_name().to_owned(),
             millis: outcome.millis,
@@ -45,21 +74,6 @@ impl Session<'_> {
             registry: registry.map(str::to_owned),
             own: self.why_own(unit, discovered),
             local: self.why_local(unit, &made, outcome),
-        };
-        statistics::note(&self.cache, self.how_it_came(step, &about), &step.key);
-        // The build is right without it.
-        about::write(&self.cache, &step.key, &about)
-            .unwrap_or_else(|error| log::warn!("{error:#}"));
-    }
-
-    /// Why an outcome was made that the store has only now.
-    fn how_it_came(&self, step: &Step, about: &About) -> Came {
-        if about::read(&self.cache, &step.key).is_some() {
-            Came::Gone
-        } else if traces::are_there(&self.cache, &about.declared, &step.key) {
-            Came::Changed
-        } else {
-            Came::New
         }
     }
 

@@ -129,6 +129,9 @@ impl Session<'_> {
         } else {
             BTreeSet::new()
         };
+        if !embedded.is_empty() && unit.makes_build_script() {
+            self.note_about_program(unit, &prepared.discovered, step, &as_made);
+        }
         if let Some(more) = self.read_beyond(prepared, step, &outcome, &dep_info, &embedded) {
             return Ok(Some(End::ReadsMore(more)));
         }
