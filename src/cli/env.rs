@@ -9,6 +9,7 @@ use crate::{
     config::{
         env::Env,
         files::schema::schema,
+        secrets::is_secret,
         settings::Config,
         table::var,
         values::{self, Origin, setting},
@@ -73,8 +74,7 @@ fn doc(name: &str) -> &'static str {
 /// A setting, without its value if that is a secret.
 fn without_secret<'a>(env: &'a Env, name: &str) -> (Option<&'a str>, Origin<'a>) {
     let (value, origin) = setting(env, name);
-    let is_secret = var(name).is_some_and(|var| var.is_secret());
-    (value.map(|value| if is_secret { "(a secret)" } else { value }), origin)
+    (value.map(|value| if is_secret(name) { "(a secret)" } else { value }), origin)
 }
 
 fn described(env: &Env, name: &str) -> Value {

@@ -102,15 +102,11 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
 }
 
 fn refuse(error: &clap::Error) -> ExitCode {
-    // A terminal that went away is no reason to fail.
-    let _ = error.print();
+    let status = help::refuse(error);
     if error.kind() == ErrorKind::InvalidSubcommand {
         eprintln!("\nAs RUSTC_WRAPPER, cargo calls it with a compiler: rustcbuildx rustc …");
     }
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        _ => ExitCode::from(2),
-    }
+    status
 }
 
 fn json(help: &'static str) -> Arg {

@@ -1,8 +1,8 @@
 //! The help texts of both programs.
 
-use std::fmt::Write;
+use std::{fmt::Write, process::ExitCode};
 
-use clap::Command;
+use clap::{Command, error::ErrorKind};
 
 use crate::config::table::VARS;
 
@@ -28,6 +28,17 @@ pub fn settings(width: usize) -> String {
         "Settings, as variables; files have them, too (docs/settings.md):\n{}",
         table(&rows.collect::<Vec<_>>(), width)
     )
+}
+
+/// Tells what is wrong with a command line, or the help that it asks for; returns the status to end
+/// with.
+pub fn refuse(error: &clap::Error) -> ExitCode {
+    // A terminal that went away is no reason to fail.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => ExitCode::from(2),
+    }
 }
 
 /// The help of `cargo green`.

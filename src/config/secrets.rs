@@ -29,6 +29,7 @@ pub fn users_of_addresses(text: &str) -> impl Iterator<Item = Range<usize>> + '_
 
 const NAMES: &[&str] = &[
     "APIKEY",
+    "AUTHORIZATION",
     "CREDENTIALS",
     "MYSQL_PWD",
     "PASSPHRASE",
@@ -43,6 +44,7 @@ const NAMES: &[&str] = &[
 const ENDS: &[&str] = &[
     "_ACCESS_KEY_ID",
     "_APIKEY",
+    "_AUTHORIZATION",
     "_CREDENTIAL",
     "_CREDENTIALS",
     "_CREDS",
@@ -90,6 +92,7 @@ mod tests {
             "A_PRIVATE_KEY",
             "DB_PASS",
             "AWS_ACCESS_KEY_ID",
+            "RUSTCBUILDX_REMOTE_TEAM_AUTHORIZATION",
             "TOKEN",
         ] {
             assert!(is_secret(name), "{name}");

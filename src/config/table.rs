@@ -70,11 +70,6 @@ impl Var {
         }
     }
 
-    /// Whether nobody is to see its value.
-    pub fn is_secret(&self) -> bool {
-        self.name.ends_with("_AUTHORIZATION")
-    }
-
     /// What the user has in the place of [`NAME`] in a variable, as files spell it; `None` if it is
     /// no variable of this setting.
     pub fn own_name(&self, variable: &str) -> Option<String> {
@@ -84,6 +79,13 @@ impl Var {
         let is_one = !own.is_empty() && own.chars().all(is_name);
         is_one.then(|| own.to_ascii_lowercase().replace('_', "-"))
     }
+}
+
+/// The keys of all settings, as somebody may have meant them who wrote `key`: a table's name is the
+/// user's own.
+pub fn keys_like(key: &str) -> impl Iterator<Item = String> {
+    let own = key.split('.').nth(1).unwrap_or(NAME);
+    of_files().map(move |var| var.key().replace(NAME, own))
 }
 
 /// Whether a file may have settings below a key.

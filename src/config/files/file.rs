@@ -9,7 +9,7 @@ use toml::{
 };
 
 use crate::{
-    config::table::{Kind, NAME, has_keys_below, of_files, of_key},
+    config::table::{Kind, has_keys_below, keys_like, of_key},
     util::{quote, spelling},
 };
 
@@ -186,11 +186,7 @@ pub(super) fn mistake(line: usize, name: &str, kind: Kind) -> Error {
 pub(super) type Key<'t> = Spanned<std::borrow::Cow<'t, str>>;
 
 fn hint(name: &str, also: &[&str]) -> String {
-    // A table's name is the user's own.
-    let own = name.split('.').nth(1).unwrap_or(NAME);
-    let keys = of_files()
-        .map(|var| var.key().replace(NAME, own))
-        .chain(also.iter().map(ToString::to_string));
+    let keys = keys_like(name).chain(also.iter().map(ToString::to_string));
     match spelling::nearest(name, keys, FAR) {
         Some(nearest) => format!("is `{nearest}` meant?"),
         None => "`rustcbuildx env` shows all settings".to_owned(),
@@ -234,6 +230,7 @@ fn strings(value: &DeValue<'_>) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::table::{NAME, of_files};
 
     fn entry(name: &str, value: &str, line: usize) -> Entry {
         Entry { name: name.to_owned(), value: value.to_owned(), line }

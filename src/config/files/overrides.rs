@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     config::{
         files::file::{self, Entry},
-        table::{Var, of_files, of_key},
+        table::{keys_like, of_key},
     },
     util::spelling,
 };
@@ -45,7 +45,7 @@ fn setting(given: &str) -> Result<Option<Entry>> {
     let Some((key, value)) = given.split_once('=') else { return Ok(None) };
     let key = key.trim();
     if of_key(key).is_none() {
-        return match spelling::nearest(key, of_files().map(Var::key), FAR) {
+        return match spelling::nearest(key, keys_like(key), FAR) {
             Some(nearest) => bail!(
                 "failed to read `{CONFIG} {given}`: no setting is called `{key}` (hint: is \
                  `{nearest}` meant?)"
@@ -95,6 +95,7 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         };
         case("--config strit=true", "no setting is called `strit` (hint: is `strict` meant?)");
+        case("--config remote.team.mod=\"read\"", "(hint: is `remote.team.mode` meant?)");
         case("--config strict=1", "`--config strict=1`");
         case("--config strict=1", "is not a switch (hint: true or false)");
         case("--config store-size=1GB", "between quotation marks");
