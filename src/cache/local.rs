@@ -186,16 +186,16 @@ pub fn collect(
     config: &Config,
     size: Option<&str>,
     age: Option<&str>,
-    is_rehearsal: bool,
+    is_dry_run: bool,
 ) -> Result<ExitCode> {
     let limits = Limits {
         size: size.map(words::parse_bytes).transpose()?.unwrap_or(config.store_size),
         age: age.map(words::parse_age).transpose()?,
-        is_rehearsal,
+        is_dry_run,
     };
     let removed = retention::collect(cache, limits, SystemTime::now())
         .context("failed to remove what is too much")?;
-    let what = if is_rehearsal { "would be removed" } else { "removed" };
+    let what = if is_dry_run { "would be removed" } else { "removed" };
     println!("{} {what}, {} items", words::bytes(removed.bytes), removed.items);
     Ok(ExitCode::SUCCESS)
 }

@@ -12,13 +12,14 @@ mod words;
 use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::Result;
-use clap::{Arg, ArgAction, Command, error::ErrorKind};
+use clap::{Arg, ArgAction, Command};
 
 use crate::{
     build::remotes::PROGRAM,
     config::{
         env::Env,
         files::{location::Location, resolved::with_files},
+        help,
         settings::Config,
     },
     util::{logging, state_dir::Cache},
@@ -29,14 +30,7 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
     let words = std::iter::once(PROGRAM.into()).chain(args);
     let matches = match command().try_get_matches_from(words) {
         Ok(matches) => matches,
-        Err(error) => {
-            // A terminal that went away is no reason to fail.
-            let _ = error.print();
-            return Ok(match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => ExitCode::from(2),
-            });
-        }
+        Err(error) => return Ok(help::refuse(&error)),
     };
     match matches.subcommand() {
         Some(("keygen", _)) => return keygen::run(),
@@ -66,14 +60,14 @@ pub fn run(args: Vec<OsString>) -> Result<ExitCode> {
             local::collect(&cache, &config, size, age, is("dry-run"))
         }
         "push" => match matches.get_one("after") {
-            Some(process) => push::run_after(&env, &config, *process),
-            None => push::run(&env, &config, word("REMOTE")),
+            Some(process) => push::run_after(&env, &cache, &config, *process),
+            None => push::run(&env, &cache, &config, word("REMOTE")),
         },
         "pull" => remotes::pull(&cache, &config, word("REMOTE")),
         "copy" => remotes::copy(&cache, &config, own("FROM"), own("TO")),
         "compact" => {
             let (size, age) = (word("max-size"), word("max-age"));
-            remotes::compact(&env, &config, word("REMOTE"), size, age)
+            remotes::compact(&env, &cache, &config, word("REMOTE"), size, age)
         }
         "verify" => remotes::verify(&cache, &config, word("REMOTE")),
         "export" => remotes::export(&cache, &config, own("FILE")),

@@ -5,7 +5,7 @@ use std::{process::ExitCode, thread, time::Duration};
 use anyhow::{Context, Result, bail};
 
 use super::{
-    remote::{chosen, push, signer},
+    remote::{push, signer, writable},
     words,
 };
 use crate::{
@@ -18,11 +18,10 @@ use crate::{
 /// How often it is looked whether a process still runs.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-pub fn run(env: &Env, config: &Config, remote: Option<&str>) -> Result<ExitCode> {
-    let cache = Cache::open(env.cache_dir()?)?;
+pub fn run(env: &Env, cache: &Cache, config: &Config, remote: Option<&str>) -> Result<ExitCode> {
     let signer = signer(env)?;
     for settings in written_to(config, remote)? {
-        let pushed = push(config, &cache, settings, signer.as_ref())
+        let pushed = push(config, cache, settings, signer.as_ref())
             .with_context(|| format!("failed to push to the remote `{}`", settings.name))?;
         let Pushed { outcomes, bytes, withheld } = pushed;
         println!("{}: {outcomes} outcomes added, {}", settings.name, words::bytes(bytes));
@@ -37,19 +36,18 @@ pub fn run(env: &Env, config: &Config, remote: Option<&str>) -> Result<ExitCode>
 
 /// Pushes to all remotes that are written to once a process has ended. What fails is told in the
 /// next build.
-pub fn run_after(env: &Env, config: &Config, process: u32) -> Result<ExitCode> {
+pub fn run_after(env: &Env, cache: &Cache, config: &Config, process: u32) -> Result<ExitCode> {
     let process = Process::of(process);
     while process.as_ref().is_some_and(Process::is_at_work) {
         thread::sleep(INTERVAL);
     }
-    let cache = Cache::open(env.cache_dir()?)?;
-    let failed = |settings: &RemoteSettings| {
+    let pushed = |settings: &RemoteSettings| {
         let signer = signer(env)?;
-        push(config, &cache, settings, signer.as_ref()).map(drop)
+        push(config, cache, settings, signer.as_ref()).map(drop)
     };
     let writable = config.remotes.iter().filter(|remote| remote.is_writable);
     for settings in writable {
-        match failed(settings) {
+        match pushed(settings) {
             Ok(()) => drop(std::fs::remove_file(cache.path(&failures::name_of(settings)))),
             Err(error) => cache.write(&failures::name_of(settings), &format!("{error:#}"))?,
         }
@@ -69,12 +67,5 @@ fn written_to<'a>(config: &'a Config, remote: Option<&str>) -> Result<Vec<&'a Re
         }
         return Ok(all);
     };
-    let found = chosen(config, Some(name)).context("failed to push")?;
-    if !found.is_writable {
-        bail!(
-            "failed to push: the remote `{name}` is only read (hint: set mode = \"read-write\" in \
-             [remote.{name}])"
-        );
-    }
-    Ok(vec![found])
+    writable(config, Some(name)).map(|found| vec![found]).context("failed to push")
 }

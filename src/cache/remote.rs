@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     config::{
@@ -36,6 +36,17 @@ pub fn chosen<'a>(config: &'a Config, remote: Option<&str>) -> Result<&'a Remote
     }
 }
 
+/// The same, if the settings allow to change it.
+pub fn writable<'a>(config: &'a Config, remote: Option<&str>) -> Result<&'a RemoteSettings> {
+    let found = chosen(config, remote)?;
+    let name = &found.name;
+    ensure!(
+        found.is_writable,
+        "the remote `{name}` is only read (hint: set mode = \"read-write\" in [remote.{name}])"
+    );
+    Ok(found)
+}
+
 pub fn open(settings: &RemoteSettings, cache: &Cache) -> Result<Opened> {
     Opened::open(settings, cache)
         .with_context(|| format!("failed to use the remote `{}`", settings.name))
@@ -57,7 +68,7 @@ pub fn push(
     // One after the other: what the first adds, the next does not have to.
     let _lock = cache.lock("push.lock")?;
     let store = LocalStore::new(cache, config.store_size);
-    Pusher { settings, cache, store: &store, signer, now: now() }.push(|_| ())
+    Pusher { settings, cache, store: &store, signer, now: now() }.push()
 }
 
 /// In seconds since 1970.

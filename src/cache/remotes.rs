@@ -13,7 +13,7 @@ use camino::Utf8Path;
 use serde_json::{Value, json};
 
 use super::{
-    remote::{chosen, now, open, push, signer},
+    remote::{chosen, now, open, push, signer, writable},
     words,
 };
 use crate::{
@@ -21,13 +21,14 @@ use crate::{
     remote::{
         blob::Blob,
         compact::{self, Bounds, Compacted},
+        head::SignedHead,
         kinds::connect,
         opened::Opened,
-        outcomes,
+        outcomes, pack,
         pull::{Puller, key_of},
         segment::Pack,
     },
-    store::local::LocalStore,
+    store::local::{LocalStore, Store},
     util::{disk::OnDisk, state_dir::Cache},
 };
 
@@ -61,24 +62,19 @@ pub fn pull(cache: &Cache, config: &Config, remote: Option<&str>) -> Result<Exit
     let opened = open(settings, cache)?;
     let store = LocalStore::new(cache, config.store_size);
     let mut keys = Vec::new();
-    let mut records = Vec::new();
-    for pack in opened.segments.iter().flat_map(|segment| &segment.packs) {
-        match pack.is_of_records {
-            true => records.extend(opened.records(pack)?.into_keys()),
-            false => {
-                let items = opened.items(pack)?;
-                keys.extend(items.iter().filter_map(|(item, _)| key_of(&item.name)));
-            }
-        }
+    let packs = opened.segments.iter().flat_map(|segment| &segment.packs);
+    for pack in packs.filter(|pack| !pack.is_of_records) {
+        let items = opened.items(pack)?;
+        keys.extend(items.iter().filter_map(|(item, _)| key_of(&item.name)));
     }
-    keys.retain(|key| !crate::store::local::Store::has(&store, key));
+    keys.retain(|key| !store.has(key));
     keys.sort();
     keys.dedup();
     let failed = |settings: &RemoteSettings, error: Error| {
         eprintln!("rustcbuildx: {}: {error:#}", settings.name);
     };
-    let puller = Puller::open(std::slice::from_ref(settings), cache, config.store_size, failed);
-    puller.fetch_records(&records, &failed);
+    let puller = Puller::of(vec![opened], cache, config.store_size);
+    puller.fetch_all_records()?;
     let (count, stored) = (keys.len(), AtomicUsize::new(0));
     let each = |_: &str, is_stored: bool| {
         stored.fetch_add(usize::from(is_stored), Ordering::Relaxed);
@@ -94,7 +90,7 @@ pub fn pull(cache: &Cache, config: &Config, remote: Option<&str>) -> Result<Exit
 
 /// Copies what one remote has to another: the same blobs, and the same head with its signature.
 pub fn copy(cache: &Cache, config: &Config, from: &str, to: &str) -> Result<ExitCode> {
-    let (from, to) = (chosen(config, Some(from))?, chosen(config, Some(to))?);
+    let (from, to) = (chosen(config, Some(from))?, writable(config, Some(to))?);
     let source = open(from, cache)?;
     let text = source.known.as_ref();
     let text = text.with_context(|| format!("the remote `{}` has nothing yet", from.name))?;
@@ -106,7 +102,7 @@ pub fn copy(cache: &Cache, config: &Config, from: &str, to: &str) -> Result<Exit
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(there) = &there {
-        let there = crate::remote::head::SignedHead::decode(there)?.head;
+        let there = SignedHead::decode(there)?.head;
         if there.generation >= source.head.generation {
             bail!(
                 "{}: it has {} generations, and `{}` has {} (hint: `rustcbuildx cache pull {}` and \
@@ -142,20 +138,20 @@ fn blobs(opened: &Opened) -> Vec<Blob> {
 /// Makes a remote small.
 pub fn compact(
     env: &Env,
+    cache: &Cache,
     config: &Config,
     remote: Option<&str>,
     size: Option<&str>,
     age: Option<&str>,
 ) -> Result<ExitCode> {
-    let settings = chosen(config, remote)?;
-    let cache = Cache::open(env.cache_dir()?)?;
+    let settings = writable(config, remote)?;
     let signer = signer(env)?;
     let bounds = Bounds {
         size: size.map(words::parse_bytes).transpose()?,
         age: age.map(words::parse_age).transpose()?.map(|age: Duration| age.as_secs()),
     };
     for _ in 0..ATTEMPTS {
-        let opened = open(settings, &cache)?;
+        let opened = open(settings, cache)?;
         let done = compact::compact(&opened, bounds, signer.as_ref(), now());
         let done = done.with_context(|| format!("failed to compact `{}`", settings.name))?;
         let Some(Compacted { packs, bytes, outcomes, abandoned }) = done else { continue };
@@ -180,10 +176,10 @@ pub fn verify(cache: &Cache, config: &Config, remote: Option<&str>) -> Result<Ex
     let settings = chosen(config, remote)?;
     let opened = open(settings, cache)?;
     let temp = cache.temp_dir()?;
-    let temp = Cache::open(
-        Utf8Path::from_path(temp.path()).context("the cache folder's name is not UTF-8")?.into(),
-    )?;
-    let store = LocalStore::new(&temp, u64::MAX);
+    let folder =
+        Utf8Path::from_path(temp.path()).context("the cache folder's name is not UTF-8")?;
+    let scratch = Cache::open(folder.to_owned())?;
+    let store = LocalStore::new(&scratch, u64::MAX);
     let (mut outcomes, mut broken) = (0, HashMap::new());
     for pack in opened.segments.iter().flat_map(|segment| &segment.packs) {
         let mut look = || -> Result<()> {
@@ -191,15 +187,14 @@ pub fn verify(cache: &Cache, config: &Config, remote: Option<&str>) -> Result<Ex
                 return opened.records(pack).map(drop);
             }
             let bytes = opened.whole(pack)?;
-            for (item, part) in crate::remote::pack::items(&bytes)? {
+            for (item, part) in pack::items(&bytes)? {
                 let (start, end) = (usize::try_from(part.start)?, usize::try_from(part.end)?);
                 let own = bytes.get(start..end).context("an outcome is cut short")?;
                 item.blob.check(own)?;
                 let key = key_of(&item.name).context("an item has no key")?;
                 outcomes::save(&store, &key, own)?;
-                let read = crate::store::local::Store::outcome(&store, &key);
-                read.with_context(|| format!("{key} is no outcome"))?;
-                crate::store::local::Store::remove(&store, &key);
+                store.outcome(&key).with_context(|| format!("{key} is no outcome"))?;
+                store.remove(&key);
                 outcomes += 1;
             }
             Ok(())

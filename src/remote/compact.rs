@@ -12,8 +12,8 @@ use super::{
     opened::Opened,
     pack::{Item, Writer},
     pull::name_of,
-    records::{self, Records},
-    segment::{Pack, Segment},
+    records::Records,
+    segment::{Pack, Segment, prefix},
     signature::Signer,
 };
 
@@ -50,6 +50,7 @@ pub fn compact(
     signer: Option<&Signer>,
     now: u64,
 ) -> Result<Option<Compacted>> {
+    opened.check_writer(signer)?;
     let all = Segment::merged(&opened.segments, |_| true);
     let left = within(&all.packs, bounds, now);
     let mut compacted = Compacted {
@@ -126,23 +127,13 @@ fn merge_small<'a>(
             }
         }
         if writer.len() >= PACK_SIZE {
-            add_pack(opened, std::mem::take(&mut writer), added, new)?;
+            opened.add_pack(std::mem::take(&mut writer), added, new)?;
             added = u64::MAX;
         }
     }
     if !writer.is_empty() {
-        add_pack(opened, writer, added, new)?;
+        opened.add_pack(writer, added, new)?;
     }
-    Ok(())
-}
-
-fn add_pack(opened: &Opened, writer: Writer, added: u64, new: &mut Segment) -> Result<()> {
-    let (bytes, list, items) = writer.finish()?;
-    let blob = Blob::of(&bytes);
-    opened.remote.add(&blob, &bytes)?;
-    let count = u32::try_from(items.len())?;
-    let pack = Pack { blob, list, items: count, is_of_records: false, added };
-    new.add(pack, items.iter().map(|item| item.name.as_str()));
     Ok(())
 }
 
@@ -160,12 +151,15 @@ fn add_records(opened: &Opened, all: &Segment, new: &mut Segment) -> Result<()> 
             |(name, _): &(String, Value)| needed.contains(name) && seen.insert(name.clone());
         records.extend(all.into_iter().filter(is_new));
         (size, added) = (size + pack.blob.size, added.min(pack.added));
-        if size >= MOST_RECORDS {
-            add_record_pack(opened, &std::mem::take(&mut records), added, new)?;
+        if size >= MOST_RECORDS && !records.is_empty() {
+            opened.add_records(&std::mem::take(&mut records), added, new)?;
             (size, added) = (0, u64::MAX);
         }
     }
-    add_record_pack(opened, &records, added, new)
+    match records.is_empty() {
+        true => Ok(()),
+        false => opened.add_records(&records, added, new),
+    }
 }
 
 /// The names of the records that belong to outcomes of a segment.
@@ -173,31 +167,13 @@ fn needed(records: &Records, segment: &Segment) -> HashSet<String> {
     let mut needed = HashSet::new();
     for (name, about) in records {
         let Some(key) = name.strip_prefix("about/") else { continue };
-        if segment.packs_of(&name_of(key)).next().is_some() {
+        if segment.packs_of(prefix(&name_of(key))).next().is_some() {
             needed.insert(name.clone());
             needed.extend(about["discovered"].as_str().map(str::to_owned));
             needed.extend(about["declared"].as_str().map(|own| format!("traces/{own}")));
         }
     }
     needed
-}
-
-fn add_record_pack(
-    opened: &Opened,
-    records: &Records,
-    added: u64,
-    new: &mut Segment,
-) -> Result<()> {
-    if records.is_empty() {
-        return Ok(());
-    }
-    let bytes = records::encode(records)?;
-    let blob = Blob::of(&bytes);
-    opened.remote.add(&blob, &bytes)?;
-    let items = u32::try_from(records.len())?;
-    let pack = Pack { list: blob.clone(), blob, items, is_of_records: true, added };
-    new.add(pack, records.keys().map(String::as_str));
-    Ok(())
 }
 
 /// Removes what neither the head nor its segments name, and nobody is about to.

@@ -9,13 +9,13 @@ use super::{
     blob::Blob,
     head::{Head, SignedHead},
     kinds::{connect, remote::Remote},
-    pack::{self, Item},
+    pack::{self, Item, Writer},
     records::{self, Records},
-    segment::{Pack, Segment},
-    signature::PublicKey,
+    segment::{Pack, Segment, prefix},
+    signature::{PublicKey, Signer},
 };
 use crate::{
-    config::remotes::RemoteSettings,
+    config::{env::SIGNING_KEY, remotes::RemoteSettings},
     util::{digest::digest, state_dir::Cache},
 };
 
@@ -70,9 +70,54 @@ impl Opened {
         Ok(Self { settings, remote, known, head, segments, failures })
     }
 
+    /// Fails unless a head by this signer is used by those who have these settings. Any other would
+    /// shut them out, and all who add to it.
+    pub fn check_writer(&self, signer: Option<&Signer>) -> Result<()> {
+        let own = signer.map(|signer| signer.public().to_string());
+        ensure!(
+            !needs_signature(&self.settings)
+                || own.is_some_and(|own| self.settings.trust.contains(&own)),
+            "what is added has to be signed by a key that `trust` names (hint: set \
+             {SIGNING_KEY}, which `rustcbuildx cache keygen` makes)"
+        );
+        Ok(())
+    }
+
     /// The packs that may have an item of this name, the latest first.
-    pub fn packs_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Pack> {
-        self.segments.iter().rev().flat_map(move |segment| segment.packs_of(name))
+    pub fn packs_of<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Pack> + use<'a> {
+        let prefix = prefix(name);
+        self.segments.iter().rev().flat_map(move |segment| segment.packs_of(prefix))
+    }
+
+    /// Adds a pack of outcomes, of which a segment is to tell.
+    pub fn add_pack(&self, writer: Writer, added: u64, segment: &mut Segment) -> Result<()> {
+        let (bytes, list, items) = writer.finish()?;
+        let names = items.iter().map(|item| item.name.as_str());
+        self.add(&bytes, Some(list), added, names, segment)
+    }
+
+    /// Adds records, of which a segment is to tell.
+    pub fn add_records(&self, records: &Records, added: u64, segment: &mut Segment) -> Result<()> {
+        let names = records.keys().map(String::as_str);
+        self.add(&records::encode(records)?, None, added, names, segment)
+    }
+
+    /// Adds a pack, of outcomes if it begins with a `list`.
+    fn add<'a>(
+        &self,
+        bytes: &[u8],
+        list: Option<Blob>,
+        added: u64,
+        names: impl ExactSizeIterator<Item = &'a str>,
+        segment: &mut Segment,
+    ) -> Result<()> {
+        let blob = Blob::of(bytes);
+        self.remote.add(&blob, bytes)?;
+        let items = u32::try_from(names.len()).context("a pack has too many items")?;
+        let is_of_records = list.is_none();
+        let list = list.unwrap_or_else(|| blob.clone());
+        segment.add(Pack { blob, list, items, is_of_records, added }, names);
+        Ok(())
     }
 
     /// Whether it has an item of this name.

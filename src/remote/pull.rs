@@ -70,7 +70,11 @@ impl<'a> Puller<'a> {
         let usable = |(settings, opened): (&RemoteSettings, Result<Opened>)| {
             opened.map_err(|error| fail(settings, error)).ok()
         };
-        let remotes = all.iter().zip(opened).filter_map(usable).collect();
+        Self::of(all.iter().zip(opened).filter_map(usable).collect(), cache, limit)
+    }
+
+    /// The same of remotes that are open.
+    pub fn of(remotes: Vec<Opened>, cache: &'a Cache, limit: u64) -> Self {
         Self { cache, store: LocalStore::new(cache, limit), remotes, held: Mutex::default() }
     }
 
@@ -78,13 +82,26 @@ impl<'a> Puller<'a> {
     /// names. What is known here stays as it is.
     pub fn fetch_records(&self, names: &[String], fail: &impl Fn(&RemoteSettings, Error)) {
         for remote in &self.remotes {
-            let fetched = self.fetch_records_of(remote, names);
+            let packs = names.iter().flat_map(|name| remote.packs_of(name));
+            let fetched = self.fetch_records_of(remote, packs);
             fetched.unwrap_or_else(|error| fail(&remote.settings, error));
         }
     }
 
-    fn fetch_records_of(&self, remote: &Opened, names: &[String]) -> Result<()> {
-        let packs = names.iter().flat_map(|name| remote.packs_of(name));
+    /// The same of all units.
+    pub fn fetch_all_records(&self) -> Result<()> {
+        let of = |remote: &Opened| {
+            let packs = remote.segments.iter().flat_map(|segment| &segment.packs);
+            self.fetch_records_of(remote, packs)
+        };
+        self.remotes.iter().try_for_each(of)
+    }
+
+    fn fetch_records_of<'p>(
+        &self,
+        remote: &Opened,
+        packs: impl Iterator<Item = &'p Pack>,
+    ) -> Result<()> {
         let packs: BTreeMap<&str, &Pack> = packs
             .filter(|pack| pack.is_of_records)
             .map(|pack| (&*pack.blob.digest, pack))
@@ -134,8 +151,7 @@ impl<'a> Puller<'a> {
                 let name = name_of(&key);
                 let remotes = self.remotes.iter().enumerate();
                 let mut candidates = remotes.flat_map(|(number, remote)| {
-                    let packs = remote.segments.iter().rev().flat_map(|it| it.packs_of(&name));
-                    packs.map(move |pack| (number, remote, pack))
+                    remote.packs_of(&name).map(move |pack| (number, remote, pack))
                 });
                 match candidates.nth(attempt) {
                     None => each(&key, false),

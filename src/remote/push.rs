@@ -2,20 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::{
-    PACK_SIZE,
-    blob::Blob,
-    head::Head,
-    opened::Opened,
-    outcomes,
-    pack::Writer,
-    pull::name_of,
-    records::{self, Records},
-    segment::{Pack, Segment},
-    signature::Signer,
+    PACK_SIZE, blob::Blob, head::Head, opened::Opened, outcomes, pack::Writer, pull::name_of,
+    records::Records, segment::Segment, signature::Signer,
 };
 use crate::{
     config::{files::registries::is_public, remotes::RemoteSettings},
@@ -51,11 +43,17 @@ pub struct Pusher<'a> {
 
 impl Pusher<'_> {
     /// Pushes all outcomes of the store that may be.
-    pub fn push(&self, mut progress: impl FnMut(&About)) -> Result<Pushed> {
+    pub fn push(&self) -> Result<Pushed> {
         let mut opened = Opened::open(self.settings, self.cache)?;
-        let mut pushed = Pushed::default();
-        let keys = self.candidates(&opened, &mut pushed);
-        let segment = self.add_packs(&opened, &keys, &mut pushed, &mut progress)?;
+        opened.check_writer(self.signer)?;
+        let (keys, withheld) = self.candidates(&opened);
+        let segment = self.add_packs(&opened, &keys)?;
+        let outcomes = segment.packs.iter().filter(|pack| !pack.is_of_records);
+        let pushed = Pushed {
+            outcomes: outcomes.map(|pack| pack.items as usize).sum(),
+            bytes: segment.packs.iter().map(|pack| pack.blob.size).sum(),
+            withheld,
+        };
         if segment.is_empty() {
             return Ok(pushed);
         }
@@ -68,14 +66,15 @@ impl Pusher<'_> {
         bail!("others write its head all the time (hint: push again later)")
     }
 
-    /// What is to be pushed, what was made first in front.
-    fn candidates(&self, opened: &Opened, pushed: &mut Pushed) -> Vec<(Key, About)> {
+    /// What is to be pushed, what was made first in front; and how many are withheld, by the
+    /// reasons.
+    fn candidates(&self, opened: &Opened) -> (Vec<(Key, About)>, HashMap<String, usize>) {
         let mut reasons = Reasons {
             cache: self.cache,
             is_private: self.settings.is_private,
             resolved: HashMap::new(),
         };
-        let mut candidates = Vec::new();
+        let (mut candidates, mut withheld) = (Vec::new(), HashMap::new());
         for Stored { key, .. } in self.store.list() {
             if opened.has(&name_of(&key)) {
                 continue;
@@ -85,67 +84,34 @@ impl Pusher<'_> {
                 (None, Some(about)) => candidates.push((key, about)),
                 (why, _) => {
                     let why = why.unwrap_or_else(|| UNKNOWN.to_owned());
-                    *pushed.withheld.entry(why).or_default() += 1;
+                    *withheld.entry(why).or_default() += 1;
                 }
             }
         }
         candidates.reverse();
-        candidates
+        (candidates, withheld)
     }
 
     /// Adds packs with these outcomes, and what belongs to them; returns what tells of them.
-    fn add_packs(
-        &self,
-        opened: &Opened,
-        keys: &[(Key, About)],
-        pushed: &mut Pushed,
-        progress: &mut impl FnMut(&About),
-    ) -> Result<Segment> {
+    fn add_packs(&self, opened: &Opened, keys: &[(Key, About)]) -> Result<Segment> {
         let (mut segment, mut writer) = (Segment::default(), Writer::default());
         let mut own = Vec::new();
         for (key, about) in keys {
             // It may have gone meanwhile.
             let Some(bytes) = outcomes::packed(self.store, key) else { continue };
             writer.add(&name_of(key), &bytes, about.millis);
-            pushed.outcomes += 1;
             own.push((key, about));
-            progress(about);
             if writer.len() >= PACK_SIZE {
-                self.add_pack(opened, std::mem::take(&mut writer), &mut segment, pushed)?;
+                opened.add_pack(std::mem::take(&mut writer), self.now, &mut segment)?;
             }
         }
         if !writer.is_empty() {
-            self.add_pack(opened, writer, &mut segment, pushed)?;
+            opened.add_pack(writer, self.now, &mut segment)?;
         }
         if !own.is_empty() {
-            let records = self.records(opened, &own)?;
-            let bytes = records::encode(&records)?;
-            let blob = Blob::of(&bytes);
-            opened.remote.add(&blob, &bytes)?;
-            pushed.bytes += blob.size;
-            let items = u32::try_from(records.len()).context("there are too many records")?;
-            let list = blob.clone();
-            let pack = Pack { blob, list, items, is_of_records: true, added: self.now };
-            segment.add(pack, records.keys().map(String::as_str));
+            opened.add_records(&self.records(opened, &own)?, self.now, &mut segment)?;
         }
         Ok(segment)
-    }
-
-    fn add_pack(
-        &self,
-        opened: &Opened,
-        writer: Writer,
-        segment: &mut Segment,
-        pushed: &mut Pushed,
-    ) -> Result<()> {
-        let (bytes, list, items) = writer.finish()?;
-        let blob = Blob::of(&bytes);
-        opened.remote.add(&blob, &bytes)?;
-        pushed.bytes += blob.size;
-        let count = u32::try_from(items.len()).context("there are too many outcomes")?;
-        let pack = Pack { blob, list, items: count, is_of_records: false, added: self.now };
-        segment.add(pack, items.iter().map(|item| item.name.as_str()));
-        Ok(())
     }
 
     /// What belongs to outcomes: what is known of them, what was discovered of their units, and the

@@ -10,7 +10,10 @@
 //!
 //! All of it is compressed.
 
-use std::{collections::HashMap, io::Read};
+use std::{
+    collections::{HashMap, HashSet},
+    io::Read,
+};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -72,15 +75,14 @@ impl Segment {
 
     /// Those of several, of whose packs only some stay.
     pub fn merged(all: &[Self], stays: impl Fn(&Pack) -> bool) -> Self {
-        let mut merged = Self::default();
+        let (mut merged, mut seen) = (Self::default(), HashSet::new());
         for segment in all {
             let mut prefixes: HashMap<u32, Vec<u64>> = HashMap::new();
             for (prefix, number) in &segment.items {
                 prefixes.entry(*number).or_default().push(*prefix);
             }
             for (number, pack) in (0..).zip(&segment.packs) {
-                let is_there = merged.packs.iter().any(|other| other.blob == pack.blob);
-                if stays(pack) && !is_there {
+                if stays(pack) && seen.insert(&pack.blob) {
                     let own = prefixes.remove(&number).unwrap_or_default();
                     merged.add_by_prefixes(pack.clone(), own);
                 }
@@ -90,9 +92,8 @@ impl Segment {
         merged
     }
 
-    /// The packs that may hold an item of this name, the latest first.
-    pub fn packs_of(&self, name: &str) -> impl Iterator<Item = &Pack> {
-        let prefix = prefix(name);
+    /// The packs that may hold an item whose name has this [`prefix`], the latest first.
+    pub fn packs_of(&self, prefix: u64) -> impl Iterator<Item = &Pack> {
         let first = self.items.partition_point(|(other, _)| *other < prefix);
         let own = self.items[first..].iter().take_while(move |(other, _)| *other == prefix);
         let mut own: Vec<&Pack> = own.map(|(_, number)| &self.packs[*number as usize]).collect();
@@ -151,7 +152,7 @@ mod tests {
     }
 
     fn added(segment: &Segment, name: &str) -> Vec<u64> {
-        segment.packs_of(name).map(|pack| pack.added).collect()
+        segment.packs_of(prefix(name)).map(|pack| pack.added).collect()
     }
 
     #[test]

@@ -18,7 +18,9 @@ use crate::{
     command::{start, wait_until},
     engine::WRAPPER,
     project::{By, Project},
-    team::{Kind, MODE, Team, builds, cache, folder_of, own_cache, rustcbuildx, variables},
+    team::{
+        Kind, MODE, Team, builds, cache, folder_of, own_cache, private, rustcbuildx, variables,
+    },
 };
 
 /// What one machine built, another one has without any engine, from each kind of remote.
@@ -52,11 +54,6 @@ fn forget(project: &Project) {
     let cache = project.dir().join("cache");
     let is_gone = || fs::remove_dir_all(&cache).is_ok() || !cache.exists();
     assert!(wait_until(Duration::from_secs(20), is_gone));
-}
-
-/// All that a machine makes is for the other.
-fn private(project: Project) -> Project {
-    project.env("RUSTCBUILDX_CANONICAL_PATHS", "all").env("RUSTCBUILDX_REMOTE_TEAM_PRIVATE", "1")
 }
 
 /// Where the settings say so, a build adds what it made once it has ended.
@@ -172,6 +169,29 @@ fn only_what_is_signed_is_used() {
     says("somebody put an earlier state in its place");
 }
 
+/// Whoever cannot sign, or whom nobody trusts, shuts nobody out of a remote.
+#[test]
+fn only_who_is_trusted_writes() {
+    let Team { machines: [first, second], .. } =
+        Team::with("package", Kind::Folder, "writers", private);
+    for project in [&first, &second] {
+        project.ours("build").succeeds();
+    }
+    cache(&first, "push").succeeds();
+    let head = || fs::read_to_string(folder_of(&first).join("head.json")).unwrap();
+    let before = head();
+    let keys = rustcbuildx(&[], "cache keygen").succeeds().stdout;
+    let other = keys.lines().find_map(|line| line.strip_prefix("RUSTCBUILDX_SIGNING_KEY="));
+    for command in ["push", "compact"] {
+        cache(&second, command).fails().says("set RUSTCBUILDX_SIGNING_KEY");
+    }
+    let second = second.env("RUSTCBUILDX_SIGNING_KEY", other.unwrap());
+    for command in ["push", "compact"] {
+        cache(&second, command).fails().says("signed by a key that `trust` names");
+    }
+    assert_eq!(head(), before);
+}
+
 /// Each blob is what its digest says, or it is not used.
 #[test]
 fn a_changed_blob_is_not_used() {
@@ -285,6 +305,8 @@ fn commands_care_for_remotes() {
         "{compacted}"
     );
     cache(&first, "verify team").succeeds().says(&format!("{shared} outcomes are what they were"));
+    cache(&first, "copy team copy").fails().says("the remote `copy` is only read");
+    let first = first.env("RUSTCBUILDX_REMOTE_COPY_MODE", "read-write");
     cache(&first, "copy team copy").succeeds().says(" copied");
     cache(&first, "copy team copy").succeeds().says("nothing to copy");
     cache(&first, "verify copy").succeeds();
@@ -328,10 +350,7 @@ fn commands_care_for_the_store() {
 fn a_poisoned_remote_reaches_nobody_else() {
     let Team { machines: [first, second], .. } =
         Team::with("registry", Kind::Folder, "poisoned", |project| {
-            project
-                .env("RUSTCBUILDX_CANONICAL_PATHS", "all")
-                .env("RUSTCBUILDX_REMOTE_TEAM_PRIVATE", "1")
-                .env("RUSTCBUILDX_REMOTE_TEAM_TRUST", "")
+            private(project).env("RUSTCBUILDX_REMOTE_TEAM_TRUST", "")
         });
     first.ours("build").succeeds();
     cache(&first, "push").succeeds();

@@ -17,7 +17,7 @@ use crate::{
     command::{start, wait_until},
     engine::WRAPPER,
     project::{By, Project},
-    team::{Kind, MODE, Team, builds, cache, folder_of, own_cache},
+    team::{Kind, MODE, Team, builds, cache, folder_of, own_cache, private},
 };
 
 const URL: &str = "RUSTCBUILDX_REMOTE_TEAM_URL";
@@ -113,11 +113,7 @@ fn it_can_only_be_read() {
 #[test]
 fn what_is_cut_short_is_not_used() {
     let Team { machines: [first, second], .. } =
-        Team::with("package", Kind::Folder, "cut", |project| {
-            project
-                .env("RUSTCBUILDX_REMOTE_TEAM_PRIVATE", "1")
-                .env("RUSTCBUILDX_CANONICAL_PATHS", "all")
-        });
+        Team::with("package", Kind::Folder, "cut", private);
     first.ours("build").succeeds();
     cache(&first, "push").succeeds();
     for entry in fs::read_dir(folder_of(&first).join("blobs/sha256")).unwrap().flatten() {
@@ -132,11 +128,7 @@ fn what_is_cut_short_is_not_used() {
 #[test]
 fn a_push_is_killed_at_any_time() {
     let Team { machines: [first, second], .. } =
-        Team::with("package", Kind::Folder, "killed", |project| {
-            project
-                .env("RUSTCBUILDX_REMOTE_TEAM_PRIVATE", "1")
-                .env("RUSTCBUILDX_CANONICAL_PATHS", "all")
-        });
+        Team::with("package", Kind::Folder, "killed", private);
     first.ours("build").succeeds();
     let folder = folder_of(&first);
     let push = || {
@@ -175,11 +167,7 @@ fn a_push_is_killed_at_any_time() {
 #[test]
 fn a_pull_is_killed_at_any_time() {
     let Team { machines: [first, second], .. } =
-        Team::with("registry", Kind::Folder, "interrupted", |project| {
-            project
-                .env("RUSTCBUILDX_REMOTE_TEAM_PRIVATE", "1")
-                .env("RUSTCBUILDX_CANONICAL_PATHS", "all")
-        });
+        Team::with("registry", Kind::Folder, "interrupted", private);
     first.ours("build").succeeds();
     cache(&first, "push").succeeds();
     // A planner may still be about to end.

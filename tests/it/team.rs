@@ -113,25 +113,25 @@ impl Team {
         name: &str,
         change: impl Fn(Project) -> Project,
     ) -> Self {
-        let folder = tempfile::tempdir().unwrap().keep();
-        let variables = variables(kind, &folder, name);
+        let projects = [Engine::docker(), Engine::podman()].map(|it| Project::on(it, fixture));
+        let variables = variables(kind, projects[0].dir(), name);
         let keys = rustcbuildx(&[], "cache keygen").succeeds().stdout;
         let line = |start: &str| {
             let line = keys.lines().find_map(|line| line.strip_prefix(start)).unwrap();
             line.trim_matches(['[', ']', '"']).to_owned()
         };
         let (secret, public) = (line("RUSTCBUILDX_SIGNING_KEY="), line("trust = "));
-        let machine = |engine: &Engine| {
+        let machine = |project: Project| {
             let flags = format!("--cfg it_{}_{}", name.replace('-', "_"), std::process::id());
-            let project = Project::on(engine, fixture).with_own_cache();
-            let project = project.env("RUSTFLAGS", &flags).env("CARGO_INCREMENTAL", "0");
+            let project =
+                project.with_own_cache().env("RUSTFLAGS", &flags).env("CARGO_INCREMENTAL", "0");
             let project = project.env("RUSTCBUILDX_REMOTE_TEAM_TRUST", &public);
             let project =
                 variables.iter().fold(project, |project, (name, value)| project.env(name, value));
             change(with_credentials(project))
         };
-        let first = machine(Engine::docker()).env("RUSTCBUILDX_SIGNING_KEY", &secret);
-        Self { machines: [first, machine(Engine::podman())], public }
+        let [first, second] = projects.map(machine);
+        Self { machines: [first.env("RUSTCBUILDX_SIGNING_KEY", &secret), second], public }
     }
 }
 
@@ -182,4 +182,9 @@ pub fn folder_of(project: &Project) -> PathBuf {
     let mut variables = command.get_envs();
     let url = variables.find(|(name, _)| *name == "RUSTCBUILDX_REMOTE_TEAM_URL").unwrap().1;
     Path::new(url.unwrap().to_str().unwrap().strip_prefix("file://").unwrap()).to_owned()
+}
+
+/// All that a machine makes is for the other.
+pub fn private(project: Project) -> Project {
+    project.env("RUSTCBUILDX_CANONICAL_PATHS", "all").env("RUSTCBUILDX_REMOTE_TEAM_PRIVATE", "1")
 }

@@ -2,24 +2,22 @@
 //! and stores.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io::{self, ErrorKind, Read, Seek, SeekFrom},
     ops::Range,
+    os::unix::fs::PermissionsExt,
 };
 
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use tempfile::NamedTempFile;
 
-use super::remote::Remote;
+use super::remote::{BLOBS, HEAD, Remote};
 use crate::remote::blob::Blob;
 
 pub struct Folder {
     root: Utf8PathBuf,
 }
-
-const HEAD: &str = "head.json";
-const BLOBS: &str = "blobs/sha256";
 
 impl Folder {
     pub fn new(root: Utf8PathBuf) -> Self {
@@ -40,10 +38,8 @@ impl Folder {
             // A head must not be there before what it names.
             file.as_file().sync_all()?;
             // Others of the team read it, too.
-            let mode = fs::metadata(folder)?.permissions();
-            let mode = std::os::unix::fs::PermissionsExt::mode(&mode) & 0o666;
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
-            file.as_file().set_permissions(mode)?;
+            let mode = fs::metadata(folder)?.permissions().mode() & 0o666;
+            file.as_file().set_permissions(Permissions::from_mode(mode))?;
             file.persist(path)?;
             Ok(())
         };

@@ -15,14 +15,12 @@ use object_store::{
 
 use super::{
     network::{CONNECT, READ, brief, choose_cryptography, run},
-    remote::Remote,
+    remote::{BLOBS, HEAD, Remote},
     turns::{Turn, in_turn},
 };
 use crate::remote::blob::Blob;
 
-const HEAD: &str = "head.json";
 const TURN: &str = "turn";
-const BLOBS: &str = "blobs/sha256";
 
 pub struct Objects {
     store: Box<dyn ObjectStore>,

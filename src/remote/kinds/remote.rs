@@ -6,6 +6,10 @@ use anyhow::Result;
 
 use crate::remote::blob::Blob;
 
+/// Where the head and the blobs are, in a place of files.
+pub const HEAD: &str = "head.json";
+pub const BLOBS: &str = "blobs/sha256";
+
 /// A place that has a head and blobs. Errors name the place.
 pub trait Remote: Send + Sync {
     /// The text of the head; `None` if there is none yet.
