@@ -37,10 +37,6 @@ pub fn write(cache: &Cache, key: &str, about: &About) -> anyhow::Result<()> {
     cache.write(&name_of(key), about)
 }
 
-pub fn remove(cache: &Cache, key: &str) {
-    let _ = std::fs::remove_file(cache.path(&name_of(key)));
-}
-
 fn name_of(key: &str) -> String {
     format!("about/{key}")
 }

@@ -29,6 +29,7 @@ const RECORDS: &[&str] = &[
     "observed",
     "reach",
     "recipes",
+    "segments",
     "steps",
     "traces",
 ];
@@ -48,7 +49,7 @@ pub fn sweep(cache: &Cache, limit: u64) -> Result<()> {
     if !cache.is_due("store-swept", INTERVAL)? {
         return Ok(());
     }
-    let limits = Limits { size: limit, age: None, is_rehearsal: false };
+    let limits = Limits { size: limit, age: None, is_dry_run: false };
     collect(cache, limits, SystemTime::now()).map(drop)
 }
 
@@ -59,7 +60,7 @@ pub struct Limits {
     pub size: u64,
     pub age: Option<Duration>,
     /// Whether nothing is removed in fact.
-    pub is_rehearsal: bool,
+    pub is_dry_run: bool,
 }
 
 /// What went.
@@ -98,7 +99,7 @@ pub fn collect(cache: &Cache, limits: Limits, now: SystemTime) -> Result<Removed
         }
         removed.items += 1;
         removed.bytes += own;
-        if limits.is_rehearsal {
+        if limits.is_dry_run {
             continue;
         }
         let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
@@ -156,8 +157,8 @@ mod tests {
         fn left_within(&self, megabytes: u64, expected: &[&str], gone: &[&str]) {
             // Folders take some room, too.
             let size = (megabytes << 20) + (1 << 18);
-            let limits = Limits { size, age: None, is_rehearsal: false };
-            let told = Limits { is_rehearsal: true, ..limits };
+            let limits = Limits { size, age: None, is_dry_run: false };
+            let told = Limits { is_dry_run: true, ..limits };
             let told = collect(&self.cache, told, self.now).unwrap();
             assert_eq!(collect(&self.cache, limits, self.now).unwrap(), told);
             expected
@@ -194,7 +195,7 @@ mod tests {
         let disk = Disk::new();
         disk.keep("store/u1", 1);
         disk.keep("store/u2", 3);
-        let limits = Limits { size: u64::MAX, age: Some(2 * HOUR), is_rehearsal: false };
+        let limits = Limits { size: u64::MAX, age: Some(2 * HOUR), is_dry_run: false };
         let removed = collect(&disk.cache, limits, disk.now).unwrap();
         assert_eq!(removed, Removed { items: 1, bytes: 1 << 20 });
         assert!(disk.cache.path("store/u1").exists() && !disk.cache.path("store/u2").exists());

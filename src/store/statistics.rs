@@ -58,7 +58,8 @@ pub fn note(cache: &Cache, came: Came, key: &str) {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         // In one call of the system, so that lines of several processes stay whole.
         file.write_all(format!("{time} {} {key}\n", came.name()).as_bytes())?;
-        if file.metadata()?.len() > LONG {
+        // By its name: another process may have begun a new file.
+        if fs::metadata(&path)?.len() > LONG {
             fs::rename(&path, cache.path(EARLIER))?;
         }
         Ok(())

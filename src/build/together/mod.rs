@@ -172,11 +172,14 @@ impl<'a> Together<'a> {
                 state = State::Fetching(key.clone());
             }
             self.schedule.set(number, state.clone());
+            let is_fetched = matches!(state, State::Fetching(_));
             if let State::Missing(key) | State::Fetching(key) = state {
-                let is_fetched = self.remotes.is_some() && self.units[number].is_build_script();
-                let known = || about::read(&self.session.cache, &key)?.printed;
-                let printed = self.inventory.remove(&key);
-                if let Some(printed) = printed.or_else(|| known().filter(|_| is_fetched)) {
+                let printed = match is_fetched {
+                    // What a remote has was brought with what is known of it.
+                    true => about::read(&self.session.cache, &key).and_then(|about| about.printed),
+                    false => self.inventory.remove(&key),
+                };
+                if let Some(printed) = printed {
                     self.note_printed(number, &key, &printed);
                 }
                 missing.push((key, self.resolved[&number].prepared.unit.name()));
